@@ -1,0 +1,2 @@
+//! Who may do what: state directory, keys, tickets, proofs of registration.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! What the three command lines share: configuration layers, logging, ready line, safe display of names.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The client library: connect, follow a redirect, download, upload, retry.
+#![forbid(unsafe_code)]

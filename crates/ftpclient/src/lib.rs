@@ -1,0 +1,2 @@
+//! The program a person types commands into.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Where files live, and how a name is resolved safely.
+#![forbid(unsafe_code)]

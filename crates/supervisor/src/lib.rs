@@ -1,0 +1,2 @@
+//! The pre-forked process pool; knows nothing of file transfer.
+#![forbid(unsafe_code)]
