@@ -1,2 +1,12 @@
 //! The system calls that need unsafe code: the one crate that has any.
+//!
+//! One file per family. What rustix offers as a safe function is called from where it is needed, not from here; the
+//! one exception is [`reflink`], which decides in one place what "this file system cannot" looks like.
 #![allow(unsafe_code, reason = "the one crate that calls the kernel directly")]
+
+pub mod inherited;
+pub mod reflink;
+pub mod shared_memory;
+pub mod signal;
+pub mod socket;
+pub mod spawn;
