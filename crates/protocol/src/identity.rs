@@ -25,12 +25,6 @@ macro_rules! fixed_bytes {
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(formatter, "{}({self})", stringify!($name))
-            }
-        }
-
         impl FromStr for $name {
             type Err = HexError;
 
@@ -60,6 +54,24 @@ fixed_bytes! {
     /// Which upload a staging file belongs to; chosen by the client, the same when it resumes.
     UploadId, 32
 }
+macro_rules! shown_in_logs {
+    ($($name:ident),*) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(formatter, "{}({self})", stringify!($name))
+            }
+        }
+    )*};
+}
+
+shown_in_logs! { Digest, SlaveId, StorageId, UploadId, Nonce, Proof }
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(***)")
+    }
+}
+
 fixed_bytes! {
     /// What a client shows beside its ticket to prove that the ticket was made for it; goes to that one slave only.
     Secret, 32

@@ -1,0 +1,288 @@
+//! Frames over any stream: the one place that owns the bytes; everyone else sees messages.
+
+use std::io::{self, Read, Write};
+
+use crate::frame::{DATA, Header, KEEP_ALIVE};
+use crate::{ConnectionError, DecodeError, Message};
+
+/// Room for small frames that arrive together; larger payloads are read past it.
+const INPUT_BUFFER: usize = 8 * 1024;
+
+/// A payload buffer above this is given back when the connection falls idle.
+const KEPT_CAPACITY: usize = 16 * 1024;
+
+/// Frames over a stream. Answers and requests are collected until [`Self::flush`]; content is read and written past the
+/// buffers. Deadlines are the stream's: a timed-out read is an [`ConnectionError::Io`].
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    input: Vec<u8>,
+    start: usize,
+    payload: Vec<u8>,
+    data_left: usize,
+    output: Vec<u8>,
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Frames over `stream`, behind greeting and preface or before them.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
+        Self {
+            stream,
+            input: Vec::new(),
+            start: 0,
+            payload: Vec::new(),
+            data_left: 0,
+            output: Vec::new(),
+        }
+    }
+
+    /// The next frame's header, keep-alives included. Bytes of a data frame that were not read are skipped first. `None`
+    /// where the stream ends between two frames.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`] where it ends inside a frame, [`ConnectionError::Decode`] for whatever is no frame,
+    /// [`ConnectionError::Io`].
+    pub fn receive(&mut self) -> Result<Option<Header>, ConnectionError> {
+        self.skip_data()?;
+        if self.buffered() == 0 && self.fill()? == 0 {
+            return Ok(None);
+        }
+        let mut bytes = [0; Header::LENGTH];
+        self.read_exact(&mut bytes)?;
+        let header = Header::decode(&bytes)?;
+        let length = usize::try_from(header.length).map_err(|_| DecodeError::Truncated)?;
+        if header.kind == DATA {
+            self.data_left = length;
+        } else {
+            let mut payload = std::mem::take(&mut self.payload);
+            payload.resize(length, 0);
+            self.read_exact(&mut payload)?;
+            header.verify(&bytes, &payload)?;
+            self.payload = payload;
+        }
+        Ok(Some(header))
+    }
+
+    /// The next frame's header that is no keep-alive.
+    ///
+    /// # Errors
+    /// As [`Self::receive`], and [`ConnectionError::Closed`] where the stream ends.
+    pub fn receive_answer(&mut self) -> Result<Header, ConnectionError> {
+        loop {
+            match self.receive()? {
+                Some(header) if header.kind == KEEP_ALIVE => {}
+                Some(header) => return Ok(header),
+                None => return Err(ConnectionError::Closed),
+            }
+        }
+    }
+
+    /// The message that the control frame behind `header` carries.
+    ///
+    /// # Errors
+    /// As [`Message::decode`].
+    pub fn decode<M: Message>(&self, header: &Header) -> Result<M, DecodeError> {
+        M::decode(header.kind, &self.payload)
+    }
+
+    /// Bytes of the current data frame that are not read yet.
+    #[must_use]
+    pub fn data_left(&self) -> usize {
+        self.data_left
+    }
+
+    /// Reads content of the current data frame into `bytes`; 0 where the frame ends.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`] where the stream ends inside the frame, [`ConnectionError::Io`].
+    pub fn read_data(&mut self, bytes: &mut [u8]) -> Result<usize, ConnectionError> {
+        let wanted = bytes.len().min(self.data_left);
+        let Some(bytes) = bytes.get_mut(..wanted).filter(|bytes| !bytes.is_empty()) else {
+            return Ok(0);
+        };
+        let read = match self.take_buffered(bytes) {
+            0 => self.read_stream(bytes)?,
+            buffered => buffered,
+        };
+        self.data_left -= read;
+        Ok(read)
+    }
+
+    /// Whether bytes of a further frame have arrived already.
+    #[must_use]
+    pub fn has_input(&self) -> bool {
+        self.buffered() > self.data_left
+    }
+
+    /// Appends a message to what the next [`Self::flush`] sends.
+    pub fn send(&mut self, request: u32, message: &impl Message) {
+        let start = self.output.len();
+        self.output.extend_from_slice(&[0; Header::LENGTH]);
+        message.encode(&mut self.output);
+        let (head, payload) = self.output.split_at_mut(start + Header::LENGTH);
+        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let header = Header {
+            length,
+            request,
+            kind: message.kind(),
+        }
+        .encode(payload);
+        if let Some(place) = head.get_mut(start..) {
+            place.copy_from_slice(&header);
+        }
+    }
+
+    /// Appends a data frame to what the next [`Self::flush`] sends: for content small enough to travel with its neighbours.
+    pub fn send_data(&mut self, request: u32, content: &[u8]) {
+        let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+        self.output
+            .extend_from_slice(&Header::data(request, length));
+        self.output.extend_from_slice(content);
+    }
+
+    /// Appends only the header of a data frame, whose `length` bytes the caller writes to the stream after a flush.
+    pub fn send_data_header(&mut self, request: u32, length: u32) {
+        self.output
+            .extend_from_slice(&Header::data(request, length));
+    }
+
+    /// Appends a frame that says "alive, but busy" with `request`.
+    pub fn send_keep_alive(&mut self, request: u32) {
+        self.output.extend_from_slice(
+            &Header {
+                length: 0,
+                request,
+                kind: KEEP_ALIVE,
+            }
+            .encode(&[]),
+        );
+    }
+
+    /// Bytes that the next [`Self::flush`] sends.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        self.output.len()
+    }
+
+    /// Writes everything that was collected.
+    ///
+    /// # Errors
+    /// What the stream says; what was not written is lost, and with it the connection.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if !self.output.is_empty() {
+            let result = self.stream.write_all(&self.output);
+            self.output.clear();
+            self.output.shrink_to(KEPT_CAPACITY);
+            result?;
+        }
+        self.stream.flush()
+    }
+
+    /// Gives memory back that only the last exchange needed; for a connection that may be idle for long.
+    pub fn rest(&mut self) {
+        self.payload = Vec::new();
+        self.output.shrink_to(0);
+        if self.buffered() == 0 {
+            self.input = Vec::new();
+            self.start = 0;
+        }
+    }
+
+    /// Reads exactly `bytes`, which stand outside any frame: greeting and preface.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`] where the stream ends before, [`ConnectionError::Io`].
+    pub fn read_exact(&mut self, mut bytes: &mut [u8]) -> Result<(), ConnectionError> {
+        while !bytes.is_empty() {
+            if self.buffered() == 0 && bytes.len() < INPUT_BUFFER && self.fill()? == 0 {
+                return Err(ConnectionError::Closed);
+            }
+            let read = match self.take_buffered(bytes) {
+                0 => self.read_stream(bytes)?,
+                buffered => buffered,
+            };
+            bytes = bytes.get_mut(read..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads a line that stands outside any frame, its LF included: the greeting.
+    ///
+    /// # Errors
+    /// [`DecodeError::Magic`] for a line longer than `limit` bytes; [`ConnectionError::Closed`], [`ConnectionError::Io`].
+    pub fn read_line(&mut self, limit: usize) -> Result<Vec<u8>, ConnectionError> {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            if line.len() >= limit {
+                return Err(DecodeError::Magic.into());
+            }
+            let mut byte = [0];
+            self.read_exact(&mut byte)?;
+            line.extend_from_slice(&byte);
+        }
+        Ok(line)
+    }
+
+    /// Appends bytes that stand outside any frame to what the next [`Self::flush`] sends: greeting and preface.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.output.extend_from_slice(bytes);
+    }
+
+    /// The stream, for deadlines and for writing content past the buffers after a flush.
+    pub fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// The stream, to look at.
+    pub fn stream_ref(&self) -> &S {
+        &self.stream
+    }
+
+    fn skip_data(&mut self) -> Result<(), ConnectionError> {
+        let mut scratch = [0; 4096];
+        while self.data_left > 0 {
+            self.read_data(&mut scratch)?;
+        }
+        Ok(())
+    }
+
+    fn buffered(&self) -> usize {
+        self.input.len() - self.start
+    }
+
+    /// Reads once into the empty input buffer.
+    fn fill(&mut self) -> Result<usize, ConnectionError> {
+        self.input.resize(INPUT_BUFFER, 0);
+        self.start = 0;
+        let filled = read_retrying(&mut self.stream, &mut self.input);
+        self.input.truncate(*filled.as_ref().unwrap_or(&0));
+        Ok(filled?)
+    }
+
+    fn take_buffered(&mut self, bytes: &mut [u8]) -> usize {
+        let buffered = self.input.get(self.start..).unwrap_or_default();
+        let taken = buffered.len().min(bytes.len());
+        if let (Some(to), Some(from)) = (bytes.get_mut(..taken), buffered.get(..taken)) {
+            to.copy_from_slice(from);
+        }
+        self.start += taken;
+        taken
+    }
+
+    fn read_stream(&mut self, bytes: &mut [u8]) -> Result<usize, ConnectionError> {
+        match read_retrying(&mut self.stream, bytes)? {
+            0 => Err(ConnectionError::Closed),
+            read => Ok(read),
+        }
+    }
+}
+
+fn read_retrying(stream: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
