@@ -1,0 +1,133 @@
+//! The keys, all derived from one by HKDF-SHA256 (RFC 5869), each under a label of its own.
+
+use std::fmt;
+
+use hkdf::Hkdf;
+use protocol::SlaveId;
+use sha2::Sha256;
+
+use crate::mac;
+
+/// Bytes of every key.
+pub(crate) const KEY_LENGTH: usize = mac::LENGTH;
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone)]
+        pub struct $name([u8; KEY_LENGTH]);
+
+        /// A key shows itself to nobody.
+        impl fmt::Debug for $name {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(concat!(stringify!($name), "(***)"))
+            }
+        }
+    };
+}
+
+key! {
+    /// The secret of one master, or of several that share a state directory: every other key comes from it.
+    MasterKey
+}
+key! {
+    /// The secret between the masters and one slave, under which that slave's tickets are made.
+    SlaveKey
+}
+key! {
+    /// The secret that masters and slaves of one state directory prove to each other when a slave registers.
+    RegistrationKey
+}
+
+impl MasterKey {
+    pub(crate) const fn from_bytes(bytes: [u8; KEY_LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key for the tickets of the slave `id`.
+    #[must_use]
+    pub fn slave_key(&self, id: &SlaveId) -> SlaveKey {
+        SlaveKey(derive(&self.0, &[b"mini-ftp slave ticket", &id.0]))
+    }
+
+    /// The key for registering.
+    #[must_use]
+    pub fn registration_key(&self) -> RegistrationKey {
+        RegistrationKey(derive(&self.0, &[b"mini-ftp registration"]))
+    }
+}
+
+impl SlaveKey {
+    /// The key that [`to_bytes`](Self::to_bytes) gave.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; KEY_LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    /// The key itself, for the supervisor to hand to its workers; never for a disk or a log.
+    #[must_use]
+    pub const fn to_bytes(&self) -> [u8; KEY_LENGTH] {
+        self.0
+    }
+
+    /// Which key a ticket was made with: says nothing about the key.
+    pub(crate) fn id(&self) -> [u8; 4] {
+        derive(&self.0, &[b"mini-ftp key id"])
+    }
+
+    pub(crate) const fn secret(&self) -> &[u8; KEY_LENGTH] {
+        &self.0
+    }
+}
+
+impl RegistrationKey {
+    pub(crate) const fn secret(&self) -> &[u8; KEY_LENGTH] {
+        &self.0
+    }
+}
+
+/// HKDF without salt: the input is uniformly random already (RFC 5869, section 3.1).
+fn derive<const N: usize>(key: &[u8; KEY_LENGTH], info: &[&[u8]]) -> [u8; N] {
+    const { assert!(N <= KEY_LENGTH, "a single block always expands") };
+    let mut derived = [0; N];
+    match Hkdf::<Sha256>::new(None, key).expand_multi_info(info, &mut derived) {
+        Ok(()) => derived,
+        Err(_) => unreachable!("HKDF expands up to 255 blocks"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MASTER: MasterKey = MasterKey::from_bytes([1; 32]);
+
+    #[test]
+    fn every_purpose_and_every_slave_has_a_key_of_its_own() {
+        let one = MASTER.slave_key(&SlaveId([1; 16])).to_bytes();
+        let two = MASTER.slave_key(&SlaveId([2; 16])).to_bytes();
+        let registration = MASTER.registration_key().0;
+        assert_ne!(one, two);
+        assert_ne!(one, registration);
+        assert_ne!(one, MASTER.0);
+        assert_ne!(registration, MASTER.0);
+        assert_eq!(one, MASTER.slave_key(&SlaveId([1; 16])).to_bytes());
+    }
+
+    #[test]
+    fn a_slave_key_survives_being_handed_over() {
+        let key = MASTER.slave_key(&SlaveId([1; 16]));
+        assert_eq!(SlaveKey::from_bytes(key.to_bytes()).id(), key.id());
+    }
+
+    #[test]
+    fn nothing_prints_a_key() {
+        let slave = MASTER.slave_key(&SlaveId([1; 16]));
+        assert_eq!(format!("{MASTER:?}"), "MasterKey(***)");
+        assert_eq!(format!("{slave:?}"), "SlaveKey(***)");
+        assert_eq!(
+            format!("{:?}", MASTER.registration_key()),
+            "RegistrationKey(***)"
+        );
+    }
+}

@@ -1,0 +1,361 @@
+//! The state directory: where the secrets of a master, and the identities of its slaves, outlive the programs.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use protocol::SlaveId;
+use rustix::fs::{Mode, OFlags};
+use thiserror::Error;
+
+use crate::keys::{KEY_LENGTH, MasterKey};
+use crate::random::random_bytes;
+use crate::state_file::{FileError, is_ours, read_or_make};
+
+/// Our folder beneath a place for state.
+const NAME: &str = "mini-ftp";
+
+/// An open state directory: made when it was missing, and found to be nobody else's to change.
+#[derive(Debug)]
+pub struct StateDirectory {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+/// Why the state cannot be used; each says which file, and how to mend it where a person can.
+#[derive(Debug, Error)]
+pub enum StateError {
+    /// No directory was named, and none follows from the environment.
+    #[error("no place for keys: HOME is not set; name a folder with --state DIR")]
+    NoPlace,
+    /// A system call failed.
+    #[error("cannot {operation} '{}'", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Others could put their own keys into the directory.
+    #[error("others can write to '{0}', which is to hold keys; mend it with: chmod go-w '{0}'", path.display())]
+    Writable {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory belongs to another user.
+    #[error("'{}' belongs to another user; name a folder of your own with --state DIR", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Others could read a secret.
+    #[error("'{0}' holds a secret but is open to others; mend it with: chmod 600 '{0}'", path.display())]
+    NotPrivate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not what this program wrote there.
+    #[error("'{}' is damaged: it should hold {expected}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: &'static str,
+    },
+}
+
+impl StateDirectory {
+    /// Opens the directory `path`, or else the default one: `/var/lib/mini-ftp` for the superuser, for others
+    /// `$XDG_STATE_HOME/mini-ftp`, which without that variable is `~/.local/state/mini-ftp` (XDG base directory
+    /// specification). One that is missing is made, for the owner alone.
+    ///
+    /// # Errors
+    /// It cannot be made or opened, is another user's, or others may write to it.
+    pub fn open(path: Option<&Path>) -> Result<Self, StateError> {
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => default_path(rustix::process::geteuid().is_root(), env::var_os)
+                .ok_or(StateError::NoPlace)?,
+        };
+        make_durable(&path)?;
+        let failed = |source: rustix::io::Errno| StateError::Io {
+            operation: "open",
+            path: path.clone(),
+            source: source.into(),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(&path, flags, Mode::empty()).map_err(failed)?;
+        let facts = rustix::fs::fstat(&handle).map_err(failed)?;
+        if !is_ours(facts.st_uid) {
+            return Err(StateError::Foreign { path });
+        }
+        if facts.st_mode & 0o022 != 0 {
+            return Err(StateError::Writable { path });
+        }
+        Ok(Self { path, handle })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The master key, made by whichever program asks first.
+    ///
+    /// # Errors
+    /// It cannot be read or made, is open to others, or is damaged.
+    pub fn master_key(&self) -> Result<MasterKey, StateError> {
+        let path = self.path.join("master.key");
+        let found = read_or_make(&self.handle, "master.key", || {
+            random_bytes::<KEY_LENGTH>().map(Vec::from)
+        });
+        let bytes = found.map_err(|error| explain(error, &path, "32 bytes"))?;
+        let key = <[u8; KEY_LENGTH]>::try_from(bytes.as_slice());
+        key.map(MasterKey::from_bytes)
+            .map_err(|_| explain(FileError::NotSmallFile, &path, "32 bytes"))
+    }
+
+    /// Who the slave is that serves `root` (the bytes of its canonical path) at `port` of this machine: the same
+    /// whenever it is started again. The machine's name counts too, since machines may share one state directory.
+    ///
+    /// # Errors
+    /// It cannot be read or made, or is damaged.
+    pub fn slave_id(&self, root: &[u8], port: u16) -> Result<SlaveId, StateError> {
+        let slaves = self.path.join("slaves");
+        let handle = self
+            .make_folder("slaves")
+            .map_err(|source| StateError::Io {
+                operation: "make",
+                path: slaves.clone(),
+                source: source.into(),
+            })?;
+        let name = place_name(rustix::system::uname().nodename().to_bytes(), root, port);
+        let path = slaves.join(&name);
+        let expected = "32 hexadecimal digits";
+        let found = read_or_make(&handle, &name, || {
+            random_bytes().map(|bytes| format!("{}\n", SlaveId(bytes)).into_bytes())
+        });
+        let bytes = found.map_err(|error| explain(error, &path, expected))?;
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        let id = text.strip_suffix('\n').unwrap_or(text).parse();
+        id.map_err(|_| explain(FileError::NotSmallFile, &path, expected))
+    }
+
+    fn make_folder(&self, name: &str) -> rustix::io::Result<OwnedFd> {
+        match rustix::fs::mkdirat(&self.handle, name, Mode::RWXU) {
+            Ok(()) => rustix::fs::fsync(&self.handle)?,
+            Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.handle, name, flags, Mode::empty())
+    }
+}
+
+fn explain(error: FileError, path: &Path, expected: &'static str) -> StateError {
+    let path = path.to_owned();
+    match error {
+        FileError::Io(source) => StateError::Io {
+            operation: "use",
+            path,
+            source,
+        },
+        FileError::NotPrivate => StateError::NotPrivate { path },
+        FileError::NotSmallFile => StateError::Malformed { path, expected },
+    }
+}
+
+/// The default directory, from the environment; relative paths there count as unset (XDG base directory specification).
+fn default_path(
+    is_root: bool,
+    variable: impl Fn(&'static str) -> Option<OsString>,
+) -> Option<PathBuf> {
+    if is_root {
+        return Some(Path::new("/var/lib").join(NAME));
+    }
+    let absolute = |name| {
+        variable(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|place| place.join(NAME))
+}
+
+/// Makes a folder and those above it that are missing, for the owner alone, so that they outlive a power cut.
+fn make_durable(path: &Path) -> Result<(), StateError> {
+    let failed = |source| StateError::Io {
+        operation: "make",
+        path: path.to_owned(),
+        source,
+    };
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
+    for folder in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
+        let parent = folder
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = fs::File::open(parent.unwrap_or(Path::new("."))).map_err(failed)?;
+        parent.sync_all().map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The file name for one place that a slave serves from.
+fn place_name(machine: &[u8], root: &[u8], port: u16) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in [machine, root] {
+        hasher.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.update(&port.to_be_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn temporary() -> (tempfile::TempDir, StateDirectory) {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(Some(&place.path().join("a/b"))).unwrap();
+        (place, state)
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn it_is_made_for_the_owner_alone() {
+        let (place, state) = temporary();
+        for folder in [&place.path().join("a"), state.path()] {
+            assert_eq!(
+                fs::metadata(folder).unwrap().permissions().mode() & 0o7777,
+                0o700
+            );
+        }
+    }
+
+    #[test]
+    fn one_that_others_can_write_to_is_refused() {
+        let (_place, state) = temporary();
+        for mode in [0o770, 0o707, 0o1777] {
+            set_mode(state.path(), mode);
+            let refusal = StateDirectory::open(Some(state.path())).unwrap_err();
+            assert!(refusal.to_string().contains("chmod go-w"), "{refusal}");
+        }
+        set_mode(state.path(), 0o755);
+        assert!(StateDirectory::open(Some(state.path())).is_ok());
+    }
+
+    #[test]
+    fn a_file_in_its_place_is_an_error_that_names_it() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("beneath")] {
+            let refusal = StateDirectory::open(Some(&path)).unwrap_err();
+            assert!(refusal.to_string().contains("file"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn the_master_key_stays_the_same() {
+        let (_place, state) = temporary();
+        let slave = SlaveId([1; 16]);
+        let key = || state.master_key().unwrap().slave_key(&slave).to_bytes();
+        assert_eq!(key(), key());
+        let (_other_place, other) = temporary();
+        assert_ne!(
+            key(),
+            other.master_key().unwrap().slave_key(&slave).to_bytes()
+        );
+    }
+
+    #[test]
+    fn a_damaged_or_open_master_key_is_an_error_that_names_it() {
+        let (_place, state) = temporary();
+        let file = state.path().join("master.key");
+        for content in [vec![], vec![0; 31], vec![0; 33]] {
+            fs::write(&file, content).unwrap();
+            set_mode(&file, 0o600);
+            let refusal = state.master_key().unwrap_err().to_string();
+            assert!(refusal.contains("master.key' is damaged"), "{refusal}");
+        }
+        fs::write(&file, [0; 32]).unwrap();
+        set_mode(&file, 0o644);
+        let refusal = state.master_key().unwrap_err().to_string();
+        assert!(refusal.contains("chmod 600"), "{refusal}");
+    }
+
+    #[test]
+    fn a_slave_is_the_same_wherever_it_is_started_again() {
+        let (_place, state) = temporary();
+        let id = state.slave_id(b"/srv", 2122).unwrap();
+        assert_eq!(id, state.slave_id(b"/srv", 2122).unwrap());
+        assert_ne!(id, state.slave_id(b"/srv", 2123).unwrap());
+        assert_ne!(id, state.slave_id(b"/srv2", 2122).unwrap());
+    }
+
+    #[test]
+    fn machines_that_share_a_state_directory_do_not_share_identities() {
+        let name = |machine: &[u8], root: &[u8]| place_name(machine, root, 2122);
+        assert_ne!(name(b"one", b"/srv"), name(b"two", b"/srv"));
+        assert_ne!(name(b"one", b"/srv"), name(b"one/", b"srv"));
+    }
+
+    #[test]
+    fn a_damaged_identity_is_an_error_that_names_it() {
+        let (_place, state) = temporary();
+        state.slave_id(b"/srv", 2122).unwrap();
+        let entry = fs::read_dir(state.path().join("slaves"))
+            .unwrap()
+            .next()
+            .unwrap();
+        fs::write(entry.unwrap().path(), "not an identity").unwrap();
+        let refusal = state.slave_id(b"/srv", 2122).unwrap_err().to_string();
+        assert!(refusal.contains("is damaged"), "{refusal}");
+    }
+
+    #[test]
+    fn the_default_follows_the_environment() {
+        let of = |state: Option<&str>, home: Option<&str>| {
+            let (state, home) = (state.map(OsString::from), home.map(OsString::from));
+            default_path(false, move |name| match name {
+                "XDG_STATE_HOME" => state.clone(),
+                _ => home.clone(),
+            })
+        };
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(of(Some("/s"), Some("/h")), path("/s/mini-ftp"));
+        assert_eq!(of(None, Some("/h")), path("/h/.local/state/mini-ftp"));
+        assert_eq!(
+            of(Some("relative"), Some("/h")),
+            path("/h/.local/state/mini-ftp")
+        );
+        assert_eq!(of(Some(""), None), None);
+        assert_eq!(
+            default_path(true, |_| Some("/h".into())),
+            path("/var/lib/mini-ftp")
+        );
+    }
+}
