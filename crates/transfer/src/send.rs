@@ -1,0 +1,307 @@
+//! Content from a source to a peer's socket, in data frames. Zero copy is decided here and nowhere else.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::FileExt;
+
+use protocol::frame::Header;
+use protocol::limits::MAX_DATA_PAYLOAD;
+use rustix::fs::sendfile;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
+
+use crate::{Source, TransferError};
+
+/// What a stream is copied through, and what stands in for bytes that a source no longer has.
+const COPY_BUFFER: usize = 128 * 1024;
+
+/// Which bytes of a source go to the peer, and for which request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// First byte.
+    pub offset: u64,
+    /// Number of bytes.
+    pub length: u64,
+    /// Request id of the data frames.
+    pub request: u32,
+}
+
+/// How a range that could be sent ended.
+#[derive(Debug)]
+pub enum Sent {
+    /// Every byte was the source's.
+    Whole,
+    /// The source ended early: the last frame was filled up with zeros, and nothing after it was sent.
+    Short,
+    /// The source could not be read: the last frame was filled up with zeros, and nothing after it was sent.
+    Unreadable(io::Error),
+}
+
+/// Sends a range in frames of at most [`MAX_DATA_PAYLOAD`] bytes past any buffer, so whatever was collected must have been
+/// flushed. `before_frame` is told each frame's length and may wait (a rate limit) or refuse (an interrupt).
+///
+/// # Errors
+/// [`TransferError::Peer`] when the socket fails or takes nothing within its timeout. A source that fails is no error here:
+/// see [`Sent`]; the caller then says so in the frame after.
+pub fn send_range(
+    peer: &TcpStream,
+    source: &mut Source,
+    range: Range,
+    mut before_frame: impl FnMut(u32) -> io::Result<()>,
+) -> Result<Sent, TransferError> {
+    let mut position = range.offset;
+    let mut left = range.length;
+    while left > 0 {
+        let length = u32::try_from(left)
+            .unwrap_or(u32::MAX)
+            .min(MAX_DATA_PAYLOAD);
+        before_frame(length).map_err(TransferError::peer)?;
+        send_header(peer, &Header::data(range.request, length))?;
+        let frame = match source {
+            Source::File { file, .. } => send_file(peer, file, position, u64::from(length))?,
+            Source::Stream(stream) => copy(peer, stream, u64::from(length))?,
+        };
+        if !matches!(frame, Sent::Whole) {
+            return Ok(frame);
+        }
+        position += u64::from(length);
+        left -= u64::from(length);
+    }
+    Ok(Sent::Whole)
+}
+
+/// Sends a frame's header so that it travels in one segment with the content behind it.
+fn send_header(peer: &TcpStream, mut header: &[u8]) -> Result<(), TransferError> {
+    while !header.is_empty() {
+        match send(peer, header, SendFlags::MORE | SendFlags::NOSIGNAL) {
+            Ok(sent) => header = header.get(sent..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(TransferError::peer(error)),
+        }
+    }
+    Ok(())
+}
+
+/// One frame's content by sendfile(2), which returns 0 where the file has become shorter than was promised.
+fn send_file(
+    peer: &TcpStream,
+    file: &File,
+    offset: u64,
+    length: u64,
+) -> Result<Sent, TransferError> {
+    let mut position = offset;
+    let end = offset + length;
+    while position < end {
+        let wanted = usize::try_from(end - position).unwrap_or(usize::MAX);
+        match sendfile(peer, file, Some(&mut position), wanted) {
+            Ok(0) => {
+                pad(peer, end - position)?;
+                return Ok(Sent::Short);
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::IO | Errno::INVAL | Errno::OVERFLOW | Errno::STALE) => {
+                return send_unreadable(peer, file, position, end - position);
+            }
+            Err(error) => return Err(TransferError::peer(error)),
+        }
+    }
+    Ok(Sent::Whole)
+}
+
+/// Finds out by an ordinary read whether it is the file that fails, or only `sendfile` on this file system.
+fn send_unreadable(
+    peer: &TcpStream,
+    file: &File,
+    offset: u64,
+    length: u64,
+) -> Result<Sent, TransferError> {
+    let mut at = Positioned {
+        file,
+        position: offset,
+    };
+    copy(peer, &mut at, length)
+}
+
+/// One frame's content through a buffer: for streams, and for file systems without `sendfile`.
+fn copy(mut peer: &TcpStream, source: &mut dyn Read, length: u64) -> Result<Sent, TransferError> {
+    let mut buffer = vec![0; COPY_BUFFER.min(usize::try_from(length).unwrap_or(COPY_BUFFER))];
+    let mut left = length;
+    while left > 0 {
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let read = match source.read(buffer.get_mut(..wanted).unwrap_or_default()) {
+            Ok(0) => {
+                pad(peer, left)?;
+                return Ok(Sent::Short);
+            }
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                pad(peer, left)?;
+                return Ok(Sent::Unreadable(error));
+            }
+        };
+        peer.write_all(buffer.get(..read).unwrap_or_default())
+            .map_err(TransferError::peer)?;
+        left -= u64::try_from(read).unwrap_or(left);
+    }
+    Ok(Sent::Whole)
+}
+
+/// Keeps the promise of a frame's length, so that the error in the next frame can be read.
+fn pad(mut peer: &TcpStream, length: u64) -> Result<(), TransferError> {
+    io::copy(&mut io::repeat(0).take(length), &mut peer).map_err(TransferError::peer)?;
+    Ok(())
+}
+
+struct Positioned<'a> {
+    file: &'a File,
+    position: u64,
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(bytes, self.position)?;
+        self.position += u64::try_from(read).unwrap_or(0);
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use protocol::{Connection, Reply, frame::DATA};
+
+    use super::*;
+
+    fn pair() -> (TcpStream, Connection<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (sender, Connection::new(listener.accept().unwrap().0))
+    }
+
+    fn received(mut connection: Connection<TcpStream>) -> (Vec<u8>, Vec<u32>) {
+        let (mut content, mut frames) = (Vec::new(), Vec::new());
+        while let Some(header) = connection.receive().unwrap() {
+            if header.kind != DATA {
+                connection.decode::<Reply>(&header).unwrap();
+                continue;
+            }
+            assert_eq!(header.request, 9);
+            frames.push(header.length);
+            let mut bytes = vec![0; connection.data_left()];
+            let mut filled = 0;
+            while filled < bytes.len() {
+                filled += connection.read_data(&mut bytes[filled..]).unwrap();
+            }
+            content.extend(bytes);
+        }
+        (content, frames)
+    }
+
+    fn sent(mut source: Source, offset: u64, length: u64) -> (Sent, Vec<u8>, Vec<u32>) {
+        let (sender, receiver) = pair();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| received(receiver));
+            let result = send_range(
+                &sender,
+                &mut source,
+                Range {
+                    offset,
+                    length,
+                    request: 9,
+                },
+                |_| Ok(()),
+            )
+            .unwrap();
+            drop(sender);
+            let (content, frames) = reader.join().unwrap();
+            (result, content, frames)
+        })
+    }
+
+    fn file_of(content: &[u8]) -> Source {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(content).unwrap();
+        Source::File {
+            file,
+            length: content.len() as u64,
+        }
+    }
+
+    fn some_content(length: u32) -> Vec<u8> {
+        (0..length)
+            .map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0])
+            .collect()
+    }
+
+    #[test]
+    fn a_range_of_a_file_travels_in_bounded_frames() {
+        let content = some_content(2_500_000);
+        let (result, received, frames) = sent(file_of(&content), 100, 2_400_000);
+        assert!(matches!(result, Sent::Whole));
+        assert_eq!(
+            frames,
+            [
+                MAX_DATA_PAYLOAD,
+                MAX_DATA_PAYLOAD,
+                2_400_000 - 2 * MAX_DATA_PAYLOAD
+            ]
+        );
+        assert!(received == content[100..2_400_100]);
+    }
+
+    #[test]
+    fn a_stream_travels_like_a_file() {
+        let content = some_content(1_500_000);
+        let (result, received, _) = sent(
+            Source::Stream(Box::new(io::Cursor::new(content.clone()))),
+            0,
+            1_500_000,
+        );
+        assert!(matches!(result, Sent::Whole));
+        assert!(received == content);
+    }
+
+    #[test]
+    fn a_file_that_shrank_is_padded_to_the_frame_and_no_further() {
+        let content = some_content(1_100_000);
+        let (result, received, frames) = sent(file_of(&content), 0, 5_000_000);
+        assert!(matches!(result, Sent::Short));
+        assert_eq!(frames.len(), 2);
+        assert!(received[..1_100_000] == content);
+        assert!(received[1_100_000..].iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_stream_that_fails_is_padded_too() {
+        struct Failing;
+        impl Read for Failing {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("bad sector"))
+            }
+        }
+        let (result, received, _) = sent(Source::Stream(Box::new(Failing)), 0, 1000);
+        assert!(matches!(result, Sent::Unreadable(_)));
+        assert_eq!(received, vec![0; 1000]);
+    }
+
+    #[test]
+    fn a_peer_that_went_away_is_the_peers_fault() {
+        let (sender, receiver) = pair();
+        drop(receiver);
+        let mut source = file_of(&some_content(3_000_000));
+        let range = Range {
+            offset: 0,
+            length: 3_000_000,
+            request: 9,
+        };
+        assert!(matches!(
+            send_range(&sender, &mut source, range, |_| Ok(())),
+            Err(TransferError::Peer(_))
+        ));
+    }
+}
