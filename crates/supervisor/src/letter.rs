@@ -1,0 +1,147 @@
+//! What a child finds when it starts: a hidden argument, descriptors at known numbers, and a letter.
+//!
+//! The letter is a sealed memfd: a line of JSON of ours, then the program's own bytes. These may hold keys, which is
+//! why they travel neither as arguments nor in the environment, where others can read them.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{OwnedFd, RawFd};
+
+use rustix::fs::{MemfdFlags, SealFlags};
+use serde::{Deserialize, Serialize};
+
+/// The first argument of a worker.
+pub const WORKER_ARGUMENT: &str = "--pool-worker";
+/// The first argument of a helper; its name is the second.
+pub const HELPER_ARGUMENT: &str = "--pool-helper";
+
+pub(crate) const LETTER: RawFd = 3;
+pub(crate) const LIFELINE: RawFd = 4;
+pub(crate) const SCOREBOARD: RawFd = 5;
+pub(crate) const LISTENER: RawFd = 6;
+
+/// Child to supervisor, on the lifeline: I am ready.
+pub(crate) const READY: u8 = b'r';
+/// Supervisor to child, on the lifeline: take nobody new, leave with your last session.
+pub(crate) const DRAIN: u8 = b'd';
+
+/// A letter is read whole before the child is ready: configuration and keys, not data.
+const LONGEST: u64 = 16 * 1024 * 1024;
+
+/// What a process was started as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// By a person: it becomes the supervisor.
+    Supervisor,
+    /// By a supervisor: one of its workers.
+    Worker,
+    /// By a supervisor: its helper.
+    Helper,
+}
+
+impl Role {
+    /// The role of this process, by its first argument. To be asked before arguments are parsed.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        Self::from_argument(std::env::args_os().nth(1).as_deref())
+    }
+
+    fn from_argument(first: Option<&OsStr>) -> Self {
+        match first.and_then(OsStr::to_str) {
+            Some(WORKER_ARGUMENT) => Self::Worker,
+            Some(HELPER_ARGUMENT) => Self::Helper,
+            _ => Self::Supervisor,
+        }
+    }
+}
+
+/// Our own line of the letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Heading {
+    /// The child's slot in the scoreboard.
+    pub(crate) slot: usize,
+    /// How many slots the scoreboard has.
+    pub(crate) slots: usize,
+    pub(crate) generation: u64,
+}
+
+pub(crate) fn write(heading: Heading, handover: &[u8]) -> io::Result<OwnedFd> {
+    let letter =
+        rustix::fs::memfd_create("letter", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut letter = File::from(letter);
+    let mut line = serde_json::to_vec(&heading)?;
+    line.push(b'\n');
+    letter.write_all(&line)?;
+    letter.write_all(handover)?;
+    letter.rewind()?;
+    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&letter, seals)?;
+    Ok(letter.into())
+}
+
+pub(crate) fn read(letter: OwnedFd) -> io::Result<(Heading, Vec<u8>)> {
+    let mut heading = Vec::new();
+    File::from(letter).take(LONGEST).read_to_end(&mut heading)?;
+    let end = heading
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .ok_or(io::ErrorKind::InvalidData)?;
+    let handover = heading.split_off(end.saturating_add(1));
+    Ok((serde_json::from_slice(&heading)?, handover))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_arrive_unchanged() {
+        let heading = Heading {
+            slot: 3,
+            slots: 64,
+            generation: 9,
+        };
+        for handover in [&b""[..], b"\n\n", b"{\"key\":1}\nmore", &[0xff; 100_000]] {
+            let letter = write(heading, handover).unwrap();
+            assert_eq!(read(letter).unwrap(), (heading, handover.to_vec()));
+        }
+    }
+
+    #[test]
+    fn nobody_changes_a_letter() {
+        let letter = write(
+            Heading {
+                slot: 0,
+                slots: 1,
+                generation: 1,
+            },
+            b"key",
+        )
+        .unwrap();
+        assert!(rustix::io::write(&letter, b"x").is_err());
+    }
+
+    #[test]
+    fn a_letter_without_heading_is_refused() {
+        let memory = rustix::fs::memfd_create("empty", MemfdFlags::CLOEXEC).unwrap();
+        assert!(read(memory).is_err());
+    }
+
+    #[test]
+    fn role_is_told_by_the_first_argument() {
+        assert_eq!(Role::from_argument(None), Role::Supervisor);
+        assert_eq!(
+            Role::from_argument(Some(OsStr::new("4000"))),
+            Role::Supervisor
+        );
+        assert_eq!(
+            Role::from_argument(Some(OsStr::new(WORKER_ARGUMENT))),
+            Role::Worker
+        );
+        assert_eq!(
+            Role::from_argument(Some(OsStr::new(HELPER_ARGUMENT))),
+            Role::Helper
+        );
+    }
+}

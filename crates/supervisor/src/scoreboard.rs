@@ -1,0 +1,447 @@
+//! The table in shared memory through which the processes of a pool see each other: who lives, who has a free place.
+//!
+//! Layout (words of 64 bits): a header record of eight words, then one record of eight words, a cache line, per slot.
+//! A slot is written by its owner; the supervisor claims it before the owner lives and clears it when the owner is
+//! dead. So there is no lock that a killed process could leave behind, and no count that outlives it.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+use sys::shared_memory::SharedWords;
+
+/// Words of a record.
+const RECORD: usize = 8;
+/// "pool" and the version of this layout: a new binary must not read an old supervisor's table differently.
+const LAYOUT: u64 = 0x706f_6f6c_0000_0001;
+/// A worker that has not ticked for so long is not counted on to take the next connection.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// What the owner of a slot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotState {
+    /// Nobody's.
+    Vacant,
+    /// A worker that has not said that it is ready.
+    Starting,
+    /// A worker that serves.
+    Ready,
+    /// A worker that takes nobody new and leaves with its last session.
+    Draining,
+    /// A helper: it ticks, and takes no sessions.
+    Helper,
+}
+
+impl SlotState {
+    const ALL: [Self; 5] = [
+        Self::Vacant,
+        Self::Starting,
+        Self::Ready,
+        Self::Draining,
+        Self::Helper,
+    ];
+
+    const fn word(self) -> u64 {
+        match self {
+            Self::Vacant => 0,
+            Self::Starting => 1,
+            Self::Ready => 2,
+            Self::Draining => 3,
+            Self::Helper => 4,
+        }
+    }
+
+    fn read(word: &AtomicU64) -> Self {
+        let word = word.load(SeqCst);
+        Self::ALL
+            .into_iter()
+            .find(|state| state.word() == word)
+            .unwrap_or(Self::Vacant)
+    }
+}
+
+/// One slot as it was at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotStatus {
+    /// Index of the slot.
+    pub slot: usize,
+    /// Process of the owner, 0 until the owner is up.
+    pub pid: u64,
+    /// What the owner is doing.
+    pub state: SlotState,
+    /// Sessions running.
+    pub sessions: u64,
+    /// Sessions it can hold at once.
+    pub places: u64,
+    /// Connections accepted that have not begun a session.
+    pub pending: u64,
+    /// Which configuration it runs; grows with each reload.
+    pub generation: u64,
+    /// Since its last tick.
+    pub silent_for: Duration,
+}
+
+impl SlotStatus {
+    fn free(&self) -> u64 {
+        match self.state {
+            SlotState::Ready if self.silent_for < FRESH => {
+                self.places.saturating_sub(self.sessions)
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Sums over all workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Workers that serve.
+    pub workers: u64,
+    /// Sessions running, those of draining workers included.
+    pub sessions: u64,
+    /// Places of the workers that serve.
+    pub places: u64,
+    /// Places nobody sits in. Zero: everybody is full, the next client hears "busy".
+    pub free: u64,
+    /// Connections accepted that have not begun a session.
+    pub pending: u64,
+    /// The whole pool is shutting down.
+    pub draining: bool,
+}
+
+/// The table. Cheap to read; every figure may be old by the time it is looked at.
+#[derive(Debug)]
+pub struct Scoreboard {
+    words: SharedWords,
+}
+
+/// The words of one slot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Slot<'a> {
+    pid: &'a AtomicU64,
+    ticked: &'a AtomicU64,
+    state: &'a AtomicU64,
+    places: &'a AtomicU64,
+    generation: &'a AtomicU64,
+    pub(crate) sessions: &'a AtomicU64,
+    pub(crate) pending: &'a AtomicU64,
+}
+
+/// The words of the header that are in use.
+struct Header<'a> {
+    layout: &'a AtomicU64,
+    /// Slots up to here may be in use: what a reader has to look through.
+    used: &'a AtomicU64,
+    draining: &'a AtomicU64,
+}
+
+impl Scoreboard {
+    pub(crate) fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
+        let (words, memory) = SharedWords::create(words_for(slots))?;
+        let board = Self { words };
+        board.header()?.layout.store(LAYOUT, SeqCst);
+        Ok((board, memory))
+    }
+
+    pub(crate) fn attach(memory: BorrowedFd<'_>, slots: usize) -> io::Result<Self> {
+        let board = Self {
+            words: SharedWords::attach(memory, words_for(slots))?,
+        };
+        if board.header()?.layout.load(SeqCst) != LAYOUT {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the supervisor's scoreboard is of another version",
+            ));
+        }
+        Ok(board)
+    }
+
+    /// Sums over all workers, for whoever reports the load or decides who accepts.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let draining = self
+            .header()
+            .is_ok_and(|header| header.draining.load(SeqCst) != 0);
+        self.statuses().fold(
+            Totals {
+                draining,
+                ..Totals::default()
+            },
+            |mut sum, slot| {
+                sum.sessions += slot.sessions;
+                sum.pending += slot.pending;
+                sum.free += slot.free();
+                if slot.state == SlotState::Ready {
+                    sum.workers += 1;
+                    sum.places += slot.places;
+                }
+                sum
+            },
+        )
+    }
+
+    /// Every slot in use.
+    pub fn statuses(&self) -> impl Iterator<Item = SlotStatus> + '_ {
+        let now = monotonic_milliseconds();
+        let used = self.header().map_or(0, |header| header.used.load(SeqCst));
+        self.slots()
+            .take(usize::try_from(used).unwrap_or(usize::MAX))
+            .enumerate()
+            .map(move |(index, slot)| slot.status(index, now))
+            .filter(|status| status.state != SlotState::Vacant)
+    }
+
+    /// Another worker than `own` has more free places than connections waiting to begin a session.
+    pub(crate) fn others_have_room(&self, own: usize) -> bool {
+        self.statuses()
+            .any(|slot| slot.slot != own && slot.free() > slot.pending)
+    }
+
+    /// No worker has a free place.
+    pub(crate) fn is_full(&self) -> bool {
+        self.statuses().all(|slot| slot.free() == 0)
+    }
+
+    pub(crate) fn slot(&self, index: usize) -> Option<Slot<'_>> {
+        self.slots().nth(index)
+    }
+
+    /// Gives the lowest vacant slot to a child that is about to start. `None`: all are in use.
+    pub(crate) fn claim(&self, state: SlotState, generation: u64) -> Option<usize> {
+        let header = self.header().ok()?;
+        let (index, slot) = self
+            .slots()
+            .enumerate()
+            .find(|(_, slot)| slot.state() == SlotState::Vacant)?;
+        slot.generation.store(generation, SeqCst);
+        slot.tick();
+        slot.state.store(state.word(), SeqCst);
+        header
+            .used
+            .fetch_max(u64::try_from(index).ok()?.saturating_add(1), SeqCst);
+        Some(index)
+    }
+
+    /// Takes back the slot of a dead child: its sessions are gone with it.
+    pub(crate) fn clear(&self, index: usize) {
+        if let Some(slot) = self.slot(index) {
+            slot.state.store(SlotState::Vacant.word(), SeqCst);
+            for word in [
+                slot.pid,
+                slot.sessions,
+                slot.pending,
+                slot.places,
+                slot.generation,
+                slot.ticked,
+            ] {
+                word.store(0, SeqCst);
+            }
+        }
+    }
+
+    pub(crate) fn say_pool_is_draining(&self) {
+        if let Ok(header) = self.header() {
+            header.draining.store(1, SeqCst);
+        }
+    }
+
+    fn records(&self) -> &[[AtomicU64; RECORD]] {
+        self.words.words().as_chunks::<RECORD>().0
+    }
+
+    fn header(&self) -> io::Result<Header<'_>> {
+        match self.records().first() {
+            Some([layout, used, draining, ..]) => Ok(Header {
+                layout,
+                used,
+                draining,
+            }),
+            None => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "scoreboard without a header",
+            )),
+        }
+    }
+
+    fn slots(&self) -> impl Iterator<Item = Slot<'_>> + '_ {
+        self.records().iter().skip(1).map(
+            |[pid, ticked, state, places, sessions, pending, generation, _]| Slot {
+                pid,
+                ticked,
+                state,
+                places,
+                generation,
+                sessions,
+                pending,
+            },
+        )
+    }
+}
+
+impl Slot<'_> {
+    pub(crate) fn state(&self) -> SlotState {
+        SlotState::read(self.state)
+    }
+
+    pub(crate) fn places(&self) -> u64 {
+        self.places.load(SeqCst)
+    }
+
+    pub(crate) fn tick(&self) {
+        self.ticked.store(monotonic_milliseconds(), SeqCst);
+    }
+
+    pub(crate) fn silent_for(&self) -> Duration {
+        Duration::from_millis(monotonic_milliseconds().saturating_sub(self.ticked.load(SeqCst)))
+    }
+
+    pub(crate) fn enter(&self, pid: u64) {
+        self.pid.store(pid, SeqCst);
+        self.tick();
+    }
+
+    /// A worker opens its places. Nothing happens if it was told to drain before it got this far.
+    pub(crate) fn open(&self, places: u64) {
+        self.places.store(places, SeqCst);
+        let (starting, ready) = (SlotState::Starting.word(), SlotState::Ready.word());
+        if self
+            .state
+            .compare_exchange(starting, ready, SeqCst, SeqCst)
+            .is_ok()
+        {
+            self.tick();
+        }
+    }
+
+    /// Takes nobody new from here on; a helper stays a helper.
+    pub(crate) fn drain(&self) {
+        for state in [SlotState::Starting, SlotState::Ready] {
+            if self
+                .state
+                .compare_exchange(state.word(), SlotState::Draining.word(), SeqCst, SeqCst)
+                .is_ok()
+            {
+                return;
+            }
+        }
+    }
+
+    fn status(&self, slot: usize, now: u64) -> SlotStatus {
+        SlotStatus {
+            slot,
+            pid: self.pid.load(SeqCst),
+            state: self.state(),
+            sessions: self.sessions.load(SeqCst),
+            places: self.places(),
+            pending: self.pending.load(SeqCst),
+            generation: self.generation.load(SeqCst),
+            silent_for: Duration::from_millis(now.saturating_sub(self.ticked.load(SeqCst))),
+        }
+    }
+}
+
+const fn words_for(slots: usize) -> usize {
+    slots.saturating_add(1).saturating_mul(RECORD)
+}
+
+/// `CLOCK_MONOTONIC`: the same for every process, and it stands still while the machine sleeps.
+fn monotonic_milliseconds() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds
+        .unwrap_or(0)
+        .saturating_mul(1000)
+        .saturating_add(nanoseconds.unwrap_or(0) / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn claimed_slots_are_counted_and_cleared() {
+        let (board, memory) = Scoreboard::create(4).unwrap();
+        let seen_by_other = Scoreboard::attach(memory.as_fd(), 4).unwrap();
+        let first = board.claim(SlotState::Starting, 1).unwrap();
+        let second = board.claim(SlotState::Starting, 1).unwrap();
+        assert_eq!((first, second), (0, 1));
+        assert_eq!(seen_by_other.totals(), Totals::default());
+        for index in [first, second] {
+            board.slot(index).unwrap().open(3);
+        }
+        board.slot(first).unwrap().sessions.store(2, SeqCst);
+        assert_eq!(
+            seen_by_other.totals(),
+            Totals {
+                workers: 2,
+                sessions: 2,
+                places: 6,
+                free: 4,
+                pending: 0,
+                draining: false
+            }
+        );
+        board.clear(first);
+        assert_eq!(seen_by_other.totals().sessions, 0);
+        assert_eq!(board.claim(SlotState::Starting, 2), Some(first));
+    }
+
+    #[test]
+    fn draining_workers_keep_sessions_but_offer_no_places() {
+        let (board, _memory) = Scoreboard::create(2).unwrap();
+        let slot = board.claim(SlotState::Starting, 1).unwrap();
+        let slot = board.slot(slot).unwrap();
+        slot.open(5);
+        slot.sessions.store(1, SeqCst);
+        slot.drain();
+        let totals = board.totals();
+        assert_eq!(
+            (totals.sessions, totals.places, totals.free, totals.workers),
+            (1, 0, 0, 0)
+        );
+        assert!(board.is_full());
+        slot.open(5);
+        assert_eq!(slot.state(), SlotState::Draining);
+    }
+
+    #[test]
+    fn room_elsewhere_counts_pending_connections_and_silence() {
+        let (board, _memory) = Scoreboard::create(2).unwrap();
+        let (own, other) = (
+            board.claim(SlotState::Starting, 1).unwrap(),
+            board.claim(SlotState::Starting, 1).unwrap(),
+        );
+        let slot = board.slot(other).unwrap();
+        assert!(!board.others_have_room(own));
+        slot.open(1);
+        assert!(board.others_have_room(own));
+        assert!(!board.others_have_room(other));
+        slot.pending.store(1, SeqCst);
+        assert!(!board.others_have_room(own));
+        slot.pending.store(0, SeqCst);
+        slot.ticked.store(monotonic_milliseconds() - 3000, SeqCst);
+        assert!(!board.others_have_room(own));
+    }
+
+    #[test]
+    fn slots_run_out_and_helpers_do_not_count_as_workers() {
+        let (board, _memory) = Scoreboard::create(1).unwrap();
+        assert_eq!(board.claim(SlotState::Helper, 1), Some(0));
+        assert_eq!(board.claim(SlotState::Starting, 1), None);
+        board.slot(0).unwrap().drain();
+        assert_eq!(board.slot(0).unwrap().state(), SlotState::Helper);
+        assert_eq!(board.totals(), Totals::default());
+    }
+
+    #[test]
+    fn another_layout_is_refused() {
+        let (board, memory) = Scoreboard::create(1).unwrap();
+        board.header().unwrap().layout.store(LAYOUT + 1, SeqCst);
+        assert!(Scoreboard::attach(memory.as_fd(), 1).is_err());
+        assert!(Scoreboard::attach(memory.as_fd(), 100).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! The one loop of the parent process. Single-threaded for ever; reads no byte from the network.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use crate::crew::Crew;
+use crate::exit::{Ended, SupervisorError, doing};
+use crate::launch::{Owner, Pool};
+use crate::roster::Roster;
+use crate::signals::Signals;
+use crate::wait;
+
+/// Nothing is looked at less often than this.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// A year: for ever, and still a moment that can be computed.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Below this a loaded machine would kill workers in good health.
+const LEAST_SILENCE: Duration = Duration::from_millis(100);
+/// After SIGKILL a process is gone in no time, unless the kernel holds it in a disk or network wait.
+const KILL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The parent of a pool.
+#[derive(Debug)]
+pub struct Supervisor {
+    crew: Crew,
+    roster: Roster,
+    signals: Signals,
+    grace: Duration,
+    silent_after: Duration,
+    /// The edition of which the owner has been told that it serves; 0: none.
+    announced: u64,
+}
+
+impl Supervisor {
+    /// Takes over SIGINT, SIGTERM, SIGHUP and SIGCHLD of this process, which has one thread and keeps it that way.
+    /// Starts nobody yet.
+    ///
+    /// # Errors
+    /// No descriptors or memory for the shared table.
+    pub fn new(pool: Pool) -> Result<Self, SupervisorError> {
+        let Pool {
+            listener,
+            launch,
+            grace,
+            silent_after,
+        } = pool;
+        let signals = Signals::register().map_err(doing("listen to signals"))?;
+        let crew =
+            Crew::new(listener, launch.workers.get()).map_err(doing("make the scoreboard"))?;
+        let roster = Roster::new(launch);
+        let silent_after = silent_after.max(LEAST_SILENCE);
+        Ok(Self {
+            crew,
+            roster,
+            signals,
+            grace,
+            silent_after,
+            announced: 0,
+        })
+    }
+
+    /// Runs the pool until it is told to end. No child outlives this call.
+    ///
+    /// # Errors
+    /// [`SupervisorError::BootFailed`] if the first worker cannot start (it has said why on stderr);
+    /// [`SupervisorError::System`] if the kernel lets no worker start or no one sleep.
+    pub fn run(mut self, owner: &mut dyn Owner) -> Result<Ended, SupervisorError> {
+        loop {
+            self.signals.clear();
+            if self.crew.hear() {
+                self.roster.worker_became_ready();
+            }
+            for gone in self.crew.reap() {
+                self.roster.departed(&gone)?;
+            }
+            if self.signals.take_terminate() {
+                return self.shut_down(owner);
+            }
+            self.reload(owner);
+            self.crew.kill_silent(self.silent_after);
+            self.roster.tend(&mut self.crew)?;
+            self.announce(owner);
+            self.sleep(self.roster.next_due(&self.crew))?;
+        }
+    }
+
+    fn reload(&mut self, owner: &mut dyn Owner) {
+        // One that comes while nothing has ever worked waits until something does.
+        if self.roster.is_proven() && self.signals.take_hangup() {
+            tracing::info!("reloading");
+            if let Some(launch) = owner.reload() {
+                self.roster.propose(launch, &mut self.crew);
+            }
+        }
+    }
+
+    fn announce(&mut self, owner: &mut dyn Owner) {
+        let generation = self.roster.generation();
+        if self.announced == generation || !self.roster.is_complete(&self.crew) {
+            return;
+        }
+        match std::mem::replace(&mut self.announced, generation) {
+            0 => owner.ready(),
+            _ => owner.reloaded(),
+        }
+    }
+
+    fn shut_down(mut self, owner: &mut dyn Owner) -> Result<Ended, SupervisorError> {
+        owner.stopping();
+        self.crew.close();
+        let mut deadline = Instant::now() + self.grace.min(LONGEST_GRACE);
+        let mut killed = 0;
+        loop {
+            self.signals.clear();
+            self.crew.hear();
+            self.crew.reap();
+            if self.crew.members().is_empty() {
+                return Ok(if killed == 0 {
+                    Ended::Drained
+                } else {
+                    Ended::Killed(killed)
+                });
+            }
+            let impatient = self.signals.take_terminate();
+            if impatient || Instant::now() >= deadline {
+                let left = self.crew.kill_all();
+                killed = killed.max(left);
+                deadline = Instant::now() + KILL_PATIENCE;
+                tracing::warn!("{left} processes killed with their sessions");
+            }
+            self.sleep(Some(deadline.saturating_duration_since(Instant::now())))?;
+        }
+    }
+
+    /// Until a signal, a word from a child, or the time.
+    fn sleep(&self, limit: Option<Duration>) -> Result<(), SupervisorError> {
+        let limit = limit
+            .unwrap_or(LONGEST_SLEEP)
+            .min(LONGEST_SLEEP)
+            .min(self.silent_after / 4);
+        let descriptors: Vec<_> = std::iter::once(self.signals.as_fd())
+            .chain(self.crew.lifelines())
+            .collect();
+        wait::readable(&descriptors, limit).map_err(doing("wait for children"))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! A worker: accepts connections when it is its turn to, and hears when it shall leave.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::launch::Handover;
+use crate::letter::LISTENER;
+use crate::membership::{Membership, News};
+use crate::places::{Admission, Gate, Places};
+use crate::scoreboard::Scoreboard;
+use crate::wake::Waker;
+
+/// After an accept that failed for want of descriptors or memory: trying at once again would burn a core.
+const PAUSE_WITHOUT_RESOURCES: Duration = Duration::from_millis(50);
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whether the program wants connections now. (The pool has its own reasons not to take one.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepting {
+    /// As many as there are places.
+    Yes,
+    /// None: the program itself is at some limit.
+    No,
+}
+
+/// What [`Worker::next`] came back with.
+#[derive(Debug)]
+pub enum Event {
+    /// Somebody connected.
+    Connection(Connection),
+    /// Somebody connected and no worker has a free place: say so and close.
+    Overflow(TcpStream, SocketAddr),
+    /// Nothing: time passed, or a place changed hands, or [`Waker::wake`] was called.
+    Tick,
+    /// Take nobody new; leave with [`WorkerExit::Clean`](crate::WorkerExit) once [`Worker::is_idle`]. Comes once.
+    Drain,
+    /// As [`Self::Drain`], and nobody is left to enforce a deadline; leave with `WorkerExit::SupervisorGone`. Comes
+    /// once.
+    SupervisorGone,
+}
+
+/// An accepted connection, blocking and closed on exec.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Who connected.
+    pub peer: SocketAddr,
+    /// To be turned into a [`Place`](crate::Place) when the session begins.
+    pub admission: Admission,
+}
+
+/// One worker process of a pool. Its main thread owns this and calls [`Self::next`] again and again.
+#[derive(Debug)]
+pub struct Worker {
+    membership: Membership,
+    places: Places,
+    handover: Handover,
+    /// `None` once draining: the port must be free as soon as the last process of the pool gave it up.
+    listener: Option<TcpListener>,
+    paused_until: Option<Instant>,
+    logged: Option<Instant>,
+}
+
+impl Worker {
+    /// Becomes the worker that this process was started as. To be called first thing, before there is a thread.
+    ///
+    /// From here on SIGINT, SIGQUIT, SIGHUP and SIGXFSZ are ignored and SIGTERM means drain.
+    ///
+    /// # Errors
+    /// If this process was not started by a supervisor of the same version: leave with
+    /// [`WorkerExit::BootFailed`](crate::WorkerExit).
+    pub fn from_inherited() -> io::Result<Self> {
+        let (membership, handover) = Membership::from_inherited()?;
+        let listener = TcpListener::from(sys::inherited::take(LISTENER)?);
+        let places = Places::new(
+            Arc::clone(membership.board()),
+            membership.heading().slot,
+            membership.waker().clone(),
+        );
+        Ok(Self {
+            membership,
+            places,
+            handover: handover.into(),
+            listener: Some(listener),
+            paused_until: None,
+            logged: None,
+        })
+    }
+
+    /// Tells the pool that this worker can hold `places` sessions at once, and begins to accept.
+    ///
+    /// # Errors
+    /// What writing to the supervisor reports; not that it is gone, that is an [`Event`].
+    pub fn ready(&self, places: u32) -> io::Result<()> {
+        if let Some(slot) = self.membership.board().slot(self.slot()) {
+            slot.open(u64::from(places));
+        }
+        self.membership.report_ready()
+    }
+
+    /// Takes the program's own bytes out of the letter: the first call has them, a second one nothing.
+    #[must_use]
+    pub fn take_handover(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.handover).into_bytes()
+    }
+
+    /// The table of the whole pool.
+    #[must_use]
+    pub const fn scoreboard(&self) -> &Arc<Scoreboard> {
+        self.membership.board()
+    }
+
+    /// This worker's slot in the table: its name in the pool.
+    #[must_use]
+    pub const fn slot(&self) -> usize {
+        self.membership.heading().slot
+    }
+
+    /// Which configuration this worker runs; grows with each reload.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.membership.heading().generation
+    }
+
+    /// What wakes [`Self::next`]; for session threads. (Places wake it by themselves.)
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.membership.waker().clone()
+    }
+
+    /// It was told to drain.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        self.membership.is_draining()
+    }
+
+    /// No session runs here and no connection waits to begin one.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Ticks and waits for the next thing to do, for `timeout` at most (and never longer than 250 ms).
+    ///
+    /// Must be called again within the pool's `silent_after`: a worker that does not is killed.
+    ///
+    /// # Errors
+    /// What cannot get better by itself: the listener is no listener, the kernel refuses `poll`. Shortage of
+    /// descriptors or memory is none: accepting pauses and goes on.
+    pub fn next(&mut self, accepting: Accepting, timeout: Duration) -> io::Result<Event> {
+        let (wanted, timeout) = self.wants_connections(accepting, timeout);
+        let listener = self.listener.as_ref().filter(|_| wanted).map(AsFd::as_fd);
+        let (connected, news) = self.membership.wait(listener, timeout)?;
+        match news {
+            Some(News::Drain) => {
+                self.listener = None;
+                Ok(Event::Drain)
+            }
+            Some(News::SupervisorGone) => {
+                self.listener = None;
+                Ok(Event::SupervisorGone)
+            }
+            None if connected => self.accept(),
+            None => Ok(Event::Tick),
+        }
+    }
+
+    fn wants_connections(&mut self, accepting: Accepting, timeout: Duration) -> (bool, Duration) {
+        let pause = self.paused_until.map_or(Duration::ZERO, |end| {
+            end.saturating_duration_since(Instant::now())
+        });
+        if !pause.is_zero() {
+            return (false, timeout.min(pause));
+        }
+        self.paused_until = None;
+        (
+            accepting == Accepting::Yes && self.places.gate() != Gate::Shut,
+            timeout,
+        )
+    }
+
+    fn accept(&mut self) -> io::Result<Event> {
+        // Asked again: while this worker slept, another may have got a free place or lost its last.
+        let gate = self.places.gate();
+        let Some(listener) = self.listener.as_ref().filter(|_| gate != Gate::Shut) else {
+            return Ok(Event::Tick);
+        };
+        match listener.accept() {
+            Ok((stream, peer)) if gate == Gate::Busy => Ok(Event::Overflow(stream, peer)),
+            Ok((stream, peer)) => {
+                let admission = self.places.admit();
+                Ok(Event::Connection(Connection {
+                    stream,
+                    peer,
+                    admission,
+                }))
+            }
+            Err(error) => self.endure(error).map(|()| Event::Tick),
+        }
+    }
+
+    /// Tells errors of one connection and of the moment from those of the listener; accept(2), "Error handling".
+    fn endure(&mut self, error: io::Error) -> io::Result<()> {
+        match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                let now = Instant::now();
+                self.paused_until = Some(now + PAUSE_WITHOUT_RESOURCES);
+                if self
+                    .logged
+                    .is_none_or(|last| now.duration_since(last) >= LOG_INTERVAL)
+                {
+                    self.logged = Some(now);
+                    tracing::warn!(%error, "accepting pauses");
+                }
+                Ok(())
+            }
+            Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT) | None => Err(error),
+            // Taken by another worker, gone before it was accepted, or a network error that belongs to it.
+            Some(_) => Ok(()),
+        }
+    }
+}
