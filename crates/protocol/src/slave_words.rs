@@ -71,6 +71,8 @@ messages! {
         Checksum = 0x0114 {
             /// The file.
             path: RemotePath,
+            /// Whether to read the file even where its digest is known: asked by a receiver that found it wrong.
+            fresh: bool,
         }
         /// The storage's size. Answered by [`Reply::Space`].
         DiskFree = 0x0115 {}
