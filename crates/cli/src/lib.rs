@@ -1,2 +1,43 @@
 //! What the three command lines share: configuration layers, logging, ready line, safe display of names.
+//!
+//! A program's `run` reads like this:
+//!
+//! ```no_run
+//! # #[derive(clap::Parser)]
+//! # #[command(name = "ftpdemo")]
+//! # struct Args { #[command(flatten)] shared: cli::Shared }
+//! # fn serve(args: Args) -> anyhow::Result<()> { Ok(()) }
+//! fn run() -> std::process::ExitCode {
+//!     let args: Args = match cli::parse(std::env::args_os()) {
+//!         Ok(args) => args,
+//!         Err(stop) => return stop.report("ftpdemo", 1),
+//!     };
+//!     cli::start_logging("ftpdemo", args.shared.verbosity());
+//!     match serve(args) {
+//!         Ok(()) => std::process::ExitCode::SUCCESS,
+//!         Err(error) => {
+//!             cli::report("ftpdemo", &error);
+//!             std::process::ExitCode::FAILURE
+//!         }
+//!     }
+//! }
+//! ```
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod config_file;
+mod display;
+mod logging;
+mod parse;
+mod ready;
+mod report;
+mod shared;
+mod size;
+
+pub use display::{Escaped, name, text};
+pub use logging::start_logging;
+pub use parse::{Stop, parse};
+pub use ready::{listening, reloading, stopping};
+pub use report::{one_line, report, say};
+pub use shared::{Shared, Verbosity};
+pub use size::{HumanSize, SizeError, human_size, parse_rate, parse_size};
