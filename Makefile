@@ -1,0 +1,63 @@
+# Everything a person does with this source; `make help` lists it.
+
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+CARGO       ?= cargo
+MASTER_PORT ?= 2121
+SLAVE_PORTS ?= 2122 2123
+SECONDS     ?= 60
+
+PROGRAMS     = ftpmaster ftpslave ftpclient
+TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+FUZZ_TARGETS = request reply master
+
+.PHONY: all build sample run test check install uninstall clean fuzz bench help
+
+all: build
+
+build: ## build the three programs, optimised (the default)
+	@$(CARGO) build --release --locked --bins </dev/null
+
+sample: ## make the sample binary of _FTPROOT
+	@sh scripts/make-sample.sh _FTPROOT/data/sample.bin
+
+run: build sample ## start a master and two slaves over _FTPROOT, open the client in _CLIENTROOT
+	@BIN_DIR='$(TARGET_DIR)/release' RUN_DIR='$(TARGET_DIR)/run' MASTER_PORT='$(MASTER_PORT)' \
+	    SLAVE_PORTS='$(SLAVE_PORTS)' sh scripts/run.sh
+
+test: ## run every test
+	$(CARGO) test --workspace --locked
+
+check: ## format, lints and documentation, every warning an error
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --locked
+
+install: build ## install the programs below PREFIX (and DESTDIR)
+	install -d '$(DESTDIR)$(PREFIX)/bin'
+	for program in $(PROGRAMS); do \
+	    install -m 755 "$(TARGET_DIR)/release/$$program" '$(DESTDIR)$(PREFIX)/bin/' || exit 1; \
+	done
+
+uninstall: ## remove what install put there
+	for program in $(PROGRAMS); do rm -f "$(DESTDIR)$(PREFIX)/bin/$$program" || exit 1; done
+
+clean: ## remove everything that was built
+	$(CARGO) clean
+	rm -rf fuzz/target _FTPROOT/data/sample.bin
+
+fuzz: ## feed the decoders made-up bytes, SECONDS=60 for each target (needs a nightly toolchain)
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	    $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -max_len=65536 -rss_limit_mb=512 || exit 1; \
+	done
+
+bench: build ## measure our own transfers against cp of the same file
+	@BIN_DIR='$(TARGET_DIR)/release' sh scripts/bench.sh
+
+help: ## show this list
+	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name does; do \
+	    printf '  make %-10s %s\n' "$$name" "$$does"; \
+	done
+	@printf '\nmake run takes MASTER_PORT=%s and SLAVE_PORTS="%s"; make install takes PREFIX=%s and DESTDIR.\n' \
+	    '$(MASTER_PORT)' '$(SLAVE_PORTS)' '$(PREFIX)'
