@@ -27,7 +27,7 @@ pub(crate) const READY: u8 = b'r';
 pub(crate) const DRAIN: u8 = b'd';
 
 /// A letter is read whole before the child is ready: configuration and keys, not data.
-const LONGEST: u64 = 16 * 1024 * 1024;
+const LONGEST: usize = 16 * 1024 * 1024;
 
 /// What a process was started as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,12 @@ pub(crate) fn write(heading: Heading, handover: &[u8]) -> io::Result<OwnedFd> {
     let mut letter = File::from(letter);
     let mut line = serde_json::to_vec(&heading)?;
     line.push(b'\n');
+    if handover.len() > LONGEST {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the handover is too long",
+        ));
+    }
     letter.write_all(&line)?;
     letter.write_all(handover)?;
     letter.rewind()?;
@@ -82,7 +88,7 @@ pub(crate) fn write(heading: Heading, handover: &[u8]) -> io::Result<OwnedFd> {
 
 pub(crate) fn read(letter: OwnedFd) -> io::Result<(Heading, Vec<u8>)> {
     let mut heading = Vec::new();
-    File::from(letter).take(LONGEST).read_to_end(&mut heading)?;
+    File::from(letter).read_to_end(&mut heading)?;
     let end = heading
         .iter()
         .position(|byte| *byte == b'\n')
@@ -120,6 +126,17 @@ mod tests {
         )
         .unwrap();
         assert!(rustix::io::write(&letter, b"x").is_err());
+    }
+
+    #[test]
+    fn a_handover_that_is_too_long_is_refused_not_cut() {
+        let heading = Heading {
+            slot: 0,
+            slots: 1,
+            generation: 1,
+        };
+        let error = write(heading, &vec![0; LONGEST + 1]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub enum Accepting {
 pub enum Event {
     /// Somebody connected.
     Connection(Connection),
-    /// Somebody connected and no worker has a free place: say so and close.
+    /// Somebody connected and no worker has a free place: say so and close. (Shut down writing and read what has come
+    /// before the socket is dropped: closing with unread bytes resets the connection, and the answer may be lost.)
     Overflow(TcpStream, SocketAddr),
     /// Nothing: time passed, or a place changed hands, or [`Waker::wake`] was called.
     Tick,
