@@ -1,2 +1,404 @@
-//! Where files live, and how a name is resolved safely.
+//! Where files live, and how a name is resolved safely. Knows no socket and no session.
+//!
+//! [`Storage`] is what a session works with; [`LocalDirectory`] keeps files in a folder of this machine (or of a shared
+//! file system mounted here). A program chooses one at start-up and hands it on as `Arc<dyn Storage>`.
+//!
+//! Promises that hold for every storage:
+//! - no name leads out of the root, whatever links and renames do meanwhile;
+//! - a name appears only when its content is complete, verified and durable; replacing is atomic;
+//! - [`protocol::Version`] tells two contents apart; a digest is believed only for the version it was computed for;
+//! - reserved names (`.mini-ftp`, `.mini-ftp.*`) exist for no request and no listing.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+use std::any::Any;
+use std::fmt::Debug;
+use std::fs::File;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use protocol::limits::BLOCK;
+use protocol::{Condition, Digest, Entry, ErrorCode, RemotePath, StorageId, UploadId, Version};
+use transfer::block_tree::{self, BLOCK_LENGTH};
+use transfer::{ContentHasher, Source};
+
+mod error;
+mod local;
+
+pub use error::{Result, StorageError};
+pub use local::LocalDirectory;
+
+/// Told now and then how many bytes of a long piece of work are done, so that a session can show its peer that it lives;
+/// [`ControlFlow::Break`] stops the work.
+pub type Progress<'a> = &'a mut dyn FnMut(u64) -> ControlFlow<()>;
+
+/// For work whose progress nobody asks about.
+pub fn no_progress() -> impl FnMut(u64) -> ControlFlow<()> {
+    |_| ControlFlow::Continue(())
+}
+
+/// A place where files live. Every operation takes the full path and may be called from any thread.
+pub trait Storage: Send + Sync + Debug {
+    /// Which storage this is: the same for every slave that serves it.
+    fn id(&self) -> StorageId;
+
+    /// Facts about one name; with `follow`, a symbolic link stands for what it leads to. The entry's name is empty.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `NotPermitted`, `BadLink`, `BadName`.
+    fn stat(&self, path: &RemotePath, follow: bool) -> Result<Entry>;
+
+    /// Visits the names in a folder, in no order, in constant memory. Recursion visits a folder before what is in it,
+    /// names everything by its path below the listed folder, and does not follow links.
+    ///
+    /// # Errors
+    /// When the folder itself cannot be read (`NotFound`, `NotDirectory`, `NotPermitted`…); what is wrong with folders
+    /// below is visited as [`Found::Unreadable`].
+    fn list(
+        &self,
+        path: &RemotePath,
+        options: ListOptions,
+        visit: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<()>;
+
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// `IsDirectory`, `NotRegular`, `Changed` when the file is not the `expected` version, and those of `stat`.
+    fn open(&self, path: &RemotePath, expected: Option<&Version>) -> Result<Box<dyn OpenFile>>;
+
+    /// Begins an upload, or goes on with one that was interrupted: hashing what is there may take long, hence `progress`.
+    ///
+    /// # Errors
+    /// `NotFound` or `NotDirectory` for the folder above, `IsDirectory`, `NoSpace` when the size is known and cannot fit,
+    /// `Exists` or `Changed` when the condition does not hold already, `ReadOnly`, `NotPermitted`, `Timeout` when
+    /// `progress` stopped it.
+    fn begin_upload(
+        &self,
+        request: &UploadRequest,
+        progress: Progress<'_>,
+    ) -> Result<Box<dyn Upload>>;
+
+    /// Publishes many uploads: all bytes are made durable first, then every name appears, then the folders are made
+    /// durable. One result for each, in the same order; a failed one does not hinder the others.
+    fn commit_batch(&self, uploads: Vec<PendingCommit>) -> Vec<Result<Stored>>;
+
+    /// Makes a folder; with `parents` also those above, and a folder that is there already is no error.
+    ///
+    /// # Errors
+    /// `Exists`, `NotFound`, `NotDirectory`, `NotPermitted`, `BadName`…
+    fn make_directory(&self, path: &RemotePath, parents: bool) -> Result<()>;
+
+    /// Removes a file or a link (never what it leads to); with `recursive` also a folder and all in it.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDirectory` for a folder without `recursive`, `NotPermitted` for the root…
+    fn remove(&self, path: &RemotePath, recursive: bool) -> Result<()>;
+
+    /// Removes an empty folder.
+    ///
+    /// # Errors
+    /// `NotEmpty`, `NotDirectory`, `NotFound`, `NotPermitted` for the root…
+    fn remove_directory(&self, path: &RemotePath) -> Result<()>;
+
+    /// Gives a file or folder another name; one that is taken is replaced only with `replace`.
+    ///
+    /// # Errors
+    /// `Exists`, `BadRename` for a folder beneath itself or a move between file systems, `IsDirectory`, `NotEmpty`…
+    fn rename(&self, from: &RemotePath, to: &RemotePath, replace: bool) -> Result<()>;
+
+    /// Size of the storage, and what is free.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn space(&self) -> Result<Space>;
+
+    /// Removes what abandoned uploads left: all that is older than `max_age`, and the oldest until the rest takes at most
+    /// `max_bytes`. Uploads that are being written are never touched. Says how many were removed.
+    ///
+    /// # Errors
+    /// When the staging area cannot be read.
+    fn sweep(&self, max_age: Duration, max_bytes: u64) -> Result<u64>;
+
+    /// Verifies a whole small content and stages it for [`commit_batch`](Self::commit_batch): not visible yet.
+    ///
+    /// # Errors
+    /// `Corrupt` when `digest` is not that of `content`, and those of [`begin_upload`](Self::begin_upload).
+    fn stage_whole(
+        &self,
+        request: &UploadRequest,
+        content: &[u8],
+        digest: &Digest,
+    ) -> Result<PendingCommit> {
+        let computed = Digest(*blake3::hash(content).as_bytes());
+        if computed != *digest {
+            return Err(StorageError::new(
+                "store",
+                &request.path,
+                ErrorCode::Corrupt,
+            ));
+        }
+        let mut upload = self.begin_upload(request, &mut no_progress())?;
+        upload.write_all_at(content, 0)?;
+        let received = Received {
+            length: length_of(content),
+            computed,
+            announced: *digest,
+        };
+        Ok(PendingCommit { upload, received })
+    }
+
+    /// Stores a whole small content: visible and durable when this returns.
+    ///
+    /// # Errors
+    /// Those of [`stage_whole`](Self::stage_whole) and of [`Upload::commit`].
+    fn store_whole(
+        &self,
+        request: &UploadRequest,
+        content: &[u8],
+        digest: &Digest,
+    ) -> Result<Stored> {
+        let PendingCommit { upload, received } = self.stage_whole(request, content, digest)?;
+        upload.commit(&received)
+    }
+}
+
+/// A file that is open for reading, in one version.
+pub trait OpenFile: Send + Debug {
+    /// The file's facts when it was opened.
+    fn entry(&self) -> &Entry;
+
+    /// The version that was opened.
+    fn version(&self) -> &Version;
+
+    /// The path it was opened by.
+    fn path(&self) -> &RemotePath;
+
+    /// The content for the sending engine; a stream begins at `offset`, a file is read at offsets anyway.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    fn source(&self, offset: u64) -> Result<Source>;
+
+    /// Reads into `buffer` from `offset`; how many bytes there were, 0 at the end.
+    ///
+    /// # Errors
+    /// When reading fails.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// Whether the file still is the version that was opened.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn unchanged(&self) -> Result<bool>;
+
+    /// The digest that is kept beside this version, if any: to be announced, never to be believed by a receiver.
+    fn cached_digest(&self) -> Option<Digest>;
+
+    /// Keeps the digest beside the file, where the storage can; failing is no error, the next reader hashes again.
+    fn remember_digest(&self, digest: &Digest);
+
+    /// Drops the kept digest, because a receiver found it wrong.
+    fn forget_digest(&self);
+
+    /// The digest of the whole, kept or computed; `None` when `progress` stopped it.
+    ///
+    /// # Errors
+    /// `Changed` when the file became another version while it was read.
+    fn digest(&self, progress: Progress<'_>) -> Result<Option<Digest>> {
+        if let Some(digest) = self.cached_digest() {
+            return Ok(Some(digest));
+        }
+        let mut hasher = ContentHasher::new();
+        let mut buffer = vec![0; BLOCK_LENGTH];
+        while hasher.position() < self.entry().size {
+            let length = self.read_at(&mut buffer, hasher.position())?;
+            if length == 0 {
+                return Err(self.changed());
+            }
+            hasher.update(buffer.get(..length).unwrap_or_default());
+            if progress(hasher.position()).is_break() {
+                return Ok(None);
+            }
+        }
+        if !self.unchanged()? {
+            return Err(self.changed());
+        }
+        let digest = hasher.finalize();
+        self.remember_digest(&digest);
+        Ok(Some(digest))
+    }
+
+    /// Hands the digests of `count` blocks from block `first` on to `sink`, fewer where the file ends before; `sink` may
+    /// stop it.
+    ///
+    /// # Errors
+    /// `Changed` when the file became another version while it was read.
+    fn blocks(
+        &self,
+        first: u64,
+        count: u64,
+        sink: &mut dyn FnMut(u64, Digest) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let size = self.entry().size;
+        let end = first
+            .saturating_add(count)
+            .min(block_tree::block_count(size));
+        let mut buffer = vec![0; BLOCK_LENGTH];
+        for index in first..end {
+            let start = index * BLOCK;
+            let length = usize::try_from((size - start).min(BLOCK)).unwrap_or(BLOCK_LENGTH);
+            let block = buffer.get_mut(..length).unwrap_or_default();
+            let mut filled = 0;
+            while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                match self.read_at(rest, start + length_of_prefix(filled))? {
+                    0 => return Err(self.changed()),
+                    length => filled += length,
+                }
+            }
+            let digest = block_tree::block_digest(index, block, size <= BLOCK);
+            if sink(index, digest).is_break() {
+                return Ok(());
+            }
+        }
+        if self.unchanged()? {
+            Ok(())
+        } else {
+            Err(self.changed())
+        }
+    }
+
+    /// The error for a file that is another version by now.
+    fn changed(&self) -> StorageError {
+        StorageError::new("read", self.path(), ErrorCode::Changed)
+    }
+}
+
+/// An upload that is being received; nobody sees it before [`commit`](Self::commit). Dropping one keeps its bytes for a
+/// resume when its request has an upload id, else removes them.
+pub trait Upload: Any + Send + Debug {
+    /// Where the next byte goes: the length of what an earlier try left.
+    fn offset(&self) -> u64;
+
+    /// A hasher that has taken the bytes before [`offset`](Self::offset); its digest lets the client check that its own
+    /// file begins so.
+    fn hasher(&self) -> &ContentHasher;
+
+    /// Gives up what an earlier try left, because it is not how the client's file begins.
+    ///
+    /// # Errors
+    /// When truncating fails.
+    fn restart(&mut self) -> Result<()>;
+
+    /// The staged file, for moving bytes inside the kernel, where there is one; written at explicit offsets.
+    fn file(&self) -> Option<&File>;
+
+    /// Writes at an offset.
+    ///
+    /// # Errors
+    /// `NoSpace`, `TooLarge`…
+    fn write_all_at(&mut self, content: &[u8], offset: u64) -> Result<()>;
+
+    /// Makes the upload visible and durable: checks the digest, sets mode and time, flushes, checks the condition,
+    /// renames, flushes the folder.
+    ///
+    /// # Errors
+    /// `Corrupt` (what was received is removed), `Exists` or `Changed` when the condition does not hold, `Superseded` when
+    /// another writer resumed this upload, `NoSpace`, `IsDirectory`… The file of that name is then untouched.
+    fn commit(self: Box<Self>, received: &Received) -> Result<Stored>;
+
+    /// Closes the upload and keeps its bytes for a resume.
+    fn keep(self: Box<Self>);
+
+    /// Closes the upload and removes its bytes.
+    fn discard(self: Box<Self>);
+}
+
+/// What an upload will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadRequest {
+    /// Where the file will be.
+    pub path: RemotePath,
+    /// Names the upload for resuming it; `None` for one that is never resumed.
+    pub id: Option<UploadId>,
+    /// Whether to go on with what an earlier try with this id left; otherwise that is removed.
+    pub resume: bool,
+    /// Bytes of the whole content, where known.
+    pub size: Option<u64>,
+    /// Modification time the file will have, nanoseconds since the epoch.
+    pub modified_ns: i64,
+    /// Permission bits the file will have, 0777, under the umask.
+    pub mode: u16,
+    /// What must be true of the name when the upload is published.
+    pub condition: Condition,
+}
+
+/// What was received for an upload, as the receiver saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes of the whole content.
+    pub length: u64,
+    /// The digest computed while the bytes passed by, a resumed prefix included.
+    pub computed: Digest,
+    /// The digest that the sender announced.
+    pub announced: Digest,
+}
+
+/// An upload that is complete and waits to be published with others. Each holds a file descriptor.
+#[derive(Debug)]
+pub struct PendingCommit {
+    /// The upload.
+    pub upload: Box<dyn Upload>,
+    /// What was received for it.
+    pub received: Received,
+}
+
+/// A published upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The new file's version.
+    pub version: Version,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// How to list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Whether to descend, at most [`MAX_DEPTH`](protocol::limits::MAX_DEPTH) levels.
+    pub recursive: bool,
+    /// Whether size, time, mode and version are wanted; names and kinds alone are much cheaper.
+    pub facts: bool,
+}
+
+/// What a listing comes across.
+#[derive(Debug)]
+pub enum Found {
+    /// A name.
+    Entry(Entry),
+    /// A folder below the listed one that was visited as an entry, but cannot be read, or lies too deep (`NameTooLong`).
+    Unreadable {
+        /// Its path below the listed folder.
+        name: Vec<u8>,
+        /// Why.
+        error: StorageError,
+    },
+}
+
+/// Size of a storage in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// In all.
+    pub total: u64,
+    /// Free for new files.
+    pub available: u64,
+}
+
+/// A length in memory as a length in a file.
+pub(crate) fn length_of(bytes: &[u8]) -> u64 {
+    length_of_prefix(bytes.len())
+}
+
+pub(crate) fn length_of_prefix(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

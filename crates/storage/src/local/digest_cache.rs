@@ -1,0 +1,61 @@
+//! The digest that is kept beside a file, in an extended attribute, with the size, modification time and inode that it
+//! was computed for. Never fatal: without it the next reader hashes again.
+
+use std::os::fd::AsFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use protocol::Digest;
+use rustix::fs::XattrFlags;
+
+use super::facts::Facts;
+
+const NAME: &str = "user.mini-ftp.blake3";
+
+/// First byte of the attribute, so that a later layout is never taken for this one.
+const LAYOUT: u8 = 1;
+
+/// Layout, digest, and the identity of the content.
+const LENGTH: usize = 1 + 32 + 24;
+
+/// Two writes within one tick of the clock may leave the same modification time; a content younger than this is not
+/// vouched for. Ticks are at most 10 ms (100 Hz).
+const SETTLED_NS: i64 = 20_000_000;
+
+/// The kept digest, if it was computed for exactly this content.
+pub(crate) fn recall(file: impl AsFd, facts: &Facts) -> Option<Digest> {
+    let mut value = [0; LENGTH + 1];
+    let length = rustix::fs::fgetxattr(file, NAME, value.as_mut_slice()).ok()?;
+    let (&[LAYOUT], rest) = value.get(..length)?.split_first_chunk()? else {
+        return None;
+    };
+    let (digest, identity) = rest.split_first_chunk()?;
+    (identity == facts.identity()).then_some(Digest(*digest))
+}
+
+/// Keeps a digest that was computed over a file that others may write to.
+pub(crate) fn remember(file: impl AsFd, facts: &Facts, digest: &Digest) {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|elapsed| i64::try_from(elapsed.as_nanos()).ok());
+    let settled =
+        now.is_some_and(|now| !(0..SETTLED_NS).contains(&now.saturating_sub(facts.modified_ns)));
+    if settled {
+        attach(file, facts, digest);
+    }
+}
+
+/// Keeps a digest that was computed over a file nobody else can write to yet.
+pub(crate) fn attach(file: impl AsFd, facts: &Facts, digest: &Digest) {
+    let value = [[LAYOUT].as_slice(), &digest.0, &facts.identity()].concat();
+    if let Err(error) = rustix::fs::fsetxattr(file, NAME, &value, XattrFlags::empty()) {
+        tracing::trace!(%error, "the digest is not kept beside the file");
+    }
+}
+
+/// Drops the kept digest.
+pub(crate) fn forget(file: impl AsFd) {
+    if let Err(error) = rustix::fs::fremovexattr(file, NAME) {
+        tracing::trace!(%error, "no kept digest was dropped");
+    }
+}

@@ -1,0 +1,171 @@
+//! Files in a folder of this machine, or of a shared file system that is mounted here.
+
+use std::any::Any;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Entry, ErrorCode, RemotePath, StorageId, Version};
+use rustix::fs::OFlags;
+
+use crate::error::{Context, Result, StorageError};
+use crate::{
+    Found, ListOptions, OpenFile, PendingCommit, Progress, Space, Storage, Stored, Upload,
+    UploadRequest,
+};
+
+mod commit;
+mod confined;
+mod digest_cache;
+mod facts;
+mod namespace;
+mod open_file;
+mod root;
+mod staging;
+#[cfg(test)]
+mod tests;
+mod upload;
+mod walk;
+
+use confined::Root;
+use facts::Facts;
+use open_file::LocalFile;
+use staging::Place;
+use upload::LocalUpload;
+
+/// A storage in a local folder.
+#[derive(Clone)]
+pub struct LocalDirectory {
+    root: Arc<Root>,
+}
+
+impl LocalDirectory {
+    /// Opens an existing folder, and makes the storage's own folder `.mini-ftp` in it. Where that is not allowed the
+    /// storage is opened for reading alone.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory` or `NotPermitted` for the folder; anything wrong with what `.mini-ftp` holds.
+    pub fn open(root: &Path) -> Result<Self> {
+        Ok(Self {
+            root: Arc::new(Root::open_at(root)?),
+        })
+    }
+
+    /// Whether files can be stored at all, as far as is known when the folder is opened.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.root.staging.is_ok()
+    }
+}
+
+impl fmt::Debug for LocalDirectory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "LocalDirectory({})", self.root.id)
+    }
+}
+
+impl Storage for LocalDirectory {
+    fn id(&self) -> StorageId {
+        self.root.id
+    }
+
+    fn stat(&self, path: &RemotePath, follow: bool) -> Result<Entry> {
+        let context = Context::new("stat", path);
+        let how = if follow {
+            OFlags::PATH
+        } else {
+            OFlags::PATH | OFlags::NOFOLLOW
+        };
+        let found = self.root.open(context, how)?;
+        let facts = Facts::of(&found).map_err(context.system())?;
+        let mut entry = facts.entry(Vec::new());
+        // The digest is read through a descriptor that may read; without that right it is not known.
+        if entry.version.is_some()
+            && let Ok(file) = LocalFile::open(&self.root, path, entry.version.as_ref())
+        {
+            entry.digest = file.cached_digest();
+        }
+        Ok(entry)
+    }
+
+    fn list(
+        &self,
+        path: &RemotePath,
+        options: ListOptions,
+        visit: &mut dyn FnMut(Found) -> ControlFlow<()>,
+    ) -> Result<()> {
+        walk::list(&self.root, path, options, visit)
+    }
+
+    fn open(&self, path: &RemotePath, expected: Option<&Version>) -> Result<Box<dyn OpenFile>> {
+        Ok(Box::new(LocalFile::open(&self.root, path, expected)?))
+    }
+
+    fn begin_upload(
+        &self,
+        request: &UploadRequest,
+        progress: Progress<'_>,
+    ) -> Result<Box<dyn Upload>> {
+        Ok(Box::new(LocalUpload::begin(&self.root, request, progress)?))
+    }
+
+    fn commit_batch(&self, uploads: Vec<PendingCommit>) -> Vec<Result<Stored>> {
+        let ours = uploads
+            .into_iter()
+            .map(|PendingCommit { upload, received }| {
+                let upload: Box<dyn Any> = upload;
+                let upload = upload.downcast::<LocalUpload>().map_err(|_| {
+                    StorageError::new("store", &RemotePath::root(), ErrorCode::Internal)
+                })?;
+                Ok((upload, received))
+            })
+            .collect();
+        commit::publish_all(&self.root, ours)
+    }
+
+    fn make_directory(&self, path: &RemotePath, parents: bool) -> Result<()> {
+        if parents {
+            namespace::make_directories(&self.root, path)
+        } else {
+            namespace::make_directory(&self.root, path)
+        }
+    }
+
+    fn remove(&self, path: &RemotePath, recursive: bool) -> Result<()> {
+        namespace::remove(&self.root, path, recursive)
+    }
+
+    fn remove_directory(&self, path: &RemotePath) -> Result<()> {
+        namespace::remove_directory(&self.root, path)
+    }
+
+    fn rename(&self, from: &RemotePath, to: &RemotePath, replace: bool) -> Result<()> {
+        namespace::rename(&self.root, from, to, replace)
+    }
+
+    fn space(&self) -> Result<Space> {
+        let root = RemotePath::root();
+        let context = Context::new("measure", &root);
+        let found = rustix::fs::fstatvfs(&self.root.folder).map_err(context.system())?;
+        Ok(Space {
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+            available: found.f_bavail.saturating_mul(found.f_frsize),
+        })
+    }
+
+    fn sweep(&self, max_age: Duration, max_bytes: u64) -> Result<u64> {
+        let root = RemotePath::root();
+        let Ok(staging) = &self.root.staging else {
+            return Ok(0);
+        };
+        let place = Place {
+            folder: Arc::clone(&staging.folder),
+            beside_target: false,
+        };
+        place
+            .sweep(max_age, max_bytes)
+            .map_err(Context::new("sweep", &root).io())
+    }
+}

@@ -1,0 +1,226 @@
+//! Making, removing and renaming names. Each is durable when the call returns.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use protocol::limits::MAX_COMPONENTS;
+use protocol::{ErrorCode, RemotePath};
+use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::io::{self, Errno};
+
+use super::confined::{Root, Spot, open_subfolder, rename_onto_free_name};
+use super::facts::Facts;
+use super::walk::Names;
+use crate::error::{Context, Result, StorageError};
+
+/// Makes one folder.
+pub(crate) fn make_directory(root: &Root, path: &RemotePath) -> Result<()> {
+    let context = Context::new("make folder", path);
+    if path.is_root() {
+        return Err(context.refuse(ErrorCode::Exists));
+    }
+    let Spot { folder, name } = root.spot(context)?;
+    // The process's umask takes its bits away.
+    let mode = Mode::RWXU | Mode::RWXG | Mode::RWXO;
+    rustix::fs::mkdirat(&folder, name, mode).map_err(context.system())?;
+    root.flush_folder(folder.as_fd()).map_err(context.system())
+}
+
+/// Makes a folder and all above it that are missing.
+pub(crate) fn make_directories(root: &Root, path: &RemotePath) -> Result<()> {
+    let context = Context::new("make folder", path);
+    let mut made = RemotePath::root();
+    for name in path.components() {
+        made = made
+            .join(name)
+            .map_err(|_| context.refuse(ErrorCode::NameTooLong))?;
+        match make_directory(root, &made) {
+            Err(error) if error.code() == ErrorCode::Exists && made == *path => {
+                // There it may be a link to a folder as well, but nothing else.
+                return match root.open_folder(context) {
+                    Err(other) if other.code() == ErrorCode::NotDirectory => Err(error),
+                    opened => opened.map(drop),
+                };
+            }
+            Err(error) if error.code() != ErrorCode::Exists => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file or link, or with `recursive` a folder with all in it.
+pub(crate) fn remove(root: &Root, path: &RemotePath, recursive: bool) -> Result<()> {
+    let context = Context::new("remove", path);
+    let Spot { folder, name } = root.spot(context)?;
+    let facts = Facts::at(&folder, name).map_err(context.system())?;
+    if !facts.is_directory() {
+        unlink(&folder, name).map_err(context.system())?;
+    } else if recursive {
+        remove_tree(context, folder.as_fd(), name)?;
+    } else {
+        return Err(context.refuse(ErrorCode::IsDirectory));
+    }
+    root.flush_folder(folder.as_fd()).map_err(context.system())
+}
+
+/// Removes an empty folder.
+pub(crate) fn remove_directory(root: &Root, path: &RemotePath) -> Result<()> {
+    let context = Context::new("remove folder", path);
+    let Spot { folder, name } = root.spot(context)?;
+    remove_empty(folder.as_fd(), name).map_err(context.system())?;
+    root.flush_folder(folder.as_fd()).map_err(context.system())
+}
+
+/// Renames a file, link or folder.
+pub(crate) fn rename(root: &Root, from: &RemotePath, to: &RemotePath, replace: bool) -> Result<()> {
+    let context = Context::new("rename", from);
+    let target = Context::new("rename to", to);
+    let old = root.spot(context)?;
+    let new = root.spot(target)?;
+    let facts = Facts::at(&old.folder, old.name).map_err(context.system())?;
+    if from != to && to.is_within(from) && facts.is_directory() {
+        return Err(target.refuse(ErrorCode::BadRename));
+    }
+    let renamed = if replace {
+        replace_name(&old, &new, &facts)
+    } else {
+        rename_onto_free_name(
+            (old.folder.as_fd(), old.name),
+            (new.folder.as_fd(), new.name),
+        )
+    };
+    renamed.map_err(|errno| {
+        let error = target.system()(errno);
+        match errno {
+            // The one folder lies beneath the other in a way that their names do not tell.
+            Errno::XDEV | Errno::INVAL => error.with_code(ErrorCode::BadRename),
+            Errno::EXIST if replace => error.with_code(ErrorCode::NotEmpty),
+            _ => error,
+        }
+    })?;
+    root.flush_folder(new.folder.as_fd())
+        .and_then(|()| root.flush_folder(old.folder.as_fd()))
+        .map_err(context.system())
+}
+
+/// A rename that may replace. Between two names of one file the system does nothing; then the old name is dropped.
+fn replace_name(old: &Spot<'_>, new: &Spot<'_>, facts: &Facts) -> io::Result<()> {
+    rustix::fs::renameat(&old.folder, old.name, &new.folder, new.name)?;
+    let is_left = Facts::at(&old.folder, old.name).is_ok_and(|left| left.is_same_file(facts));
+    let same_name =
+        old.name == new.name && Facts::of(&old.folder)?.is_same_file(&Facts::of(&new.folder)?);
+    if is_left && !same_name {
+        unlink(&old.folder, old.name)?;
+    }
+    Ok(())
+}
+
+fn unlink(folder: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    rustix::fs::unlinkat(folder, name, AtFlags::empty())
+}
+
+fn remove_empty(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR) {
+        // POSIX allows either word.
+        Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
+        removed => removed,
+    }
+}
+
+/// A folder on the way down, that is being emptied.
+struct Level {
+    names: Names,
+    name: Vec<u8>,
+    /// Whether anything was removed since its names were read from the first on.
+    progress: bool,
+}
+
+/// Removes a folder with all in it through held descriptors: what is made a link meanwhile is unlinked, never followed.
+/// What cannot be removed is passed over, and the first such failure told in the end.
+fn remove_tree(context: Context<'_>, parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    let mut failure = None;
+    let mut levels = vec![Level::open(parent, name).map_err(context.system())?];
+    loop {
+        let depth = levels.len();
+        let Some(level) = levels.last_mut() else {
+            return failure.map_or(Ok(()), Err);
+        };
+        match level.next(&mut failure, context) {
+            Some(name) if depth >= MAX_COMPONENTS => {
+                tracing::debug!(?name, "too deep to be removed");
+                note(&mut failure, || context.refuse(ErrorCode::NameTooLong));
+            }
+            Some(name) => match Level::open(level.names.folder.as_fd(), &name) {
+                Ok(below) => levels.push(below),
+                Err(errno) => note(&mut failure, || context.system()(errno)),
+            },
+            None => {
+                let Some(done) = levels.pop() else { continue };
+                let above = levels
+                    .last()
+                    .map_or(parent, |level| level.names.folder.as_fd());
+                match remove_empty(above, &done.name) {
+                    // Names that came meanwhile, or that the system passed over while others were removed.
+                    Err(Errno::NOTEMPTY) if done.progress && failure.is_none() => {
+                        levels.push(done.again().map_err(context.system())?);
+                    }
+                    Err(Errno::NOENT) => {}
+                    Err(errno) => note(&mut failure, || context.system()(errno)),
+                    Ok(()) => levels.iter_mut().rev().take(1).for_each(Level::progressed),
+                }
+            }
+        }
+    }
+}
+
+fn note(failure: &mut Option<StorageError>, error: impl FnOnce() -> StorageError) {
+    if failure.is_none() {
+        *failure = Some(error());
+    }
+}
+
+impl Level {
+    fn open(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<Self> {
+        Ok(Self {
+            names: Names::new(open_subfolder(parent, name)?),
+            name: name.to_vec(),
+            progress: false,
+        })
+    }
+
+    fn again(mut self) -> io::Result<Self> {
+        self.names.rewind()?;
+        self.progress = false;
+        Ok(self)
+    }
+
+    fn progressed(&mut self) {
+        self.progress = true;
+    }
+
+    /// Removes what is no folder, up to the next folder, whose name is returned.
+    fn next(
+        &mut self,
+        failure: &mut Option<StorageError>,
+        context: Context<'_>,
+    ) -> Option<Vec<u8>> {
+        loop {
+            let (name, file_type) = match self.names.next() {
+                Ok(next) => next?,
+                Err(errno) => {
+                    note(failure, || context.system()(errno));
+                    return None;
+                }
+            };
+            if file_type == FileType::Directory {
+                return Some(name);
+            }
+            match unlink(&self.names.folder, &name) {
+                Ok(()) => self.progress = true,
+                Err(Errno::NOENT) => {}
+                Err(Errno::ISDIR) => return Some(name),
+                Err(errno) => note(failure, || context.system()(errno)),
+            }
+        }
+    }
+}

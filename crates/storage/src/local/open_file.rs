@@ -1,0 +1,105 @@
+//! A local file that is open for reading.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use protocol::{Digest, Entry, EntryKind, ErrorCode, RemotePath, Version};
+use rustix::fs::OFlags;
+use transfer::Source;
+
+use super::confined::Root;
+use super::digest_cache;
+use super::facts::Facts;
+use crate::OpenFile;
+use crate::error::{Context, Result};
+
+/// Opening neither waits for the other end of a pipe nor makes a terminal ours; on files both mean nothing.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// A regular file and its facts when it was opened.
+#[derive(Debug)]
+pub(crate) struct LocalFile {
+    file: File,
+    facts: Facts,
+    path: RemotePath,
+    entry: Entry,
+    version: Version,
+}
+
+impl LocalFile {
+    pub(crate) fn open(root: &Root, path: &RemotePath, expected: Option<&Version>) -> Result<Self> {
+        let context = Context::new("open", path);
+        let file = File::from(root.open(context, READ)?);
+        let facts = Facts::of(&file).map_err(context.system())?;
+        match facts.kind {
+            EntryKind::File => {}
+            EntryKind::Directory => return Err(context.refuse(ErrorCode::IsDirectory)),
+            EntryKind::Link | EntryKind::Other => {
+                return Err(context.refuse(ErrorCode::NotRegular));
+            }
+        }
+        let version = facts
+            .version()
+            .ok_or_else(|| context.refuse(ErrorCode::Internal))?;
+        if expected.is_some_and(|expected| *expected != version) {
+            return Err(context.refuse(ErrorCode::Changed));
+        }
+        let mut entry = facts.entry(Vec::new());
+        entry.digest = digest_cache::recall(&file, &facts);
+        Ok(Self {
+            file,
+            facts,
+            path: path.clone(),
+            entry,
+            version,
+        })
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context::new("read", &self.path)
+    }
+}
+
+impl OpenFile for LocalFile {
+    fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    fn version(&self) -> &Version {
+        &self.version
+    }
+
+    fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    fn source(&self, _offset: u64) -> Result<Source> {
+        Ok(Source::File {
+            file: self.file.try_clone().map_err(self.context().io())?,
+            length: self.facts.size,
+        })
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        self.file
+            .read_at(buffer, offset)
+            .map_err(self.context().io())
+    }
+
+    fn unchanged(&self) -> Result<bool> {
+        let now = Facts::of(&self.file).map_err(self.context().system())?;
+        Ok(now.identity() == self.facts.identity())
+    }
+
+    fn cached_digest(&self) -> Option<Digest> {
+        digest_cache::recall(&self.file, &self.facts)
+    }
+
+    fn remember_digest(&self, digest: &Digest) {
+        digest_cache::remember(&self.file, &self.facts, digest);
+    }
+
+    fn forget_digest(&self) {
+        digest_cache::forget(&self.file);
+    }
+}

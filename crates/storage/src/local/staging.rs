@@ -1,0 +1,299 @@
+//! Staged files: where an upload's bytes wait under a name that no request can reach.
+//!
+//! A name is the upload's id and a generation. Going on with an upload claims the next generation, so that a writer that
+//! was asleep can never publish what another writer goes on with: its name is gone. A staged file that is being written
+//! is locked (`flock`), which tells it from an abandoned one.
+
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use protocol::{EntryKind, UploadId};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use transfer::ContentHasher;
+use transfer::block_tree::BLOCK_LENGTH;
+
+use super::confined::{RESERVED, rename_onto_free_name};
+use super::facts::Facts;
+use super::walk::Names;
+use crate::Progress;
+
+type Result<T> = io::Result<T>;
+
+/// How often claiming a name is tried while other writers claim it too.
+const MOST_TRIES: u32 = 32;
+
+/// A staged file that this process is writing: open, locked, and still of its own name unless superseded.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) file: File,
+    pub(crate) folder: Arc<OwnedFd>,
+    pub(crate) name: Vec<u8>,
+}
+
+impl Staged {
+    /// Whether the name still is this file's: otherwise another writer took the upload over.
+    pub(crate) fn is_named(&self) -> bool {
+        is_named(&self.file, &self.folder, &self.name)
+    }
+
+    /// Removes the file, never one that another writer put in its place.
+    pub(crate) fn remove(&self) {
+        if self.is_named()
+            && let Err(error) = rustix::fs::unlinkat(&self.folder, &*self.name, AtFlags::empty())
+        {
+            tracing::debug!(%error, "a staged file is left for the sweep");
+        }
+    }
+}
+
+/// A folder that holds staged files: one of their own, or the target's where that lies on another file system.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) folder: Arc<OwnedFd>,
+    /// Whether other files live there too.
+    pub(crate) beside_target: bool,
+}
+
+impl Place {
+    /// A staged file for an upload, with a hasher that has taken what is in it.
+    pub(crate) fn begin(
+        &self,
+        id: &UploadId,
+        resume: bool,
+        progress: Progress<'_>,
+    ) -> Result<(Staged, ContentHasher)> {
+        for _ in 0..MOST_TRIES {
+            let mut earlier = self.generations(id)?;
+            let latest = if resume { earlier.pop() } else { None };
+            for generation in &earlier {
+                self.unlink(&self.name(id, *generation))?;
+            }
+            let after = latest.or(earlier.last().copied()).unwrap_or(0);
+            let name = self.name(id, after.saturating_add(1).max(nanoseconds_now()));
+            let begun = match latest {
+                None => self.create(name).map(|new| (new, ContentHasher::new())),
+                Some(latest) => self.take_over(&self.name(id, latest), name, progress),
+            };
+            match begun.as_ref().err().and_then(Errno::from_io_error) {
+                // Another writer was faster; what it left decides anew.
+                Some(Errno::EXIST | Errno::NOENT | Errno::WOULDBLOCK) => {}
+                _ => return begun,
+            }
+        }
+        Err(Errno::BUSY.into())
+    }
+
+    /// A staged file for an upload that is never resumed: nothing is looked for.
+    pub(crate) fn create_for(&self, id: &UploadId) -> Result<Staged> {
+        self.create(self.name(id, nanoseconds_now()))
+    }
+
+    fn create(&self, name: Vec<u8>) -> Result<Staged> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, &*name, flags, Mode::RUSR | Mode::WUSR)?;
+        let staged = Staged {
+            file: File::from(file),
+            folder: Arc::clone(&self.folder),
+            name,
+        };
+        lock(&staged.file)?;
+        if staged.is_named() {
+            Ok(staged)
+        } else {
+            Err(Errno::NOENT.into())
+        }
+    }
+
+    /// Goes on with what an earlier writer left: with its very file where its lock proves that it is gone, else with a
+    /// copy in a file of our own that the earlier writer, should it wake up, cannot touch.
+    fn take_over(
+        &self,
+        old: &[u8],
+        new: Vec<u8>,
+        progress: Progress<'_>,
+    ) -> Result<(Staged, ContentHasher)> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&self.folder, old, flags, Mode::empty())?);
+        if locks_are_proof(&file) && lock(&file).is_ok() {
+            if !is_named(&file, &self.folder, old) {
+                return Err(Errno::NOENT.into());
+            }
+            let folder = self.folder.as_fd();
+            rename_onto_free_name((folder, old), (folder, &new))?;
+            let staged = Staged {
+                file,
+                folder: Arc::clone(&self.folder),
+                name: new,
+            };
+            let hasher = pass(&staged.file, None, progress)?;
+            return Ok((staged, hasher));
+        }
+        let staged = self.create(new)?;
+        let copied = match rustix::fs::ioctl_ficlone(&staged.file, &file) {
+            Ok(()) => pass(&staged.file, None, progress),
+            Err(_) => pass(&file, Some(&staged.file), progress),
+        };
+        if copied.is_err() {
+            staged.remove();
+        }
+        let hasher = copied?;
+        self.unlink(old)?;
+        Ok((staged, hasher))
+    }
+
+    /// The generations of an upload that are there, the latest last.
+    fn generations(&self, id: &UploadId) -> Result<Vec<u64>> {
+        let prefix = self.name_prefix(id);
+        let mut generations = Vec::new();
+        let mut names = self.names()?;
+        while let Some((name, _)) = names.next()? {
+            let generation = name
+                .strip_prefix(prefix.as_bytes())
+                .and_then(|digits| str::from_utf8(digits).ok()?.parse::<u64>().ok());
+            generations.extend(generation);
+        }
+        generations.sort_unstable();
+        Ok(generations)
+    }
+
+    /// Removes abandoned files: those older than `max_age`, then the oldest until the rest takes at most `max_bytes`.
+    pub(crate) fn sweep(&self, max_age: Duration, max_bytes: u64) -> Result<u64> {
+        let mut staged = Vec::new();
+        let mut names = self.names()?;
+        while let Some((name, _)) = names.next()? {
+            if self.beside_target && !name.strip_prefix(RESERVED).is_some_and(is_dotted) {
+                continue;
+            }
+            if let Ok(facts) = Facts::at(&self.folder, &name)
+                && facts.kind == EntryKind::File
+            {
+                staged.push((facts.changed_ns, facts.allocated, name));
+            }
+        }
+        staged.sort_unstable();
+        let oldest = i64::try_from(nanoseconds_now())
+            .unwrap_or(i64::MAX)
+            .saturating_sub(i64::try_from(max_age.as_nanos()).unwrap_or(i64::MAX));
+        let mut bytes = staged
+            .iter()
+            .fold(0_u64, |sum, (_, size, _)| sum.saturating_add(*size));
+        let mut removed = 0;
+        for (changed, size, name) in staged {
+            if (changed < oldest || bytes > max_bytes) && self.remove_abandoned(&name) {
+                bytes = bytes.saturating_sub(size);
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes a file that nobody is writing; whether it did.
+    fn remove_abandoned(&self, name: &[u8]) -> bool {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.folder, name, flags, Mode::empty()).is_ok_and(|file| {
+            let file = File::from(file);
+            lock(&file).is_ok()
+                && is_named(&file, &self.folder, name)
+                && rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()).is_ok()
+        })
+    }
+
+    /// The names in the folder, read through a descriptor of its own: the shared one has one position for all.
+    fn names(&self) -> Result<Names> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(&self.folder, c".", flags, Mode::empty())?;
+        Ok(Names::new(folder))
+    }
+
+    fn unlink(&self, name: &[u8]) -> Result<()> {
+        match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn name(&self, id: &UploadId, generation: u64) -> Vec<u8> {
+        format!("{}{generation}", self.name_prefix(id)).into_bytes()
+    }
+
+    fn name_prefix(&self, id: &UploadId) -> String {
+        let lead = if self.beside_target { ".mini-ftp." } else { "" };
+        format!("{lead}{id}.")
+    }
+}
+
+fn is_dotted(rest: &[u8]) -> bool {
+    rest.first() == Some(&b'.')
+}
+
+fn is_named(file: &File, folder: &OwnedFd, name: &[u8]) -> bool {
+    match (Facts::of(file), Facts::at(folder, name)) {
+        (Ok(open), Ok(named)) => open.is_same_file(&named),
+        _ => false,
+    }
+}
+
+fn lock(file: &File) -> Result<()> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        // A file system without locks: then no file there is ever taken for abandoned by its lock alone.
+        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => Ok(()),
+        locked => Ok(locked?),
+    }
+}
+
+/// Whether a free lock proves that no writer is left: on file systems of this machine. On shared ones a lock may be lost
+/// to a broken connection while its holder lives on.
+fn locks_are_proof(file: &File) -> bool {
+    // ext4, XFS, Btrfs, tmpfs, F2FS, ZFS, bcachefs (statfs(2)).
+    const LOCAL: [u64; 7] = [
+        0xEF53,
+        0x5846_5342,
+        0x9123_683E,
+        0x0102_1994,
+        0xF2F5_2010,
+        0x2FC1_2FC1,
+        0xCA45_1A4E,
+    ];
+    rustix::fs::fstatfs(file)
+        .ok()
+        .and_then(|found| u64::try_from(found.f_type).ok())
+        .is_some_and(|kind| LOCAL.contains(&kind))
+}
+
+/// Hashes a file from its beginning, and copies it on the way where a copy is wanted.
+fn pass(from: &File, to: Option<&File>, progress: Progress<'_>) -> Result<ContentHasher> {
+    let mut hasher = ContentHasher::new();
+    let mut buffer = vec![0; BLOCK_LENGTH];
+    loop {
+        let position = hasher.position();
+        let length = match from.read_at(&mut buffer, position) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        let bytes = buffer.get(..length).unwrap_or_default();
+        if bytes.is_empty() {
+            return Ok(hasher);
+        }
+        if let Some(to) = to {
+            to.write_all_at(bytes, position)?;
+        }
+        hasher.update(bytes);
+        if let ControlFlow::Break(()) = progress(hasher.position()) {
+            return Err(Errno::TIMEDOUT.into());
+        }
+    }
+}
+
+fn nanoseconds_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|elapsed| u64::try_from(elapsed.as_nanos()).ok())
+        .unwrap_or(1)
+}

@@ -1,0 +1,117 @@
+//! Making, removing and renaming names.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+#[test]
+fn folders_are_made_one_by_one_or_with_those_above() {
+    let served = Served::new();
+    served.write("file", b"");
+    symlink(".", served.at("link")).unwrap();
+    let make = |name: &str, parents| served.storage.make_directory(&path(name), parents);
+    assert_eq!(code(make("/a/b/c", false)), ErrorCode::NotFound);
+    make("/a/b/c", true).unwrap();
+    make("/a/b/c", true).unwrap();
+    make("/link", true).unwrap();
+    make("/link/d/e", true).unwrap();
+    assert!(served.at("d/e").is_dir());
+    assert_eq!(code(make("/a", false)), ErrorCode::Exists);
+    assert_eq!(code(make("/file", true)), ErrorCode::Exists);
+    assert_eq!(code(make("/file/x", true)), ErrorCode::NotDirectory);
+    assert_eq!(code(make("/file/x", false)), ErrorCode::NotDirectory);
+}
+
+#[test]
+fn removing_takes_the_link_and_never_what_it_leads_to() {
+    let served = Served::new();
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("kept"), b"").unwrap();
+    served.write("tree/deep/file", b"");
+    symlink(outside.path(), served.at("tree/deep/link")).unwrap();
+    symlink("tree", served.at("link")).unwrap();
+    let remove = |name: &str, recursive| served.storage.remove(&path(name), recursive);
+    assert_eq!(code(remove("/missing", false)), ErrorCode::NotFound);
+    assert_eq!(code(remove("/tree", false)), ErrorCode::IsDirectory);
+    remove("/link", true).unwrap();
+    assert!(served.at("tree/deep/file").exists());
+    remove("/tree", true).unwrap();
+    assert!(!served.at("tree").exists());
+    assert!(outside.path().join("kept").exists());
+}
+
+#[test]
+fn large_and_deep_trees_are_removed() {
+    let served = Served::new();
+    for index in 0..3_000 {
+        served.write(&format!("tree/{}/{index}", index % 7), b"");
+    }
+    served.write(&format!("tree/{}file", "d/".repeat(200)), b"");
+    served.storage.remove(&path("/tree"), true).unwrap();
+    assert!(!served.at("tree").exists());
+    served.write(&format!("tree/{}file", "d/".repeat(300)), b"");
+    let refused = served.storage.remove(&path("/tree"), true);
+    assert_eq!(code(refused), ErrorCode::NameTooLong);
+    assert!(served.at("tree").exists());
+}
+
+#[test]
+fn only_empty_folders_are_removed_as_folders() {
+    let served = Served::new();
+    served.write("folder/file", b"");
+    let remove = |name: &str| served.storage.remove_directory(&path(name));
+    assert_eq!(code(remove("/folder")), ErrorCode::NotEmpty);
+    assert_eq!(code(remove("/folder/file")), ErrorCode::NotDirectory);
+    assert_eq!(code(remove("/missing")), ErrorCode::NotFound);
+    fs::remove_file(served.at("folder/file")).unwrap();
+    remove("/folder").unwrap();
+    assert!(!served.at("folder").exists());
+}
+
+#[test]
+fn renaming_replaces_only_when_asked() {
+    let served = Served::new();
+    served.write("a", b"a");
+    served.write("b", b"b");
+    served.write("folder/file", b"");
+    served.write("empty/x", b"");
+    fs::remove_file(served.at("empty/x")).unwrap();
+    symlink("folder", served.at("link")).unwrap();
+    let rename =
+        |from: &str, to: &str, replace| served.storage.rename(&path(from), &path(to), replace);
+    for (from, to, replace, expected) in [
+        ("/a", "/b", false, ErrorCode::Exists),
+        ("/a", "/a", false, ErrorCode::Exists),
+        ("/missing", "/c", true, ErrorCode::NotFound),
+        ("/a", "/missing/c", true, ErrorCode::NotFound),
+        ("/a", "/b/c", true, ErrorCode::NotDirectory),
+        ("/a", "/folder", true, ErrorCode::IsDirectory),
+        ("/folder", "/a", true, ErrorCode::NotDirectory),
+        ("/empty", "/folder", true, ErrorCode::NotEmpty),
+        ("/folder", "/folder/below", true, ErrorCode::BadRename),
+        ("/folder", "/link/below", true, ErrorCode::BadRename),
+        ("/folder", "/link/below", false, ErrorCode::BadRename),
+    ] {
+        assert_eq!(code(rename(from, to, replace)), expected, "{from} {to}");
+    }
+    rename("/a", "/a", true).unwrap();
+    rename("/a", "/b", true).unwrap();
+    assert_eq!(fs::read(served.at("b")).unwrap(), b"a");
+    assert!(!served.at("a").exists());
+    rename("/b", "/folder/b", false).unwrap();
+    rename("/folder", "/moved", false).unwrap();
+    assert!(served.at("moved/b").exists());
+}
+
+#[test]
+fn of_two_names_of_one_file_the_old_one_goes() {
+    let served = Served::new();
+    served.write("a", b"a");
+    fs::hard_link(served.at("a"), served.at("b")).unwrap();
+    served
+        .storage
+        .rename(&path("/a"), &path("/b"), true)
+        .unwrap();
+    assert!(!served.at("a").exists());
+    assert_eq!(fs::read(served.at("b")).unwrap(), b"a");
+}
