@@ -1,4 +1,8 @@
 //! Tests of the local directory as a session uses it.
+#![allow(
+    clippy::print_stdout,
+    reason = "a test that is skipped or that measures says so"
+)]
 
 use std::fs;
 use std::ops::ControlFlow;

@@ -1,7 +1,7 @@
 //! Facts, listings, reading, digests.
 
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use protocol::limits::{BLOCK, MAX_DEPTH};
 use rustix::fs::{CWD, FileType, Mode};
@@ -283,7 +283,7 @@ fn a_folder_that_cannot_be_read_is_named_and_passed_over() {
     let served = Served::new();
     served.write("closed/file", b"");
     served.write("open/file", b"");
-    let closed = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0));
+    let closed = fs::Permissions::from_mode(0o000);
     let before = fs::metadata(served.at("closed")).unwrap().permissions();
     fs::set_permissions(served.at("closed"), closed).unwrap();
     let names = served.names("/", TREE);
