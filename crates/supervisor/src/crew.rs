@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use crate::launch::Launch;
 use crate::letter::Heading;
 use crate::member::{Departed, Endowment, Member, Phase, Post};
-use crate::scoreboard::{Scoreboard, SlotState};
+use crate::scoreboard::Scoreboard;
+use crate::slot::SlotState;
 
 /// Slots of the table: beside the workers there is room for the old ones of many reloads, each with a last session.
 const LEAST_SLOTS: usize = 1024;

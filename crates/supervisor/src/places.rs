@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
-use crate::scoreboard::{Scoreboard, Slot, SlotState};
+use crate::scoreboard::Scoreboard;
+use crate::slot::{Slot, SlotState};
 use crate::wake::Waker;
 
 /// The places of one worker. Clones speak of the same places.

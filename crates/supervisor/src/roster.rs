@@ -76,9 +76,8 @@ impl Roster {
             .iter()
             .map(|vacancy| vacancy.post)
             .filter(|post| *post != Post::Helper);
-        self.trial.is_none()
-            && workers.all(ready)
-            && !crew.members().iter().any(|member| self.is_outdated(member))
+        let outdated = |member: &Member| member.post != Post::Helper && self.is_outdated(member);
+        self.trial.is_none() && workers.all(ready) && !crew.members().iter().any(outdated)
     }
 
     /// Tries a new edition on one worker, beside the others.
@@ -181,11 +180,10 @@ impl Roster {
             .members()
             .iter()
             .any(|member| member.post == post && self.is_outdated(member));
-        let careful = if self.proven { served } else { post != FIRST };
         if self.proven {
-            !(careful && starting)
+            !(served && starting)
         } else {
-            !careful
+            post == FIRST
         }
     }
 

@@ -7,92 +7,13 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use sys::shared_memory::SharedWords;
 
-/// Words of a record.
-const RECORD: usize = 8;
+use crate::slot::{self, RECORD, Slot, SlotState, SlotStatus};
+
 /// "pool" and the version of this layout: a new binary must not read an old supervisor's table differently.
 const LAYOUT: u64 = 0x706f_6f6c_0000_0001;
-/// A worker that has not ticked for so long is not counted on to take the next connection.
-const FRESH: Duration = Duration::from_secs(2);
-
-/// What the owner of a slot is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlotState {
-    /// Nobody's.
-    Vacant,
-    /// A worker that has not said that it is ready.
-    Starting,
-    /// A worker that serves.
-    Ready,
-    /// A worker that takes nobody new and leaves with its last session.
-    Draining,
-    /// A helper: it ticks, and takes no sessions.
-    Helper,
-}
-
-impl SlotState {
-    const ALL: [Self; 5] = [
-        Self::Vacant,
-        Self::Starting,
-        Self::Ready,
-        Self::Draining,
-        Self::Helper,
-    ];
-
-    const fn word(self) -> u64 {
-        match self {
-            Self::Vacant => 0,
-            Self::Starting => 1,
-            Self::Ready => 2,
-            Self::Draining => 3,
-            Self::Helper => 4,
-        }
-    }
-
-    fn read(word: &AtomicU64) -> Self {
-        let word = word.load(SeqCst);
-        Self::ALL
-            .into_iter()
-            .find(|state| state.word() == word)
-            .unwrap_or(Self::Vacant)
-    }
-}
-
-/// One slot as it was at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SlotStatus {
-    /// Index of the slot.
-    pub slot: usize,
-    /// Process of the owner, 0 until the owner is up.
-    pub pid: u64,
-    /// What the owner is doing.
-    pub state: SlotState,
-    /// Sessions running.
-    pub sessions: u64,
-    /// Sessions it can hold at once.
-    pub places: u64,
-    /// Connections accepted that have not begun a session.
-    pub pending: u64,
-    /// Which configuration it runs; grows with each reload.
-    pub generation: u64,
-    /// Since its last tick.
-    pub silent_for: Duration,
-}
-
-impl SlotStatus {
-    fn free(&self) -> u64 {
-        match self.state {
-            SlotState::Ready if self.silent_for < FRESH => {
-                self.places.saturating_sub(self.sessions)
-            }
-            _ => 0,
-        }
-    }
-}
 
 /// Sums over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,18 +36,6 @@ pub struct Totals {
 #[derive(Debug)]
 pub struct Scoreboard {
     words: SharedWords,
-}
-
-/// The words of one slot.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Slot<'a> {
-    pid: &'a AtomicU64,
-    ticked: &'a AtomicU64,
-    state: &'a AtomicU64,
-    places: &'a AtomicU64,
-    generation: &'a AtomicU64,
-    pub(crate) sessions: &'a AtomicU64,
-    pub(crate) pending: &'a AtomicU64,
 }
 
 /// The words of the header that are in use.
@@ -184,7 +93,7 @@ impl Scoreboard {
 
     /// Every slot in use.
     pub fn statuses(&self) -> impl Iterator<Item = SlotStatus> + '_ {
-        let now = monotonic_milliseconds();
+        let now = slot::monotonic_milliseconds();
         let used = self.header().map_or(0, |header| header.used.load(SeqCst));
         self.slots()
             .take(usize::try_from(used).unwrap_or(usize::MAX))
@@ -215,9 +124,7 @@ impl Scoreboard {
             .slots()
             .enumerate()
             .find(|(_, slot)| slot.state() == SlotState::Vacant)?;
-        slot.generation.store(generation, SeqCst);
-        slot.tick();
-        slot.state.store(state.word(), SeqCst);
+        slot.claim(state, generation);
         header
             .used
             .fetch_max(u64::try_from(index).ok()?.saturating_add(1), SeqCst);
@@ -227,17 +134,7 @@ impl Scoreboard {
     /// Takes back the slot of a dead child: its sessions are gone with it.
     pub(crate) fn clear(&self, index: usize) {
         if let Some(slot) = self.slot(index) {
-            slot.state.store(SlotState::Vacant.word(), SeqCst);
-            for word in [
-                slot.pid,
-                slot.sessions,
-                slot.pending,
-                slot.places,
-                slot.generation,
-                slot.ticked,
-            ] {
-                word.store(0, SeqCst);
-            }
+            slot.clear();
         }
     }
 
@@ -266,94 +163,12 @@ impl Scoreboard {
     }
 
     fn slots(&self) -> impl Iterator<Item = Slot<'_>> + '_ {
-        self.records().iter().skip(1).map(
-            |[pid, ticked, state, places, sessions, pending, generation, _]| Slot {
-                pid,
-                ticked,
-                state,
-                places,
-                generation,
-                sessions,
-                pending,
-            },
-        )
-    }
-}
-
-impl Slot<'_> {
-    pub(crate) fn state(&self) -> SlotState {
-        SlotState::read(self.state)
-    }
-
-    pub(crate) fn places(&self) -> u64 {
-        self.places.load(SeqCst)
-    }
-
-    pub(crate) fn tick(&self) {
-        self.ticked.store(monotonic_milliseconds(), SeqCst);
-    }
-
-    pub(crate) fn silent_for(&self) -> Duration {
-        Duration::from_millis(monotonic_milliseconds().saturating_sub(self.ticked.load(SeqCst)))
-    }
-
-    pub(crate) fn enter(&self, pid: u64) {
-        self.pid.store(pid, SeqCst);
-        self.tick();
-    }
-
-    /// A worker opens its places. Nothing happens if it was told to drain before it got this far.
-    pub(crate) fn open(&self, places: u64) {
-        self.places.store(places, SeqCst);
-        let (starting, ready) = (SlotState::Starting.word(), SlotState::Ready.word());
-        if self
-            .state
-            .compare_exchange(starting, ready, SeqCst, SeqCst)
-            .is_ok()
-        {
-            self.tick();
-        }
-    }
-
-    /// Takes nobody new from here on; a helper stays a helper.
-    pub(crate) fn drain(&self) {
-        for state in [SlotState::Starting, SlotState::Ready] {
-            if self
-                .state
-                .compare_exchange(state.word(), SlotState::Draining.word(), SeqCst, SeqCst)
-                .is_ok()
-            {
-                return;
-            }
-        }
-    }
-
-    fn status(&self, slot: usize, now: u64) -> SlotStatus {
-        SlotStatus {
-            slot,
-            pid: self.pid.load(SeqCst),
-            state: self.state(),
-            sessions: self.sessions.load(SeqCst),
-            places: self.places(),
-            pending: self.pending.load(SeqCst),
-            generation: self.generation.load(SeqCst),
-            silent_for: Duration::from_millis(now.saturating_sub(self.ticked.load(SeqCst))),
-        }
+        self.records().iter().skip(1).map(Slot::of)
     }
 }
 
 const fn words_for(slots: usize) -> usize {
     slots.saturating_add(1).saturating_mul(RECORD)
-}
-
-/// `CLOCK_MONOTONIC`: the same for every process, and it stands still while the machine sleeps.
-fn monotonic_milliseconds() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
-    seconds
-        .unwrap_or(0)
-        .saturating_mul(1000)
-        .saturating_add(nanoseconds.unwrap_or(0) / 1_000_000)
 }
 
 #[cfg(test)]
@@ -423,7 +238,7 @@ mod tests {
         slot.pending.store(1, SeqCst);
         assert!(!board.others_have_room(own));
         slot.pending.store(0, SeqCst);
-        slot.ticked.store(monotonic_milliseconds() - 3000, SeqCst);
+        slot.fall_silent();
         assert!(!board.others_have_room(own));
     }
 

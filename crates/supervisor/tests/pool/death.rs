@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::Test;
 use crate::harness::{Client, Service, is_dead, kill, settings, wait_until};
-use crate::program::Boot;
+use crate::program::{Boot, Settings};
 
 pub(crate) const TESTS: &[Test] = &[
     (
@@ -110,7 +110,7 @@ fn growing_pauses() {
 }
 
 fn boot_failure() {
-    let mut service = Service::launch(crate::program::Settings {
+    let mut service = Service::launch(Settings {
         worker_boots: Boot::Badly,
         ..settings(4, 1)
     });
@@ -121,7 +121,7 @@ fn boot_failure() {
 }
 
 fn missing_program() {
-    let mut service = Service::launch(crate::program::Settings {
+    let mut service = Service::launch(Settings {
         program: "/no/such/program".into(),
         ..settings(2, 1)
     });
@@ -130,8 +130,8 @@ fn missing_program() {
 }
 
 fn stopped_worker() {
-    let service = Service::start(crate::program::Settings {
-        silent_after_ms: 1000,
+    let service = Service::start(Settings {
+        silent_after_ms: 2000,
         ..settings(2, 1)
     });
     let victim = service.ready_pids()[1];
@@ -142,14 +142,14 @@ fn stopped_worker() {
 }
 
 fn machine_stood_still() {
-    let service = Service::start(crate::program::Settings {
-        silent_after_ms: 800,
+    let service = Service::start(Settings {
+        silent_after_ms: 2000,
         ..settings(2, 1)
     });
     let workers = service.ready_pids();
     service.signal(Signal::STOP);
     workers.iter().for_each(|pid| kill(*pid, Signal::STOP));
-    std::thread::sleep(Duration::from_millis(1200));
+    std::thread::sleep(Duration::from_millis(2500));
     service.signal(Signal::CONT);
     std::thread::sleep(Duration::from_millis(200));
     workers.iter().for_each(|pid| kill(*pid, Signal::CONT));
@@ -158,7 +158,7 @@ fn machine_stood_still() {
 }
 
 fn supervisor_killed() {
-    let mut service = Service::start(crate::program::Settings {
+    let mut service = Service::start(Settings {
         helper: true,
         ..settings(3, 4)
     });
@@ -185,7 +185,7 @@ fn supervisor_killed() {
 }
 
 fn drain() {
-    let mut service = Service::start(crate::program::Settings {
+    let mut service = Service::start(Settings {
         helper: true,
         ..settings(2, 4)
     });
@@ -203,7 +203,7 @@ fn drain() {
 }
 
 fn grace_is_over() {
-    let mut service = Service::start(crate::program::Settings {
+    let mut service = Service::start(Settings {
         grace_ms: 300,
         ..settings(2, 4)
     });
@@ -241,7 +241,7 @@ fn terminated_worker() {
 }
 
 fn killed_helper() {
-    let service = Service::start(crate::program::Settings {
+    let service = Service::start(Settings {
         helper: true,
         ..settings(2, 3)
     });

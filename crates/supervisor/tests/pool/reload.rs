@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::Test;
 use crate::harness::{Client, Service, is_dead, settings, wait_until};
-use crate::program::Boot;
+use crate::program::{Boot, Settings};
 
 pub(crate) const TESTS: &[Test] = &[
     ("reload_refuses_no_client", reload_refuses_no_client),
@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 fn reload_refuses_no_client() {
-    let mut service = Service::start(settings(3, 50));
+    let mut service = Service::start(settings(3, 1000));
     let address = service.address();
     let (stop, served, failed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -103,7 +103,7 @@ fn missing_program() {
 }
 
 fn number_of_workers() {
-    let mut service = Service::start(crate::program::Settings {
+    let mut service = Service::start(Settings {
         helper: true,
         ..settings(1, 1)
     });
@@ -123,7 +123,7 @@ fn number_of_workers() {
 }
 
 fn helper_replaced() {
-    let mut service = Service::start(crate::program::Settings {
+    let mut service = Service::start(Settings {
         helper: true,
         ..settings(1, 1)
     });
