@@ -79,12 +79,12 @@ impl Scoreboard {
                 ..Totals::default()
             },
             |mut sum, slot| {
-                sum.sessions += slot.sessions;
-                sum.pending += slot.pending;
-                sum.free += slot.free();
+                sum.sessions = sum.sessions.saturating_add(slot.sessions);
+                sum.pending = sum.pending.saturating_add(slot.pending);
+                sum.free = sum.free.saturating_add(slot.free());
                 if slot.state == SlotState::Ready {
-                    sum.workers += 1;
-                    sum.places += slot.places;
+                    sum.workers = sum.workers.saturating_add(1);
+                    sum.places = sum.places.saturating_add(slot.places);
                 }
                 sum
             },
