@@ -113,8 +113,8 @@ pub trait Storage: Send + Sync + Debug {
     /// When the system does not say.
     fn space(&self) -> Result<Space>;
 
-    /// Removes what abandoned uploads left: all that is older than `max_age`, and the oldest until the rest takes at most
-    /// `max_bytes`. Uploads that are being written are never touched. Says how many were removed.
+    /// Removes what abandoned uploads left: all that cannot be resumed or is older than `max_age`, and the oldest until
+    /// the rest takes at most `max_bytes`. Uploads that are being written are never touched. Says how many were removed.
     ///
     /// # Errors
     /// When the staging area cannot be read.

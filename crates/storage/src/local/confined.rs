@@ -2,7 +2,8 @@
 //! later. The only file that calls `openat2`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use protocol::{ErrorCode, StorageId};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
@@ -17,6 +18,9 @@ pub(crate) const RESERVED: &[u8] = b".mini-ftp";
 /// How often a resolution that a concurrent rename disturbed is tried before it counts as refused.
 const MOST_TRIES: u32 = 32;
 
+/// The shortest time between two sweeps that uploads to other mounts occasion.
+const BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
+
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
 /// The served folder, and what every operation on it needs.
@@ -30,6 +34,8 @@ pub(crate) struct Root {
     /// `.mini-ftp` and `staging`: links made by the machine's owner must not lead requests into them.
     pub(crate) reserved: Vec<Facts>,
     pub(crate) umask: u16,
+    /// When a folder on another mount was last swept on the occasion of an upload.
+    pub(crate) swept: Mutex<Option<Instant>>,
 }
 
 /// The folder that holds staged uploads.
@@ -98,6 +104,16 @@ impl Root {
         }
         let folder = self.open_parent(Context::new(context.operation, &parent))?;
         Ok(Spot { folder, name })
+    }
+
+    /// Whether an upload to another mount shall look for abandoned ones there: now and then, as that reads the folder.
+    pub(crate) fn is_sweep_due(&self) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = swept.is_none_or(|then| then.elapsed() >= BETWEEN_SWEEPS);
+        if is_due {
+            *swept = Some(Instant::now());
+        }
+        is_due
     }
 
     /// Makes a folder's names durable.

@@ -25,6 +25,9 @@ use crate::Progress;
 
 type Result<T> = io::Result<T>;
 
+/// How the names begin of staged files that are never resumed: without a writer they are of no use at any age.
+const ONCE: &str = "once-";
+
 /// How often claiming a name is tried while other writers claim it too.
 const MOST_TRIES: u32 = 32;
 
@@ -82,7 +85,7 @@ impl Place {
             };
             match begun.as_ref().err().and_then(Errno::from_io_error) {
                 // Another writer was faster; what it left decides anew.
-                Some(Errno::EXIST | Errno::NOENT | Errno::WOULDBLOCK) => {}
+                Some(Errno::EXIST | Errno::NOENT) => {}
                 _ => return begun,
             }
         }
@@ -90,8 +93,18 @@ impl Place {
     }
 
     /// A staged file for an upload that is never resumed: nothing is looked for.
-    pub(crate) fn create_for(&self, id: &UploadId) -> Result<Staged> {
-        self.create(self.name(id, nanoseconds_now()))
+    pub(crate) fn begin_once(&self) -> Result<Staged> {
+        for _ in 0..MOST_TRIES {
+            let mut random = [0; 16];
+            getrandom::fill(&mut random).map_err(io::Error::other)?;
+            let name = format!("{}{ONCE}{:x}", self.lead(), u128::from_be_bytes(random));
+            match self.create(name.into_bytes()) {
+                // A sweep was faster than the lock.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
+                created => return created,
+            }
+        }
+        Err(Errno::BUSY.into())
     }
 
     fn create(&self, name: Vec<u8>) -> Result<Staged> {
@@ -102,7 +115,10 @@ impl Place {
             folder: Arc::clone(&self.folder),
             name,
         };
-        lock(&staged.file)?;
+        match lock(&staged.file) {
+            Lock::Elsewhere => return Err(Errno::NOENT.into()),
+            Lock::Ours | Lock::Unknown => {}
+        }
         if staged.is_named() {
             Ok(staged)
         } else {
@@ -120,7 +136,7 @@ impl Place {
     ) -> Result<(Staged, ContentHasher)> {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(rustix::fs::openat(&self.folder, old, flags, Mode::empty())?);
-        if locks_are_proof(&file) && lock(&file).is_ok() {
+        if lock(&file) == Lock::Ours {
             if !is_named(&file, &self.folder, old) {
                 return Err(Errno::NOENT.into());
             }
@@ -162,7 +178,7 @@ impl Place {
         Ok(generations)
     }
 
-    /// Removes abandoned files: those older than `max_age`, then the oldest until the rest takes at most `max_bytes`.
+    /// Removes abandoned files: those that are never resumed, those older than `max_age`, and the oldest until the rest takes at most `max_bytes`.
     pub(crate) fn sweep(&self, max_age: Duration, max_bytes: u64) -> Result<u64> {
         let mut staged = Vec::new();
         let mut names = self.names()?;
@@ -185,7 +201,12 @@ impl Place {
             .fold(0_u64, |sum, (_, size, _)| sum.saturating_add(*size));
         let mut removed = 0;
         for (changed, size, name) in staged {
-            if (changed < oldest || bytes > max_bytes) && self.remove_abandoned(&name) {
+            let is_once = name
+                .strip_prefix(self.lead().as_bytes())
+                .is_some_and(|rest| rest.starts_with(ONCE.as_bytes()));
+            let is_old = changed < oldest;
+            let is_due = is_old || is_once || bytes > max_bytes;
+            if is_due && self.remove_abandoned(&name, is_old) {
                 bytes = bytes.saturating_sub(size);
                 removed += 1;
             }
@@ -193,12 +214,17 @@ impl Place {
         Ok(removed)
     }
 
-    /// Removes a file that nobody is writing; whether it did.
-    fn remove_abandoned(&self, name: &[u8]) -> bool {
+    /// Removes a file that nobody is writing; whether it did. Where locks prove nothing, only its age tells.
+    fn remove_abandoned(&self, name: &[u8], is_old: bool) -> bool {
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         rustix::fs::openat(&self.folder, name, flags, Mode::empty()).is_ok_and(|file| {
             let file = File::from(file);
-            lock(&file).is_ok()
+            let is_abandoned = match lock(&file) {
+                Lock::Ours => true,
+                Lock::Unknown => is_old,
+                Lock::Elsewhere => false,
+            };
+            is_abandoned
                 && is_named(&file, &self.folder, name)
                 && rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()).is_ok()
         })
@@ -223,8 +249,12 @@ impl Place {
     }
 
     fn name_prefix(&self, id: &UploadId) -> String {
-        let lead = if self.beside_target { ".mini-ftp." } else { "" };
-        format!("{lead}{id}.")
+        format!("{}{id}.", self.lead())
+    }
+
+    /// What makes a staged file's name reserved where it is not in a reserved folder.
+    fn lead(&self) -> &'static str {
+        if self.beside_target { ".mini-ftp." } else { "" }
     }
 }
 
@@ -239,11 +269,22 @@ fn is_named(file: &File, folder: &OwnedFd, name: &[u8]) -> bool {
     }
 }
 
-fn lock(file: &File) -> Result<()> {
+/// What trying to lock a staged file tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lock {
+    /// It is locked now, and no other writer is left.
+    Ours,
+    /// Another writer holds it.
+    Elsewhere,
+    /// Nothing certain: a shared file system, or one without locks.
+    Unknown,
+}
+
+fn lock(file: &File) -> Lock {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
-        // A file system without locks: then no file there is ever taken for abandoned by its lock alone.
-        Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => Ok(()),
-        locked => Ok(locked?),
+        Ok(()) if locks_are_proof(file) => Lock::Ours,
+        Err(Errno::WOULDBLOCK) => Lock::Elsewhere,
+        _ => Lock::Unknown,
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{Condition, EntryKind, ErrorCode, UploadId};
+use protocol::{Condition, EntryKind, ErrorCode};
 use rustix::fs::{Access, AtFlags, OFlags};
 use rustix::io::Errno;
 use transfer::ContentHasher;
@@ -57,8 +57,8 @@ impl LocalUpload {
         let begun = Instant::now();
         let (staged, hasher) = match request.id {
             Some(id) => place.begin(&id, request.resume, progress),
-            None => random_id()
-                .and_then(|id| place.create_for(&id))
+            None => place
+                .begin_once()
                 .map(|staged| (staged, ContentHasher::new())),
         }
         .map_err(context.io())?;
@@ -220,16 +220,12 @@ fn place_for(root: &Root, context: Context<'_>, folder: OwnedFd) -> Result<Place
                 folder: Arc::new(folder),
                 beside_target: true,
             };
-            if let Err(error) = place.sweep(KEPT_BESIDE_TARGET, u64::MAX) {
+            if root.is_sweep_due()
+                && let Err(error) = place.sweep(KEPT_BESIDE_TARGET, u64::MAX)
+            {
                 tracing::debug!(%error, "abandoned uploads beside the target are not looked for");
             }
             Ok(place)
         }
     }
-}
-
-fn random_id() -> std::io::Result<UploadId> {
-    let mut id = UploadId([0; 32]);
-    getrandom::fill(&mut id.0).map_err(std::io::Error::other)?;
-    Ok(id)
 }

@@ -1,6 +1,5 @@
 //! Listings: streamed in constant memory, recursion without recursion.
 
-use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -59,8 +58,9 @@ impl Names {
     /// Whether there was anything left to read.
     fn read(&mut self) -> io::Result<bool> {
         self.bytes.clear();
-        let mut buffer = [MaybeUninit::uninit(); NAMES_AT_ONCE];
-        let mut names = RawDir::new(self.folder.as_fd(), &mut buffer);
+        // On the heap: a session's stack is small, and what it once touched stays resident.
+        let mut buffer = Vec::<u8>::with_capacity(NAMES_AT_ONCE);
+        let mut names = RawDir::new(self.folder.as_fd(), buffer.spare_capacity_mut());
         let mut any = false;
         while let Some(name) = names.next() {
             let name = match name {
@@ -144,7 +144,7 @@ impl Walk<'_> {
             if is_reserved(&name) {
                 continue;
             }
-            let Some(entry) = self.entry(&name, file_type)? else {
+            let Some(entry) = self.entry(&name, file_type) else {
                 continue;
             };
             let descend = self.options.recursive && entry.kind == EntryKind::Directory;
@@ -162,21 +162,18 @@ impl Walk<'_> {
     }
 
     /// What is told of a name; `None` when it was removed meanwhile.
-    fn entry(&self, name: &[u8], file_type: FileType) -> Result<Option<Entry>> {
+    fn entry(&self, name: &[u8], file_type: FileType) -> Option<Entry> {
         let full_name = [self.prefix.as_slice(), name].concat();
-        let Some(level) = self.levels.last() else {
-            return Ok(None);
-        };
+        let level = self.levels.last()?;
         if self.options.facts || file_type == FileType::Unknown {
             match Facts::at(&level.names.folder, name) {
-                Ok(facts) => return Ok(Some(facts.entry(full_name))),
-                Err(Errno::NOENT) => return Ok(None),
-                // The folder may be read but not searched: the name is known, the facts are not.
-                Err(Errno::ACCESS) => {}
-                Err(errno) => return Err(self.context.system()(errno)),
+                Ok(facts) => return Some(facts.entry(full_name)),
+                Err(Errno::NOENT) => return None,
+                // As in a folder that may be read but not searched: the name is known, the facts are not.
+                Err(_) => {}
             }
         }
-        Ok(Some(Entry {
+        Some(Entry {
             name: full_name,
             kind: kind_of(file_type),
             size: 0,
@@ -184,7 +181,7 @@ impl Walk<'_> {
             mode: 0,
             version: None,
             digest: None,
-        }))
+        })
     }
 
     /// Goes on with what is in a folder, or says why that is not possible.

@@ -99,7 +99,8 @@ fn writing_and_removing_never_lead_out() {
         allowed(served.storage.rename(&path(&new), &to, false));
         allowed(served.storage.remove(&to, true));
         if round % 50 == 0 {
-            allowed(served.store(&upload(&new), b"upload"));
+            let file = upload(&format!("/swap/upload-{round}"));
+            allowed(served.store(&file, b"upload"));
         }
     });
 }

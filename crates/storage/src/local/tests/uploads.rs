@@ -323,6 +323,38 @@ fn the_sweep_takes_abandoned_uploads_alone() {
     assert_eq!(sweep(Duration::ZERO, u64::MAX), 1);
     assert_eq!(sweep(Duration::ZERO, 0), 0);
     writing.commit(&received(&[1; 10_000])).unwrap();
+    fs::write(served.at(".mini-ftp/staging/once-0"), b"of a killed worker").unwrap();
+    let mut once = served.begin(&upload("/once")).unwrap();
+    once.write_all_at(b"alive", 0).unwrap();
+    assert_eq!(sweep(FOREVER, u64::MAX), 1);
+    once.commit(&received(b"alive")).unwrap();
+}
+
+#[test]
+fn a_sweep_removes_nothing_that_is_just_beginning() {
+    let served = Served::new();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                served.storage.sweep(Duration::ZERO, 0).unwrap();
+            }
+        });
+        for round in 0..300_u32 {
+            let content = round.to_string().into_bytes();
+            let request = if round % 2 == 0 {
+                upload("/file")
+            } else {
+                resumable("/file", 1)
+            };
+            let stored = served.store(&request, &content).map(|stored| stored.digest);
+            if stored.as_ref().ok() != Some(&digest(&content)) {
+                done.store(true, std::sync::atomic::Ordering::Relaxed);
+                panic!("{stored:?}");
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
 }
 
 /// A mount that goes with the test.
