@@ -58,18 +58,6 @@ impl MasterKey {
 }
 
 impl SlaveKey {
-    /// The key that [`to_bytes`](Self::to_bytes) gave.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; KEY_LENGTH]) -> Self {
-        Self(bytes)
-    }
-
-    /// The key itself, for the supervisor to hand to its workers; never for a disk or a log.
-    #[must_use]
-    pub const fn to_bytes(&self) -> [u8; KEY_LENGTH] {
-        self.0
-    }
-
     /// Which key a ticket was made with: says nothing about the key.
     pub(crate) fn id(&self) -> [u8; 4] {
         derive(&self.0, &[b"mini-ftp key id"])
@@ -79,6 +67,26 @@ impl SlaveKey {
         &self.0
     }
 }
+
+macro_rules! handed_over {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The key that [`to_bytes`](Self::to_bytes) gave.
+            #[must_use]
+            pub const fn from_bytes(bytes: [u8; KEY_LENGTH]) -> Self {
+                Self(bytes)
+            }
+
+            /// The key itself, for a supervisor to hand to its children; never for a disk or a log.
+            #[must_use]
+            pub const fn to_bytes(&self) -> [u8; KEY_LENGTH] {
+                self.0
+            }
+        }
+    )*};
+}
+
+handed_over! { SlaveKey, RegistrationKey }
 
 impl RegistrationKey {
     pub(crate) const fn secret(&self) -> &[u8; KEY_LENGTH] {

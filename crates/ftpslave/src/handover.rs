@@ -1,0 +1,112 @@
+//! What the supervisor leaves for its children: settings and, for each, only the keys it needs.
+
+use std::path::PathBuf;
+
+use auth::{RegistrationKey, SlaveKey};
+use protocol::{Rights, SlaveId, StorageId};
+use serde::{Deserialize, Serialize};
+
+/// For a worker.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WorkerHandover {
+    pub(crate) root: PathBuf,
+    pub(crate) slave: [u8; 16],
+    /// Sessions at once.
+    pub(crate) sessions: u32,
+    /// What a client without a ticket may do, as bits; `None`: nobody comes without.
+    pub(crate) open_rights: Option<u8>,
+    /// Checks tickets; `None` where no master is served.
+    pub(crate) ticket_key: Option<Key>,
+    /// Seconds for running transfers once nobody is left to enforce a deadline.
+    pub(crate) grace: u64,
+    pub(crate) verbosity: u8,
+}
+
+/// For the registrar.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RegistrarHandover {
+    pub(crate) root: PathBuf,
+    pub(crate) slave: [u8; 16],
+    pub(crate) storage: [u8; 16],
+    pub(crate) port: u16,
+    /// Host and port of each.
+    pub(crate) masters: Vec<(String, u16)>,
+    /// Further addresses at which clients reach this slave.
+    pub(crate) advertised: Vec<(String, u16)>,
+    pub(crate) registration_key: Option<Key>,
+    pub(crate) verbosity: u8,
+}
+
+/// Key bytes on their way to a child; never shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Key([u8; 32]);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl From<&SlaveKey> for Key {
+    fn from(key: &SlaveKey) -> Self {
+        Self(key.to_bytes())
+    }
+}
+
+impl From<&RegistrationKey> for Key {
+    fn from(key: &RegistrationKey) -> Self {
+        Self(key.to_bytes())
+    }
+}
+
+impl WorkerHandover {
+    pub(crate) fn slave_id(&self) -> SlaveId {
+        SlaveId(self.slave)
+    }
+
+    pub(crate) fn ticket_key(&self) -> Option<SlaveKey> {
+        self.ticket_key
+            .as_ref()
+            .map(|key| SlaveKey::from_bytes(key.0))
+    }
+
+    pub(crate) fn open_rights(&self) -> Option<Rights> {
+        self.open_rights.and_then(Rights::from_bits)
+    }
+}
+
+impl RegistrarHandover {
+    pub(crate) fn slave_id(&self) -> SlaveId {
+        SlaveId(self.slave)
+    }
+
+    pub(crate) fn storage_id(&self) -> StorageId {
+        StorageId(self.storage)
+    }
+
+    pub(crate) fn registration_key(&self) -> Option<RegistrationKey> {
+        self.registration_key
+            .as_ref()
+            .map(|key| RegistrationKey::from_bytes(key.0))
+    }
+}
+
+/// The number that stands for a verbosity in a handover.
+pub(crate) fn verbosity_number(verbosity: cli::Verbosity) -> u8 {
+    match verbosity {
+        cli::Verbosity::Quiet => 0,
+        cli::Verbosity::Normal => 1,
+        cli::Verbosity::Verbose => 2,
+        cli::Verbosity::Debug => 3,
+    }
+}
+
+/// The verbosity of that number.
+pub(crate) fn verbosity_of(number: u8) -> cli::Verbosity {
+    match number {
+        0 => cli::Verbosity::Quiet,
+        1 => cli::Verbosity::Normal,
+        2 => cli::Verbosity::Verbose,
+        _ => cli::Verbosity::Debug,
+    }
+}

@@ -1,0 +1,160 @@
+//! The registrar process: tells every master, once a second, that this slave lives; and sweeps what abandoned uploads left.
+
+mod master;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use protocol::{Address, Text};
+use storage::{LocalDirectory, Storage};
+use supervisor::{Helper, HelperEvent, Scoreboard, WorkerExit};
+
+use crate::PROGRAM;
+use crate::handover::{RegistrarHandover, verbosity_of};
+use master::{Introduction, stay_registered};
+
+/// Between two ticks of the main thread.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Between two sweeps of the staging area.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+/// Interrupted uploads are kept for a week,
+const KEEP_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// and as long as they take no more than this, bytes.
+const KEEP_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+
+/// What the threads of this process share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) introduction: Introduction,
+    pub(crate) scoreboard: Arc<Scoreboard>,
+    pub(crate) leaving: AtomicBool,
+}
+
+pub(crate) fn run() -> ExitCode {
+    match boot() {
+        Ok((helper, handover)) => attend(helper, handover).into(),
+        Err(error) => {
+            cli::report(PROGRAM, &error);
+            WorkerExit::BootFailed.into()
+        }
+    }
+}
+
+fn boot() -> anyhow::Result<(Helper, RegistrarHandover)> {
+    let mut helper = Helper::from_inherited().context("cannot take over from the supervisor")?;
+    let handover: RegistrarHandover = serde_json::from_slice(&helper.take_handover())
+        .context("the supervisor's word is not understood")?;
+    cli::start_logging(PROGRAM, verbosity_of(handover.verbosity));
+    Ok((helper, handover))
+}
+
+fn attend(mut helper: Helper, handover: RegistrarHandover) -> WorkerExit {
+    let shared = Arc::new(Shared {
+        introduction: introduction(&handover),
+        scoreboard: Arc::clone(helper.scoreboard()),
+        leaving: AtomicBool::new(false),
+    });
+    if let Some(key) = handover.registration_key() {
+        for (host, port) in handover.masters {
+            let (shared, key) = (Arc::clone(&shared), key.clone());
+            spawn("registrar", move || {
+                stay_registered(&shared, &key, (&host, port));
+            });
+        }
+    }
+    let root = handover.root;
+    spawn("sweeper", move || sweep_now_and_then(&root));
+    let mut ready = helper.ready();
+    loop {
+        match ready.and_then(|()| helper.next(TICK)) {
+            Ok(HelperEvent::Tick) => {}
+            Ok(HelperEvent::Drain) => {
+                shared.leaving.store(true, SeqCst);
+                last_word(&mut helper);
+                return WorkerExit::Clean;
+            }
+            Ok(HelperEvent::SupervisorGone) => return WorkerExit::SupervisorGone,
+            Err(error) => {
+                tracing::error!(%error, "cannot go on");
+                return WorkerExit::BootFailed;
+            }
+        }
+        ready = Ok(());
+    }
+}
+
+/// Stays while the pool drains, so that masters hear of it; a registrar that a reload replaced leaves at once.
+fn last_word(helper: &mut Helper) {
+    let board = Arc::clone(helper.scoreboard());
+    let told = Instant::now();
+    while board.totals().draining && (board.totals().sessions > 0 || told.elapsed() < 2 * TICK) {
+        if helper.next(TICK).is_err()
+            || matches!(helper.next(TICK), Ok(HelperEvent::SupervisorGone))
+        {
+            return;
+        }
+    }
+}
+
+fn introduction(handover: &RegistrarHandover) -> Introduction {
+    let advertised = handover
+        .advertised
+        .iter()
+        .map(|(host, port)| match host.parse() {
+            Ok(ip) => Address::Ip { ip, port: *port },
+            Err(_) => Address::Name {
+                host: Text::new(host),
+                port: *port,
+            },
+        });
+    Introduction {
+        slave: handover.slave_id(),
+        storage: handover.storage_id(),
+        addresses: advertised
+            .chain([Address::SameHost {
+                port: handover.port,
+            }])
+            .collect(),
+    }
+}
+
+fn sweep_now_and_then(root: &std::path::Path) {
+    let storage = match LocalDirectory::open(root) {
+        Ok(storage) => storage,
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "abandoned uploads are not swept"
+            );
+            return;
+        }
+    };
+    loop {
+        match storage.sweep(KEEP_FOR, KEEP_BYTES) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "abandoned uploads removed"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "abandoned uploads are not swept"
+            ),
+        }
+        std::thread::sleep(SWEEP);
+    }
+}
+
+fn spawn(name: &str, task: impl FnOnce() + Send + 'static) {
+    if let Err(error) = Builder::new()
+        .name(name.to_owned())
+        .stack_size(256 * 1024)
+        .spawn(task)
+    {
+        tracing::error!(%error, name, "no thread to be had");
+    }
+}

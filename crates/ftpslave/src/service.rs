@@ -1,0 +1,218 @@
+//! The supervisor's side: from arguments to a running pool. Reads no byte from the network.
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use auth::StateDirectory;
+use protocol::{Address, SlaveId, StorageId};
+use storage::{LocalDirectory, Storage};
+use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
+
+use crate::PROGRAM;
+use crate::args::Args;
+use crate::handover::{Key, RegistrarHandover, WorkerHandover, verbosity_number};
+
+/// Connections that wait in the kernel until a worker takes them.
+const BACKLOG: i32 = 1024;
+
+pub(crate) fn run() -> ExitCode {
+    let args: Args = match cli::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(stop) => return stop.report(PROGRAM, 1),
+    };
+    cli::start_logging(PROGRAM, args.shared.verbosity());
+    match serve(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::report(PROGRAM, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &Args) -> anyhow::Result<()> {
+    args.check()?;
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let root = absolute(&args.root)?;
+    let storage = LocalDirectory::open(&root).with_context(|| {
+        format!(
+            "cannot serve '{}'",
+            cli::name(args.root.as_os_str().as_bytes())
+        )
+    })?;
+    let state = StateDirectory::open(args.state.as_deref())?;
+    let listener = listen(SocketAddr::new(args.bind, args.port))?;
+    let address = listener
+        .local_addr()
+        .context("cannot tell the listening address")?;
+    let slave = state.slave_id(root.as_os_str().as_bytes(), address.port())?;
+    let site = Site {
+        program,
+        root,
+        state,
+        slave,
+        storage: storage.id(),
+        address,
+    };
+    let launch = site.launch(args)?;
+    let pool = Pool {
+        listener,
+        launch,
+        grace: Duration::from_secs(args.grace),
+        silent_after: Pool::SILENT_AFTER,
+    };
+    Supervisor::new(pool)?.run(&mut Service { site })?;
+    Ok(())
+}
+
+/// The root by a path that stays right in every child; what is beneath it is resolved by the storage alone.
+fn absolute(root: &Path) -> anyhow::Result<PathBuf> {
+    let shown = cli::name(root.as_os_str().as_bytes());
+    std::path::absolute(root).with_context(|| format!("cannot serve '{shown}'"))
+}
+
+fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let open = || -> std::io::Result<TcpListener> {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            None,
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    open().with_context(|| format!("cannot listen on {address}"))
+}
+
+/// What stays the same for as long as the supervisor lives.
+struct Site {
+    program: PathBuf,
+    root: PathBuf,
+    state: StateDirectory,
+    slave: SlaveId,
+    storage: StorageId,
+    address: SocketAddr,
+}
+
+impl Site {
+    fn launch(&self, args: &Args) -> anyhow::Result<Launch> {
+        let workers = NonZeroUsize::try_from(args.worker_count())?;
+        Ok(Launch {
+            program: self.program.clone(),
+            arguments: vec![OsString::from(self.address.port().to_string())],
+            workers,
+            handover: self.for_worker(args)?,
+            helper: Some(HelperLaunch {
+                name: "registrar".to_owned(),
+                handover: self.for_registrar(args)?,
+            }),
+        })
+    }
+
+    fn for_worker(&self, args: &Args) -> anyhow::Result<Handover> {
+        let ticket_key = match args.standalone {
+            true => None,
+            false => Some(Key::from(&self.state.master_key()?.slave_key(&self.slave))),
+        };
+        let handover = WorkerHandover {
+            root: self.root.clone(),
+            slave: self.slave.0,
+            sessions: args.sessions.get(),
+            open_rights: args.open_rights().map(protocol::Rights::bits),
+            ticket_key,
+            grace: args.grace,
+            verbosity: verbosity_number(args.shared.verbosity()),
+        };
+        Ok(serde_json::to_vec(&handover)?.into())
+    }
+
+    fn for_registrar(&self, args: &Args) -> anyhow::Result<Handover> {
+        let (masters, registration_key) = match args.standalone {
+            true => (Vec::new(), None),
+            false => {
+                let masters = args
+                    .master
+                    .iter()
+                    .map(|master| (master.host.clone(), master.port))
+                    .collect();
+                (
+                    masters,
+                    Some(Key::from(&self.state.master_key()?.registration_key())),
+                )
+            }
+        };
+        let advertised = args
+            .advertise
+            .iter()
+            .filter_map(|advertised| match &advertised.0 {
+                Address::Name { host, port } => Some((host.as_str().to_owned(), *port)),
+                Address::Ip { ip, port } => Some((ip.to_string(), *port)),
+                Address::SameHost { .. } => None,
+            });
+        let handover = RegistrarHandover {
+            root: self.root.clone(),
+            slave: self.slave.0,
+            storage: self.storage.0,
+            port: self.address.port(),
+            masters,
+            advertised: advertised.collect(),
+            registration_key,
+            verbosity: verbosity_number(args.shared.verbosity()),
+        };
+        Ok(serde_json::to_vec(&handover)?.into())
+    }
+}
+
+/// What the supervisor asks at the turns of the pool's life.
+struct Service {
+    site: Site,
+}
+
+impl Service {
+    fn relaunch(&self) -> anyhow::Result<Launch> {
+        let args: Args = match cli::parse(std::env::args_os()) {
+            Ok(args) => args,
+            Err(cli::Stop::Config(error)) => return Err(error),
+            Err(cli::Stop::Usage(error)) => return Err(error.into()),
+        };
+        args.check()?;
+        if absolute(&args.root)? != self.site.root {
+            anyhow::bail!("another root needs a restart");
+        }
+        self.site.launch(&args)
+    }
+}
+
+impl Owner for Service {
+    fn ready(&mut self) {
+        cli::listening(PROGRAM, self.site.address);
+    }
+
+    fn reload(&mut self) -> Option<Launch> {
+        cli::reloading();
+        self.relaunch()
+            .inspect_err(|error| {
+                cli::report(
+                    PROGRAM,
+                    &anyhow::anyhow!("the old configuration stays: {error:#}"),
+                );
+            })
+            .ok()
+    }
+
+    fn reloaded(&mut self) {
+        cli::listening(PROGRAM, self.site.address);
+    }
+
+    fn stopping(&mut self) {
+        cli::stopping();
+    }
+}

@@ -1,0 +1,113 @@
+//! The table from requests to what carries them out. A new request does not compile without its row.
+
+use protocol::{ConnectionError, Reply, Request};
+use storage::{ListOptions, UploadRequest};
+
+use super::Session;
+use super::retrieve::Wanted;
+
+impl Session<'_> {
+    /// Carries out a request that has been let pass, and collects or sends its answers.
+    #[allow(clippy::too_many_lines, reason = "a table: one row for each request")]
+    pub(super) fn execute(&mut self, id: u32, request: Request) -> Result<(), ConnectionError> {
+        let context = self.context;
+        match request {
+            Request::Probe { worker } => self.probe(id, worker),
+            Request::Identify { nonce } => self.identify(id, &nonce),
+            Request::Present { ticket, secret } => return self.present(id, &ticket, &secret),
+            Request::Stat { path, follow } => self.stat(id, &path, follow),
+            Request::List {
+                path,
+                recursive,
+                facts,
+            } => return self.list(id, &path, ListOptions { recursive, facts }),
+            Request::Retrieve {
+                path,
+                offset,
+                length,
+                expected,
+                digest,
+            } => {
+                return self.retrieve(
+                    id,
+                    &Wanted {
+                        path,
+                        offset,
+                        length,
+                        expected,
+                        digest,
+                    },
+                );
+            }
+            Request::Blocks {
+                path,
+                expected,
+                first,
+                count,
+            } => return self.blocks(id, &path, &expected, (first, count)),
+            Request::Checksum { path, fresh } => return self.checksum(id, &path, fresh),
+            Request::DiskFree {} => self.disk_free(id),
+            Request::Store {
+                path,
+                upload,
+                size,
+                modified_ns,
+                mode,
+                condition,
+                resume,
+                deferred,
+            } => {
+                let wanted = UploadRequest {
+                    path,
+                    id: Some(upload),
+                    resume,
+                    size: Some(size),
+                    modified_ns,
+                    mode,
+                    condition,
+                };
+                return self.store(id, &wanted, deferred);
+            }
+            Request::StoreWhole {
+                path,
+                modified_ns,
+                mode,
+                condition,
+                digest,
+                deferred,
+                content,
+            } => {
+                let size = u64::try_from(content.as_bytes().len()).ok();
+                let wanted = UploadRequest {
+                    path,
+                    id: None,
+                    resume: false,
+                    size,
+                    modified_ns,
+                    mode,
+                    condition,
+                };
+                return self.store_whole(id, &wanted, (&content, &digest), deferred);
+            }
+            Request::Flush {} => {
+                self.publish()?;
+                self.connection.send(id, &Reply::Done {});
+            }
+            Request::MakeDirectory { path, parents } => {
+                self.done(id, context.storage.make_directory(&path, parents));
+            }
+            Request::Remove { path, recursive } => {
+                self.done(id, context.storage.remove(&path, recursive));
+            }
+            Request::RemoveDirectory { path } => {
+                self.done(id, context.storage.remove_directory(&path));
+            }
+            Request::Rename { from, to, replace } => {
+                self.done(id, context.storage.rename(&from, &to, replace));
+            }
+            // Taken by the upload that they belong to, or skipped behind one that was refused.
+            Request::StoreEnd { .. } | Request::Abandon {} => {}
+        }
+        Ok(())
+    }
+}

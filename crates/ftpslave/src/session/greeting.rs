@@ -1,0 +1,93 @@
+//! From an accepted socket to a framed connection: greeting, first byte, prefaces.
+
+use std::io::Write;
+use std::time::Duration;
+
+use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
+use protocol::{
+    ClientPreface, Connection, ConnectionError, DecodeError, MAGIC, OLDEST_VERSION, Role,
+    ServerPreface, VERSION,
+};
+
+use super::peer::Peer;
+
+/// What every client hears at once; it decides nothing (RFC 959, section 5.4).
+const WELCOME: &[u8] = b"220 mini-ftp ready\r\n";
+
+/// What a client hears when no place is free; it goes to the next slave, or comes again.
+const BUSY: &[u8] = b"421 busy, no session is free: try another slave, or later\r\n";
+
+/// What a client hears that speaks something else.
+const FOREIGN: &[u8] = b"500 this server speaks only the framed dialect of mini-ftp\r\n";
+
+/// How long a client may take to say its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+
+/// Who opens a connection, as the preface says it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Introduction {
+    /// Whether a ticket must come first.
+    pub(super) login_required: bool,
+    /// This worker's slot.
+    pub(super) worker: u32,
+}
+
+/// Greets, and agrees on a version. `None`: the client said nothing, or nothing that we speak, and has been told so.
+pub(super) fn greet(
+    mut peer: Peer,
+    introduction: Introduction,
+) -> Result<Option<Connection<Peer>>, ConnectionError> {
+    peer.write_all(WELCOME)?;
+    if !peer.wait_for_input(FIRST_BYTE)? {
+        return Ok(None);
+    }
+    let mut connection = Connection::new(peer.clone());
+    let mut preface = [0; ClientPreface::LENGTH];
+    let (magic, rest) = preface.split_at_mut(MAGIC.len());
+    for (byte, expected) in magic.iter_mut().zip(MAGIC) {
+        connection.read_exact(std::slice::from_mut(byte))?;
+        if *byte != expected {
+            peer.write_all(FOREIGN)?;
+            peer.part();
+            return Ok(None);
+        }
+    }
+    connection.read_exact(rest)?;
+    let common = ClientPreface::decode(&preface)?.common_version();
+    connection.send_raw(&ours(introduction, common).encode());
+    connection.flush()?;
+    if common.is_none() {
+        peer.part();
+        return Ok(None);
+    }
+    Ok(Some(connection))
+}
+
+fn ours(introduction: Introduction, common: Option<u16>) -> ServerPreface {
+    ServerPreface {
+        version: common.unwrap_or(0),
+        oldest: OLDEST_VERSION,
+        newest: VERSION,
+        role: Role::Slave,
+        login_required: introduction.login_required,
+        features: 0,
+        worker: introduction.worker,
+        window_requests: WINDOW_REQUESTS,
+        window_answer_bytes: WINDOW_ANSWER_BYTES,
+    }
+}
+
+/// Tells a client that no place is free.
+pub(crate) fn turn_away(mut peer: Peer) {
+    if peer.write_all(BUSY).is_ok() {
+        peer.part();
+    }
+}
+
+/// Whether the error is bytes that are not our protocol, rather than a connection that ended.
+pub(super) fn broke_protocol(error: &ConnectionError) -> Option<&DecodeError> {
+    match error {
+        ConnectionError::Decode(error) => Some(error),
+        _ => None,
+    }
+}

@@ -1,0 +1,307 @@
+//! One client's session: bytes to requests, requests to the storage, outcomes to replies.
+
+mod access;
+mod batch;
+mod busy;
+mod dispatch;
+mod greeting;
+mod namespace;
+mod peer;
+mod retrieve;
+mod roster;
+mod store;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::frame::{DATA, Header};
+use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Rights, Text};
+use storage::{Storage, StorageError};
+use supervisor::{Admission, Scoreboard};
+
+use access::{Access, Need, need};
+use batch::Batch;
+use greeting::{Introduction, broke_protocol};
+use roster::Entry;
+
+pub(crate) use access::Doorkeeper;
+pub(crate) use greeting::turn_away;
+pub(crate) use peer::Peer;
+pub(crate) use roster::Roster;
+
+/// How long a session may rest between two requests.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// How long a connection may take to begin a session.
+const LOGIN: Duration = Duration::from_secs(30);
+
+/// Collected answers are sent on at the latest when they are so long, bytes.
+const ANSWERS: usize = 128 * 1024;
+
+/// What all sessions of a worker share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) door: Doorkeeper,
+    pub(crate) scoreboard: Arc<Scoreboard>,
+    /// This worker's slot.
+    pub(crate) worker: u32,
+    pub(crate) roster: Roster,
+}
+
+/// One connection that speaks the framed dialect.
+#[derive(Debug)]
+struct Session<'a> {
+    context: &'a Context,
+    connection: Connection<Peer>,
+    access: Access,
+    batch: Batch,
+    /// The upload that was refused while its content may still be coming.
+    refused: Option<u32>,
+}
+
+/// Serves a connection to its end.
+pub(crate) fn serve(context: &Context, peer: Peer, admission: Admission) {
+    let entry = context.roster.enter(peer.clone());
+    let introduction = Introduction {
+        login_required: context.door.asks_for_ticket(),
+        worker: context.worker,
+    };
+    let result =
+        greeting::greet(peer.clone(), introduction).and_then(|connection| match connection {
+            None => Ok(()),
+            Some(connection) => {
+                let access = Access::Outside(Some(admission));
+                let mut session = Session {
+                    context,
+                    connection,
+                    access,
+                    batch: Batch::default(),
+                    refused: None,
+                };
+                let result = session.run(&entry);
+                if let Err(error) = &result {
+                    session.explain(error);
+                }
+                result
+            }
+        });
+    if let Err(error) = result {
+        tracing::debug!(%error, "session ended early");
+        if broke_protocol(&error).is_some() {
+            peer.part();
+        }
+    }
+}
+
+impl Session<'_> {
+    fn run(&mut self, entry: &Entry<'_>) -> Result<(), ConnectionError> {
+        let begun = Instant::now();
+        while self.await_request(entry, begun)? {
+            let Some(header) = self.connection.receive()? else {
+                break;
+            };
+            if let Verdict::Close = self.answer(&header)? {
+                self.connection.flush()?;
+                self.connection.stream().clone().part();
+                return Ok(());
+            }
+            self.flush_if_much()?;
+        }
+        self.publish()?;
+        self.connection.flush()?;
+        Ok(())
+    }
+
+    /// Waits for the next request, and publishes meanwhile what is due. `false`: the session is over.
+    fn await_request(
+        &mut self,
+        entry: &Entry<'_>,
+        begun: Instant,
+    ) -> Result<bool, ConnectionError> {
+        if self.connection.has_input() {
+            return Ok(true);
+        }
+        self.connection.flush()?;
+        let limit = match self.access {
+            Access::Outside(_) => LOGIN.saturating_sub(begun.elapsed()),
+            Access::Inside { .. } => IDLE,
+        };
+        let peer = self.connection.stream().clone();
+        if let Some(patience) = self.batch.patience() {
+            if !peer.wait_for_input(patience)? {
+                self.publish()?;
+                self.connection.flush()?;
+            }
+        } else {
+            self.connection.rest();
+        }
+        if !entry.rest() {
+            return Ok(false);
+        }
+        let spoken = peer.wait_for_input(limit)?;
+        entry.work();
+        Ok(spoken)
+    }
+
+    fn answer(&mut self, header: &Header) -> Result<Verdict, ConnectionError> {
+        if header.kind == DATA {
+            return self.skip_refused(header.request);
+        }
+        let request = match self.connection.decode::<Request>(header) {
+            Ok(Request::StoreEnd { .. } | Request::Abandon {}) => {
+                return self.skip_refused(header.request);
+            }
+            Ok(request) => request,
+            Err(DecodeError::UnknownKind(kind)) => {
+                tracing::debug!(kind, "unknown request");
+                self.refuse(header.request, ErrorCode::Unsupported, "");
+                return Ok(Verdict::GoOn);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.refused = None;
+        match self.enter(header.request, &request) {
+            Ok(()) => self
+                .execute(header.request, request)
+                .map(|()| Verdict::GoOn),
+            Err(verdict) => Ok(verdict),
+        }
+    }
+
+    /// What still comes of an upload that was refused; anywhere else content breaks the protocol.
+    fn skip_refused(&self, request: u32) -> Result<Verdict, ConnectionError> {
+        if self.refused == Some(request) {
+            Ok(Verdict::GoOn)
+        } else {
+            Err(DecodeError::Field("content outside an upload").into())
+        }
+    }
+
+    /// Lets a request pass that may be answered now, beginning the session where nothing has to be shown for it.
+    fn enter(&mut self, id: u32, request: &Request) -> Result<(), Verdict> {
+        let Need::Session(rights) = need(request) else {
+            return Ok(());
+        };
+        if let Access::Outside(_) = self.access {
+            match self.context.door.admit_anybody() {
+                Ok(rights) => self.begin(id, rights)?,
+                Err(code) => {
+                    self.refuse(
+                        id,
+                        code,
+                        "this slave serves the clients of its master: connect to the master, or start the slave with --standalone",
+                    );
+                    return Err(Verdict::Close);
+                }
+            }
+        }
+        match self.access {
+            Access::Inside { rights: held, .. } if held.contains(rights) => Ok(()),
+            _ => {
+                if let Request::Store { .. } = request {
+                    self.refused = Some(id);
+                }
+                self.refuse(id, ErrorCode::NotPermitted, "");
+                Err(Verdict::GoOn)
+            }
+        }
+    }
+
+    /// Takes a place.
+    fn begin(&mut self, id: u32, rights: Rights) -> Result<(), Verdict> {
+        let Access::Outside(admission) = &mut self.access else {
+            return Ok(());
+        };
+        match admission.take().and_then(Admission::begin) {
+            Some(place) => {
+                self.access = Access::Inside {
+                    rights,
+                    _place: place,
+                };
+                Ok(())
+            }
+            None => {
+                let code = if self.context.roster.is_draining() {
+                    ErrorCode::Draining
+                } else {
+                    ErrorCode::Busy
+                };
+                self.refuse(id, code, "");
+                Err(Verdict::Close)
+            }
+        }
+    }
+
+    fn present(
+        &mut self,
+        id: u32,
+        ticket: &protocol::Ticket,
+        secret: &protocol::Secret,
+    ) -> Result<(), ConnectionError> {
+        match self.context.door.admit(ticket, secret) {
+            Ok((user, rights)) => {
+                if let Access::Inside { rights: held, .. } = &mut self.access {
+                    *held = rights;
+                } else if self.begin(id, rights).is_err() {
+                    return Ok(());
+                }
+                self.connection.send(
+                    id,
+                    &Reply::Welcome {
+                        user: Text::new(&user),
+                        rights,
+                    },
+                );
+            }
+            Err(code) => self.refuse(id, code, ""),
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, id: u32, code: ErrorCode, detail: &str) {
+        self.connection.send(
+            id,
+            &Reply::Error {
+                code,
+                detail: Text::new(detail),
+            },
+        );
+    }
+
+    fn flush_if_much(&mut self) -> Result<(), ConnectionError> {
+        if self.connection.unsent() >= ANSWERS {
+            self.connection.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A last word to a client whose bytes were not the protocol.
+    fn explain(&mut self, error: &ConnectionError) {
+        if let Some(error) = broke_protocol(error) {
+            self.refuse(0, ErrorCode::Protocol, &error.to_string());
+            self.connection.flush().unwrap_or_default();
+        }
+    }
+}
+
+/// Whether a connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    GoOn,
+    Close,
+}
+
+/// What the client hears of a failed operation: the code alone; the log has the rest.
+fn error_reply(error: &StorageError) -> Reply {
+    match error.code() {
+        ErrorCode::Internal => {
+            tracing::error!(error = error as &dyn std::error::Error, "request failed");
+        }
+        _ => tracing::debug!(error = error as &dyn std::error::Error, "request refused"),
+    }
+    Reply::Error {
+        code: error.code(),
+        detail: Text::default(),
+    }
+}

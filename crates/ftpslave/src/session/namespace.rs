@@ -1,0 +1,170 @@
+//! Requests about names: facts, listings, folders, removing, renaming, and who the slave is.
+
+use std::ops::ControlFlow;
+
+use auth::{Identification, fresh_nonce};
+use protocol::{ConnectionError, Entry, ErrorCode, Nonce, RemotePath, Reply, Unreadable};
+use storage::{Found, ListOptions, StorageError};
+
+use super::{Session, error_reply};
+
+/// Entries are sent on when they fill so much of a frame, bytes. An entry of the longest name still fits behind.
+const ENTRIES_FILL: usize = 32 * 1024;
+
+/// Room that an entry takes beside its name, at most.
+const ENTRY_FIXED: usize = 160;
+
+impl Session<'_> {
+    pub(super) fn probe(&mut self, request: u32, worker: u32) {
+        let scoreboard = &self.context.scoreboard;
+        let slot = scoreboard
+            .statuses()
+            .find(|status| u32::try_from(status.slot) == Ok(worker));
+        let silent_ms = slot.map_or(u32::MAX, |status| {
+            u32::try_from(status.silent_for.as_millis()).unwrap_or(u32::MAX)
+        });
+        let totals = scoreboard.totals();
+        let reply = Reply::Alive {
+            silent_ms,
+            sessions: saturated(totals.sessions),
+            places: saturated(totals.places),
+            draining: totals.draining,
+        };
+        self.connection.send(request, &reply);
+    }
+
+    pub(super) fn identify(&mut self, request: u32, master_nonce: &Nonce) {
+        let reply = match fresh_nonce() {
+            Ok(nonce) => self.identity(master_nonce, nonce),
+            Err(error) => {
+                tracing::error!(%error, "no random number to be had");
+                Reply::Error {
+                    code: ErrorCode::Internal,
+                    detail: protocol::Text::default(),
+                }
+            }
+        };
+        self.connection.send(request, &reply);
+    }
+
+    fn identity(&self, master_nonce: &Nonce, nonce: Nonce) -> Reply {
+        let (slave, storage) = (self.context.door.slave(), self.context.storage.id());
+        let identification = Identification {
+            master_nonce,
+            slave_nonce: &nonce,
+            slave: &slave,
+            storage: &storage,
+        };
+        let proof = self
+            .context
+            .door
+            .ticket_key()
+            .map(|key| identification.proof(key));
+        let totals = self.context.scoreboard.totals();
+        let (sessions, places) = (saturated(totals.sessions), saturated(totals.places));
+        Reply::Identity {
+            slave,
+            storage,
+            nonce,
+            proof,
+            sessions,
+            places,
+            draining: totals.draining,
+        }
+    }
+
+    pub(super) fn stat(&mut self, request: u32, path: &RemotePath, follow: bool) {
+        let result = self.context.storage.stat(path, follow);
+        self.answer_with(request, result.map(|entry| Reply::Facts { entry }));
+    }
+
+    pub(super) fn disk_free(&mut self, request: u32) {
+        let result = self.context.storage.space();
+        self.answer_with(
+            request,
+            result.map(|space| Reply::Space {
+                total: space.total,
+                available: space.available,
+            }),
+        );
+    }
+
+    /// Answers a request that changes a name with `done`, or with why it was not.
+    pub(super) fn done(&mut self, request: u32, result: Result<(), StorageError>) {
+        self.answer_with(request, result.map(|()| Reply::Done {}));
+    }
+
+    pub(super) fn list(
+        &mut self,
+        request: u32,
+        path: &RemotePath,
+        options: ListOptions,
+    ) -> Result<(), ConnectionError> {
+        let storage = std::sync::Arc::clone(&self.context.storage);
+        let mut part = Part::default();
+        let mut sent: Result<(), ConnectionError> = Ok(());
+        let result = storage.list(path, options, &mut |found| {
+            part.add(found);
+            if part.fill >= ENTRIES_FILL {
+                self.connection
+                    .send(request, &std::mem::take(&mut part).into_reply(true));
+                sent = self.flush_if_much();
+            }
+            if sent.is_ok() {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        sent?;
+        self.answer_with(request, result.map(|()| part.into_reply(false)));
+        Ok(())
+    }
+
+    fn answer_with(&mut self, request: u32, result: Result<Reply, StorageError>) {
+        let reply = result.unwrap_or_else(|error| error_reply(&error));
+        self.connection.send(request, &reply);
+    }
+}
+
+/// What goes into one frame of a listing.
+#[derive(Debug, Default)]
+struct Part {
+    entries: Vec<Entry>,
+    unreadable: Vec<Unreadable>,
+    fill: usize,
+}
+
+impl Part {
+    fn add(&mut self, found: Found) {
+        match found {
+            Found::Entry(entry) => {
+                self.fill += entry.name.len() + ENTRY_FIXED;
+                self.entries.push(entry);
+            }
+            Found::Unreadable { name, error } => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "folder left out of a listing"
+                );
+                self.fill += name.len() + ENTRY_FIXED;
+                self.unreadable.push(Unreadable {
+                    name,
+                    code: error.code(),
+                });
+            }
+        }
+    }
+
+    fn into_reply(self, more: bool) -> Reply {
+        Reply::Entries {
+            entries: self.entries,
+            unreadable: self.unreadable,
+            more,
+        }
+    }
+}
+
+fn saturated(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

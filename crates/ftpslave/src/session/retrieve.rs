@@ -1,0 +1,333 @@
+//! Requests for content and its digests.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread::{Builder, scope};
+use std::time::Duration;
+
+use protocol::limits::MAX_BLOCK_DIGESTS;
+use protocol::{ConnectionError, Digest, ErrorCode, RemotePath, Reply, Version};
+use storage::{OpenFile, StorageError};
+use transfer::block_tree::block_digest;
+use transfer::{Range, Sent, Source, TransferError, send_range};
+
+use super::busy::Heartbeat;
+use super::{Session, error_reply};
+
+/// Content up to this travels in one write with the frames around it, bytes.
+const TOGETHER: u64 = 64 * 1024;
+
+/// Between two signs of life while the digest is not ready.
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// What a client asks of a file's content.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) path: RemotePath,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    pub(super) expected: Option<Version>,
+    pub(super) digest: bool,
+}
+
+/// What the hashing thread comes back with: `None` when it was told to stop.
+type Hashed = Result<Option<Digest>, StorageError>;
+
+impl Session<'_> {
+    pub(super) fn retrieve(
+        &mut self,
+        request: u32,
+        wanted: &Wanted,
+    ) -> Result<(), ConnectionError> {
+        let opened = self
+            .context
+            .storage
+            .open(&wanted.path, wanted.expected.as_ref());
+        let file = match opened {
+            Ok(file) if wanted.offset <= file.entry().size => file,
+            Ok(_) => return self.refuse_content(request, wanted, ErrorCode::Changed),
+            Err(error) => {
+                self.connection.send(request, &error_reply(&error));
+                return Ok(());
+            }
+        };
+        let range = Range {
+            offset: wanted.offset,
+            length: wanted.length.min(file.entry().size - wanted.offset),
+            request,
+        };
+        let result = if range.length <= TOGETHER {
+            self.send_together(file.as_ref(), range, wanted.digest)
+        } else {
+            self.send_apart(file, range, wanted.digest)
+        }?;
+        if let Err(error) = result {
+            self.connection.send(request, &error_reply(&error));
+        }
+        Ok(())
+    }
+
+    fn refuse_content(
+        &mut self,
+        request: u32,
+        wanted: &Wanted,
+        code: ErrorCode,
+    ) -> Result<(), ConnectionError> {
+        self.connection.send(
+            request,
+            &error_reply(&StorageError::new("read", &wanted.path, code)),
+        );
+        Ok(())
+    }
+
+    /// A small content: read first, so that whatever goes wrong is known before anything is announced.
+    fn send_together(
+        &mut self,
+        file: &dyn OpenFile,
+        range: Range,
+        digest: bool,
+    ) -> Result<Result<(), StorageError>, ConnectionError> {
+        let content = match read_whole(file, range) {
+            Ok(content) => content,
+            Err(error) => return Ok(Err(error)),
+        };
+        let is_whole = range.offset == 0 && range.length == file.entry().size;
+        let digest = match digest {
+            false => None,
+            true if is_whole => Some(block_digest(0, &content, true)),
+            true => match self.digest_with_heartbeat(file, range.request)? {
+                Ok(digest) => digest,
+                Err(error) => return Ok(Err(error)),
+            },
+        };
+        self.connection
+            .send(range.request, &content_reply(file, range));
+        if !content.is_empty() {
+            self.connection.send_data(range.request, &content);
+        }
+        self.connection
+            .send(range.request, &Reply::ContentEnd { digest });
+        Ok(Ok(()))
+    }
+
+    fn digest_with_heartbeat(
+        &mut self,
+        file: &dyn OpenFile,
+        request: u32,
+    ) -> Result<Hashed, ConnectionError> {
+        let mut heart = Heartbeat::new(&mut self.connection, request);
+        let digest = file.digest(&mut |_| heart.beat());
+        heart.finish()?;
+        Ok(digest)
+    }
+
+    /// A large content, by the engine. A digest that is not known is computed beside it, from the same open file.
+    fn send_apart(
+        &mut self,
+        mut file: Box<dyn OpenFile>,
+        range: Range,
+        digest: bool,
+    ) -> Result<Result<(), StorageError>, ConnectionError> {
+        let source = match file.source(range.offset) {
+            Ok(source) => source,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.connection
+            .send(range.request, &content_reply(file.as_ref(), range));
+        self.connection.flush()?;
+        let known = if digest { file.cached_digest() } else { None };
+        let sent = if digest && known.is_none() {
+            self.send_and_hash(file.as_mut(), source, range)?
+        } else {
+            self.send_alone(file.path(), source, range)?.map(|()| known)
+        };
+        Ok(sent.and_then(|digest| {
+            if !file.unchanged()? {
+                return Err(file.changed());
+            }
+            self.connection
+                .send(range.request, &Reply::ContentEnd { digest });
+            Ok(())
+        }))
+    }
+
+    fn send_alone(
+        &self,
+        path: &RemotePath,
+        mut source: Source,
+        range: Range,
+    ) -> Result<Result<(), StorageError>, ConnectionError> {
+        let stream = self.connection.stream_ref().stream();
+        match send_range(stream, &mut source, range, |_| Ok(())) {
+            Ok(Sent::Whole) => Ok(Ok(())),
+            Ok(Sent::Short) => Ok(Err(StorageError::new("read", path, ErrorCode::Changed))),
+            Ok(Sent::Unreadable(error)) | Err(TransferError::Local(error)) => {
+                Ok(Err(StorageError::system("read", path, error)))
+            }
+            Err(TransferError::Peer(error)) => Err(error),
+        }
+    }
+
+    /// Sends on this thread and hashes on another; the digest is often ready first.
+    fn send_and_hash(
+        &mut self,
+        file: &mut dyn OpenFile,
+        source: Source,
+        range: Range,
+    ) -> Result<Hashed, ConnectionError> {
+        let path = file.path().clone();
+        let stop = AtomicBool::new(false);
+        scope(|threads| {
+            let _stopping = StopOnDrop(&stop);
+            let (done, hashed) = sync_channel(1);
+            let stop = &stop;
+            let hash = move || {
+                done.send(file.digest(&mut |_| go_on_unless(stop)))
+                    .unwrap_or_default();
+            };
+            Builder::new()
+                .name("digest".to_owned())
+                .stack_size(256 * 1024)
+                .spawn_scoped(threads, hash)?;
+            match self.send_alone(&path, source, range)? {
+                Ok(()) => self.await_digest(range.request, &hashed),
+                Err(error) => Ok(Err(error)),
+            }
+        })
+    }
+
+    fn await_digest(
+        &mut self,
+        request: u32,
+        result: &Receiver<Hashed>,
+    ) -> Result<Hashed, ConnectionError> {
+        loop {
+            match result.recv_timeout(KEEP_ALIVE) {
+                Ok(hashed) => return Ok(hashed),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.connection.send_keep_alive(request);
+                    self.connection.flush()?;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(std::io::Error::other("the digest could not be computed").into());
+                }
+            }
+        }
+    }
+
+    pub(super) fn checksum(
+        &mut self,
+        request: u32,
+        path: &RemotePath,
+        fresh: bool,
+    ) -> Result<(), ConnectionError> {
+        let reply = match self.context.storage.open(path, None) {
+            Err(error) => error_reply(&error),
+            Ok(file) => {
+                if fresh {
+                    tracing::warn!(path = ?path, "a receiver found this file's kept digest wrong: hashing it again");
+                    file.forget_digest();
+                }
+                match self.digest_with_heartbeat(file.as_ref(), request)? {
+                    Ok(Some(digest)) => Reply::Sum {
+                        digest,
+                        size: file.entry().size,
+                        version: file.version().clone(),
+                    },
+                    Ok(None) => error_reply(&StorageError::new("read", path, ErrorCode::Timeout)),
+                    Err(error) => error_reply(&error),
+                }
+            }
+        };
+        self.connection.send(request, &reply);
+        Ok(())
+    }
+
+    pub(super) fn blocks(
+        &mut self,
+        request: u32,
+        path: &RemotePath,
+        expected: &Version,
+        (first, count): (u64, u32),
+    ) -> Result<(), ConnectionError> {
+        let storage = Arc::clone(&self.context.storage);
+        let mut part = (first, Vec::new());
+        let mut heart = Heartbeat::new(&mut self.connection, request);
+        let result = storage.open(path, Some(expected)).and_then(|file| {
+            file.blocks(first, u64::from(count), &mut |index, digest| {
+                if part.1.len() >= MAX_BLOCK_DIGESTS {
+                    let digests = std::mem::take(&mut part.1);
+                    heart.send(&Reply::Blocks {
+                        first: part.0,
+                        digests,
+                        more: true,
+                    });
+                    part.0 = index;
+                }
+                part.1.push(digest);
+                heart.beat()
+            })
+        });
+        heart.finish()?;
+        let reply = match result {
+            Ok(()) => Reply::Blocks {
+                first: part.0,
+                digests: part.1,
+                more: false,
+            },
+            Err(error) => error_reply(&error),
+        };
+        self.connection.send(request, &reply);
+        Ok(())
+    }
+}
+
+fn content_reply(file: &dyn OpenFile, range: Range) -> Reply {
+    let entry = file.entry();
+    Reply::Content {
+        version: file.version().clone(),
+        size: entry.size,
+        modified_ns: entry.modified_ns,
+        mode: entry.mode,
+        offset: range.offset,
+        length: range.length,
+    }
+}
+
+fn read_whole(file: &dyn OpenFile, range: Range) -> Result<Vec<u8>, StorageError> {
+    let mut content = vec![0; usize::try_from(range.length).unwrap_or(0)];
+    let mut position = range.offset;
+    let mut rest = content.as_mut_slice();
+    while !rest.is_empty() {
+        let read = file.read_at(rest, position)?;
+        if read == 0 {
+            return Err(file.changed());
+        }
+        position += u64::try_from(read).unwrap_or(0);
+        rest = rest.get_mut(read..).unwrap_or_default();
+    }
+    if file.unchanged()? {
+        Ok(content)
+    } else {
+        Err(file.changed())
+    }
+}
+
+fn go_on_unless(stop: &AtomicBool) -> ControlFlow<()> {
+    if stop.load(Relaxed) {
+        ControlFlow::Break(())
+    } else {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Ends the hashing thread when the content cannot be sent: nobody waits for the digest then.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}

@@ -1,0 +1,205 @@
+//! Requests that bring content: whole in one frame, or in data frames that may be interrupted and resumed.
+
+use std::sync::Arc;
+
+use protocol::frame::DATA;
+use protocol::{ConnectionError, Content, DecodeError, Digest, ErrorCode, Message, Reply, Request};
+use storage::{PendingCommit, Received, StorageError, Stored, Upload, UploadRequest};
+use transfer::{Receiver, TransferError};
+
+use super::busy::{Heartbeat, alive_during};
+use super::{Session, error_reply};
+
+/// Publishing more than this may take so long that the client wants to hear from us, bytes.
+const LONG_COMMIT: u64 = 8 * 1024 * 1024;
+
+/// How the content of an upload ended.
+enum Arrival {
+    /// All there, with the digest that the client announced.
+    Ended(Digest),
+    /// The client gave up for now; the last data frame does not count.
+    Abandoned,
+    /// It could not be written; the client goes on sending until it hears of it.
+    Refused(StorageError),
+}
+
+impl Session<'_> {
+    pub(super) fn store_whole(
+        &mut self,
+        request: u32,
+        upload: &UploadRequest,
+        (content, digest): (&Content, &Digest),
+        deferred: bool,
+    ) -> Result<(), ConnectionError> {
+        let storage = Arc::clone(&self.context.storage);
+        let result = if deferred {
+            match storage.stage_whole(upload, content.as_bytes(), digest) {
+                Ok(pending) => return self.defer(request, pending),
+                Err(error) => Err(error),
+            }
+        } else {
+            storage.store_whole(upload, content.as_bytes(), digest)
+        };
+        self.connection.send(request, &stored_reply(result));
+        Ok(())
+    }
+
+    pub(super) fn store(
+        &mut self,
+        request: u32,
+        wanted: &UploadRequest,
+        deferred: bool,
+    ) -> Result<(), ConnectionError> {
+        let storage = Arc::clone(&self.context.storage);
+        let mut heart = Heartbeat::new(&mut self.connection, request);
+        let begun = storage.begin_upload(wanted, &mut |_| heart.beat());
+        heart.finish()?;
+        let upload = match begun {
+            Ok(upload) => upload,
+            Err(error) => return self.refuse_upload(request, &error),
+        };
+        if wanted.resume {
+            let prefix = upload.hasher().finalize();
+            self.connection.send(
+                request,
+                &Reply::Ready {
+                    offset: upload.offset(),
+                    prefix,
+                },
+            );
+        }
+        self.connection.flush()?;
+        let mut receiver = Receiver::new(upload.hasher().clone(), wanted.size.unwrap_or(0));
+        match self.receive_content(request, upload.as_ref(), wanted, &mut receiver) {
+            Ok(Arrival::Ended(announced)) => {
+                let length = receiver.position();
+                self.finish_upload(
+                    request,
+                    upload,
+                    (receiver, announced),
+                    deferred && Some(length) == wanted.size,
+                )
+            }
+            Ok(Arrival::Abandoned) => {
+                upload.keep();
+                self.connection.send(request, &Reply::Done {});
+                Ok(())
+            }
+            Ok(Arrival::Refused(error)) => {
+                upload.discard();
+                self.refuse_upload(request, &error)
+            }
+            Err(error) => {
+                upload.keep();
+                Err(error)
+            }
+        }
+    }
+
+    fn receive_content(
+        &mut self,
+        request: u32,
+        upload: &dyn Upload,
+        wanted: &UploadRequest,
+        receiver: &mut Receiver,
+    ) -> Result<Arrival, ConnectionError> {
+        let Some(file) = upload.file() else {
+            return Ok(Arrival::Refused(StorageError::new(
+                "store",
+                &wanted.path,
+                ErrorCode::Unsupported,
+            )));
+        };
+        let mut before_last = receiver.position();
+        loop {
+            let header = self.connection.receive_answer()?;
+            if header.request != request {
+                return Err(DecodeError::Field("request id within an upload").into());
+            }
+            if header.kind == DATA {
+                before_last = receiver.position();
+                let end = before_last.saturating_add(u64::from(header.length));
+                if wanted.size.is_some_and(|size| end > size) {
+                    return Err(DecodeError::Field("more content than was announced").into());
+                }
+                match receiver.take_frame(&mut self.connection, file) {
+                    Ok(()) => {}
+                    Err(TransferError::Peer(error)) => return Err(error),
+                    Err(TransferError::Local(error)) => {
+                        return Ok(Arrival::Refused(StorageError::system(
+                            "store",
+                            &wanted.path,
+                            error,
+                        )));
+                    }
+                }
+                continue;
+            }
+            return match self.connection.decode(&header)? {
+                Request::StoreEnd { digest } => Ok(Arrival::Ended(digest)),
+                Request::Abandon {} => {
+                    file.set_len(before_last)?;
+                    Ok(Arrival::Abandoned)
+                }
+                other => Err(DecodeError::UnknownKind(other.kind()).into()),
+            };
+        }
+    }
+
+    fn finish_upload(
+        &mut self,
+        request: u32,
+        upload: Box<dyn Upload>,
+        (receiver, announced): (Receiver, Digest),
+        deferred: bool,
+    ) -> Result<(), ConnectionError> {
+        let length = receiver.position();
+        let Some(computed) = receiver.finish() else {
+            // The hashing thread broke: nothing can be said of the content.
+            upload.keep();
+            self.connection.send(
+                request,
+                &Reply::Error {
+                    code: ErrorCode::Internal,
+                    detail: protocol::Text::default(),
+                },
+            );
+            return Ok(());
+        };
+        let received = Received {
+            length,
+            computed,
+            announced,
+        };
+        if deferred && computed == announced {
+            return self.defer(request, PendingCommit { upload, received });
+        }
+        let result = if length > LONG_COMMIT {
+            alive_during(&mut self.connection, request, move || {
+                upload.commit(&received)
+            })?
+        } else {
+            upload.commit(&received)
+        };
+        self.connection.send(request, &stored_reply(result));
+        Ok(())
+    }
+
+    /// Says at once that an upload is refused: the client may be in the middle of sending it.
+    fn refuse_upload(&mut self, request: u32, error: &StorageError) -> Result<(), ConnectionError> {
+        self.refused = Some(request);
+        self.connection.send(request, &error_reply(error));
+        self.connection.flush()?;
+        Ok(())
+    }
+}
+
+fn stored_reply(result: Result<Stored, StorageError>) -> Reply {
+    match result {
+        Ok(stored) => Reply::Stored {
+            digest: stored.digest,
+            version: stored.version,
+        },
+        Err(error) => error_reply(&error),
+    }
+}

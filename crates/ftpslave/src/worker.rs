@@ -1,0 +1,138 @@
+//! A worker process: accepts, gives each connection a thread, and leaves when it is told to.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use storage::LocalDirectory;
+use supervisor::{Accepting, Connection, Event, Worker, WorkerExit};
+
+use crate::PROGRAM;
+use crate::handover::{WorkerHandover, verbosity_of};
+use crate::session::{Context, Doorkeeper, Peer, Roster, serve, turn_away};
+
+/// Between two ticks of the main thread.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Connections beyond the places: those that have not begun a session, and those that hear that all is full.
+const WAITING_ROOM: usize = 512;
+
+/// A session's stack: deep enough for a debug build, and only touched pages cost memory.
+const STACK: usize = 256 * 1024;
+
+pub(crate) fn run() -> ExitCode {
+    match boot() {
+        Ok((worker, context, handover)) => work(worker, &context, &handover).into(),
+        Err(error) => {
+            cli::report(PROGRAM, &error);
+            WorkerExit::BootFailed.into()
+        }
+    }
+}
+
+fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
+    let mut worker = Worker::from_inherited().context("cannot take over from the supervisor")?;
+    let handover: WorkerHandover = serde_json::from_slice(&worker.take_handover())
+        .context("the supervisor's word is not understood")?;
+    cli::start_logging(PROGRAM, verbosity_of(handover.verbosity));
+    use_all_descriptors();
+    let context = Context {
+        storage: Arc::new(LocalDirectory::open(&handover.root).context("cannot serve the root")?),
+        door: Doorkeeper::new(
+            handover.slave_id(),
+            handover.ticket_key(),
+            handover.open_rights(),
+        ),
+        scoreboard: Arc::clone(worker.scoreboard()),
+        worker: u32::try_from(worker.slot())?,
+        roster: Roster::default(),
+    };
+    worker
+        .ready(handover.sessions)
+        .context("cannot answer the supervisor")?;
+    Ok((worker, Arc::new(context), handover))
+}
+
+/// The soft limit is low for the sake of select(2), which is not used here.
+fn use_all_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    )
+    .unwrap_or_default();
+}
+
+fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -> WorkerExit {
+    let most = usize::try_from(handover.sessions)
+        .unwrap_or(usize::MAX)
+        .saturating_add(WAITING_ROOM);
+    let mut orphaned: Option<Instant> = None;
+    loop {
+        let accepting = if context.roster.count() < most {
+            Accepting::Yes
+        } else {
+            Accepting::No
+        };
+        match worker.next(accepting, TICK) {
+            Ok(Event::Connection(connection)) => begin(context, connection),
+            Ok(Event::Overflow(stream, address)) => {
+                run_apart("gate", move || {
+                    if let Ok(peer) = Peer::new(stream, address) {
+                        turn_away(peer);
+                    }
+                });
+            }
+            Ok(Event::Tick) => {}
+            Ok(Event::Drain) => context.roster.drain(),
+            Ok(Event::SupervisorGone) => {
+                context.roster.drain();
+                orphaned = Some(Instant::now());
+            }
+            Err(error) => {
+                tracing::error!(%error, "cannot accept");
+                return WorkerExit::BootFailed;
+            }
+        }
+        if worker.is_draining() && worker.is_idle() && context.roster.count() == 0 {
+            return if orphaned.is_some() {
+                WorkerExit::SupervisorGone
+            } else {
+                WorkerExit::Clean
+            };
+        }
+        if orphaned.is_some_and(|since| since.elapsed() >= Duration::from_secs(handover.grace)) {
+            return WorkerExit::SupervisorGone;
+        }
+    }
+}
+
+fn begin(context: &Arc<Context>, connection: Connection) {
+    let Connection {
+        stream,
+        peer: address,
+        admission,
+    } = connection;
+    let context = Arc::clone(context);
+    run_apart("session", move || match Peer::new(stream, address) {
+        Ok(peer) => serve(&context, peer, admission),
+        Err(error) => tracing::debug!(%error, "connection lost before its session"),
+    });
+}
+
+/// A thread that cannot be had costs this one connection, which the client sees closed.
+fn run_apart(name: &str, task: impl FnOnce() + Send + 'static) {
+    if let Err(error) = Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK)
+        .spawn(task)
+    {
+        tracing::warn!(%error, "no thread for a connection");
+    }
+}
