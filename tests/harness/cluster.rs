@@ -1,0 +1,311 @@
+//! A master and slaves over a folder of their own, on ports that the system chooses.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::client::{Client, private_environment};
+use super::process::Process;
+use super::wait::{PATIENCE, wait_until};
+
+/// The master's program.
+pub fn master_binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_ftpmaster"))
+}
+
+/// The slaves' program.
+pub fn slave_binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_ftpslave"))
+}
+
+/// What a cluster will be.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    slaves: usize,
+    shape: Shape,
+    master_options: Vec<OsString>,
+    slave_options: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// Slaves register at the master.
+    Registered,
+    /// The master knows the slaves from its command line; they know nothing of it.
+    Static,
+    /// There is no master.
+    Masterless,
+}
+
+impl Setup {
+    /// A master with `slaves` slaves, two workers each.
+    pub fn new(slaves: usize) -> Self {
+        let setup = Self {
+            slaves,
+            shape: Shape::Registered,
+            master_options: Vec::new(),
+            slave_options: Vec::new(),
+        };
+        setup.slave_options(["--grace", "5"])
+    }
+
+    /// Worker processes of each slave.
+    pub fn workers(self, workers: usize) -> Self {
+        self.slave_options(["--workers".to_owned(), workers.to_string()])
+    }
+
+    /// Sessions that one worker serves at once.
+    pub fn sessions(self, sessions: usize) -> Self {
+        self.slave_options(["--sessions".to_owned(), sessions.to_string()])
+    }
+
+    /// Slaves that stand alone, named on the master's command line.
+    pub fn listed(mut self) -> Self {
+        self.shape = Shape::Static;
+        self
+    }
+
+    /// Slaves that stand alone, and no master: clients ask the first slave.
+    pub fn without_master(mut self) -> Self {
+        self.shape = Shape::Masterless;
+        self
+    }
+
+    /// More arguments for the master.
+    pub fn master_options<S: Into<OsString>>(
+        mut self,
+        options: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.master_options
+            .extend(options.into_iter().map(Into::into));
+        self
+    }
+
+    /// More arguments for each slave.
+    pub fn slave_options<S: Into<OsString>>(
+        mut self,
+        options: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.slave_options
+            .extend(options.into_iter().map(Into::into));
+        self
+    }
+
+    /// Starts everything, and returns once clients are served.
+    pub fn start(self) -> Cluster {
+        let directory = tempfile::tempdir().unwrap();
+        for folder in ["root", "state", "home"] {
+            fs::create_dir(directory.path().join(folder)).unwrap();
+        }
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(directory.path().join("state"), private).unwrap();
+        let slaves = self.slaves;
+        let mut cluster = Cluster {
+            slaves: Vec::new(),
+            master: None,
+            setup: self,
+            directory,
+        };
+        if cluster.setup.shape == Shape::Registered {
+            cluster.start_master();
+        }
+        for _ in 0..slaves {
+            cluster.add_slave(&[]);
+        }
+        if cluster.setup.shape == Shape::Static {
+            cluster.start_master();
+        }
+        if cluster.setup.shape != Shape::Masterless {
+            cluster.wait_for_slaves(slaves);
+        }
+        cluster
+    }
+}
+
+/// Servers that end with the test.
+#[derive(Debug)]
+pub struct Cluster {
+    // The servers stand before the folder they work in: fields are dropped in this order.
+    /// The slaves, in the order of their start.
+    pub slaves: Vec<Server>,
+    master: Option<Server>,
+    setup: Setup,
+    directory: TempDir,
+}
+
+impl Cluster {
+    /// A master and `slaves` registered slaves.
+    pub fn start(slaves: usize) -> Self {
+        Setup::new(slaves).start()
+    }
+
+    /// The served folder.
+    pub fn root(&self) -> PathBuf {
+        self.directory.path().join("root")
+    }
+
+    /// A path in the served folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root().join(name)
+    }
+
+    /// Puts a file into the served folder.
+    pub fn write(&self, name: impl AsRef<Path>, content: &[u8]) {
+        super::write_file(&self.path(name), content);
+    }
+
+    /// The state directory that master and slaves share.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// The master.
+    pub fn master(&mut self) -> &mut Server {
+        self.master.as_mut().expect("this cluster has no master")
+    }
+
+    /// Where clients connect: the master, or without one the first slave.
+    pub fn address(&self) -> SocketAddr {
+        self.master
+            .as_ref()
+            .or(self.slaves.first())
+            .expect("a server")
+            .address
+    }
+
+    /// A new client of this cluster.
+    pub fn client(&self) -> Client {
+        Client::new(self.address().to_string())
+    }
+
+    /// Starts another slave, with more arguments than the setup's.
+    pub fn add_slave(&mut self, options: &[&str]) -> &mut Server {
+        let mut arguments = self.common_arguments();
+        arguments.extend(["--root".into(), self.root().into()]);
+        match &self.master {
+            Some(master) if self.setup.shape == Shape::Registered => {
+                arguments.extend(["--master".into(), master.address.to_string().into()]);
+            }
+            _ => arguments.push("--standalone".into()),
+        }
+        arguments.extend(self.setup.slave_options.iter().cloned());
+        arguments.extend(options.iter().map(Into::into));
+        let label = format!("ftpslave {}", self.slaves.len() + 1);
+        self.slaves
+            .push(Server::start(label, slave_binary(), arguments, self.home()));
+        self.slaves.last_mut().unwrap()
+    }
+
+    /// Waits until the master offers `count` slaves.
+    pub fn wait_for_slaves(&self, count: usize) {
+        let client = self.client();
+        wait_until(&format!("{count} slaves to be up"), PATIENCE, || {
+            let answer = client.run_exactly(["--json", &self.address().to_string(), "slaves"]);
+            let up = |line: &&str| line.replace(' ', "").contains("\"state\":\"up\"");
+            answer.stdout.lines().filter(up).count() == count
+        });
+    }
+
+    fn start_master(&mut self) {
+        let mut arguments = self.common_arguments();
+        arguments.extend(self.setup.master_options.iter().cloned());
+        if self.setup.shape == Shape::Static {
+            arguments.extend(
+                self.slaves
+                    .iter()
+                    .map(|slave| slave.address.port().to_string().into()),
+            );
+        }
+        arguments.push("--port".into());
+        self.master = Some(Server::start(
+            "ftpmaster".to_owned(),
+            master_binary(),
+            arguments,
+            self.home(),
+        ));
+    }
+
+    fn common_arguments(&self) -> Vec<OsString> {
+        vec!["--state".into(), self.state().into()]
+    }
+
+    fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
+    }
+}
+
+/// A server and the port it keeps when it is started again.
+#[derive(Debug)]
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its process: of a slave, the supervisor.
+    pub process: Process,
+    label: String,
+    program: PathBuf,
+    arguments: Vec<OsString>,
+    home: PathBuf,
+}
+
+impl Server {
+    /// Starts `program`, whose last argument is the port, and waits until it can accept.
+    pub fn start(label: String, program: &Path, arguments: Vec<OsString>, home: PathBuf) -> Self {
+        let (process, address) = launch(&label, program, &arguments, 0, &home);
+        Self {
+            address,
+            process,
+            label,
+            program: program.to_owned(),
+            arguments,
+            home,
+        }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Starts it again on the same port; what still runs of it is killed first.
+    pub fn restart(&mut self) {
+        if self.process.is_running() {
+            self.process.kill();
+        }
+        let port = self.address.port();
+        (self.process, self.address) = launch(
+            &self.label,
+            &self.program,
+            &self.arguments,
+            port,
+            &self.home,
+        );
+    }
+}
+
+fn launch(
+    label: &str,
+    program: &Path,
+    arguments: &[OsString],
+    port: u16,
+    home: &Path,
+) -> (Process, SocketAddr) {
+    let mut command = Command::new(program);
+    private_environment(&mut command, home);
+    command
+        .args(arguments)
+        .arg(port.to_string())
+        .current_dir(home);
+    let process = Process::spawn(label, &mut command);
+    let line = process.wait_for_line("listening on ", Duration::from_secs(20));
+    let address = line.rsplit("listening on ").next().unwrap_or_default();
+    let address = address.split_whitespace().next().unwrap_or_default();
+    let address = address
+        .parse()
+        .unwrap_or_else(|_| panic!("no address in '{line}'"));
+    (process, address)
+}

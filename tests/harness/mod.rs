@@ -1,0 +1,21 @@
+//! What every test stands on: programs with folders, ports and keys of their own, that end with the test.
+
+mod checks;
+mod client;
+mod cluster;
+mod content;
+mod proc;
+mod process;
+mod proxy;
+mod wait;
+
+pub use client::{Client, Finished};
+pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary};
+pub use content::{Node, digest_of, random_bytes, staged, tree, write_file};
+pub use proc::{
+    children, descendants, is_alive, open_descriptors, owner_of_connection, peers_of,
+    resident_bytes,
+};
+pub use process::{Process, code_of, signal_pid};
+pub use proxy::{Direction, Fault, Proxy};
+pub use wait::{PATIENCE, wait_for, wait_until};

@@ -1,0 +1,131 @@
+//! What `/proc` says of processes, descriptors and sockets (proc(5)).
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+/// The processes that stem from `pid`, without itself: children first, then theirs.
+pub fn descendants(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = processes()
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut family = vec![pid];
+    let mut next = 0;
+    while let Some(&ancestor) = family.get(next) {
+        family.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| *parent == ancestor)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    family.split_off(1)
+}
+
+/// The direct children of `pid`.
+pub fn children(pid: u32) -> Vec<u32> {
+    processes()
+        .filter(|&child| parent(child) == Some(pid))
+        .collect()
+}
+
+/// Whether the process runs; one that has ended but is not waited for counts as gone.
+pub fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| !matches!(state.as_str(), "Z" | "X"))
+}
+
+/// What the open descriptors of `pid` lead to, sorted.
+pub fn open_descriptors(pid: u32) -> Vec<PathBuf> {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Vec::new();
+    };
+    let mut targets: Vec<PathBuf> = descriptors
+        .flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .collect();
+    targets.sort();
+    targets
+}
+
+/// Memory of `pid` that is in RAM, bytes.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or_default() * 1024
+}
+
+/// The process that holds the end `local` of the IPv4 connection between `local` and `peer`, among `candidates`.
+pub fn owner_of_connection(local: SocketAddr, peer: SocketAddr, candidates: &[u32]) -> Option<u32> {
+    let inode = connections()
+        .into_iter()
+        .find(|socket| (socket.local, socket.peer) == (local, peer))?
+        .inode;
+    let link = PathBuf::from(format!("socket:[{inode}]"));
+    candidates
+        .iter()
+        .copied()
+        .find(|&pid| open_descriptors(pid).contains(&link))
+}
+
+/// The established IPv4 connections accepted at `local`: the addresses of their peers.
+pub fn peers_of(local: SocketAddr) -> Vec<SocketAddr> {
+    const ESTABLISHED: &str = "01";
+    let sockets = connections().into_iter();
+    sockets
+        .filter(|socket| socket.local == local && socket.state == ESTABLISHED)
+        .map(|socket| socket.peer)
+        .collect()
+}
+
+struct Socket {
+    local: SocketAddr,
+    peer: SocketAddr,
+    state: String,
+    inode: u64,
+}
+
+fn connections() -> Vec<Socket> {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().skip(1).filter_map(parse_socket).collect()
+}
+
+fn parse_socket(line: &str) -> Option<Socket> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    Some(Socket {
+        local: parse_address(fields.get(1)?)?,
+        peer: parse_address(fields.get(2)?)?,
+        state: (*fields.get(3)?).to_owned(),
+        inode: fields.get(9)?.parse().ok()?,
+    })
+}
+
+/// The kernel prints an IPv4 address as the hexadecimal number that its bytes are in this machine's order.
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    let (ip, port) = text.split_once(':')?;
+    let ip = Ipv4Addr::from(u32::from_str_radix(ip, 16).ok()?.to_ne_bytes());
+    Some(SocketAddr::new(
+        IpAddr::V4(ip),
+        u16::from_str_radix(port, 16).ok()?,
+    ))
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    stat(pid).map(|(_, parent)| parent)
+}
+
+/// State and parent: what stands behind the name, which is in parentheses and may hold anything.
+fn stat(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat).into_owned();
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
