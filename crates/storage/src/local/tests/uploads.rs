@@ -245,6 +245,37 @@ fn a_writer_that_slept_cannot_publish_what_another_took_over() {
 }
 
 #[test]
+fn writers_that_race_for_one_upload_never_mix() {
+    let served = Served::new();
+    let request = resumable("/file", 1);
+    std::thread::scope(|scope| {
+        for writer in 1..=4_u8 {
+            let (served, request) = (&served, &request);
+            scope.spawn(move || {
+                let content = [writer; 200_000];
+                for _ in 0..25 {
+                    let mut upload = served.begin(request).unwrap();
+                    upload.restart().unwrap();
+                    upload.write_all_at(&content[..100_000], 0).unwrap();
+                    upload.write_all_at(&content[100_000..], 100_000).unwrap();
+                    match upload.commit(&received(&content)) {
+                        Ok(stored) => assert_eq!(stored.digest, digest(&content)),
+                        Err(error) => assert_eq!(error.code(), ErrorCode::Superseded),
+                    }
+                    if let Ok(found) = fs::read(served.at("file")) {
+                        assert_eq!(found.len(), 200_000);
+                        assert!(found.iter().all(|byte| *byte == found[0]));
+                    }
+                }
+            });
+        }
+    });
+    let last = served.begin(&request).unwrap();
+    last.discard();
+    assert!(served.staged().is_empty());
+}
+
+#[test]
 fn taking_over_can_be_stopped_and_loses_nothing() {
     let served = Served::new();
     let mut first = served.begin(&resumable("/file", 1)).unwrap();
