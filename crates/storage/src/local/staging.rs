@@ -134,8 +134,7 @@ impl Place {
         new: Vec<u8>,
         progress: Progress<'_>,
     ) -> Result<(Staged, ContentHasher)> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&self.folder, old, flags, Mode::empty())?);
+        let file = self.open(old)?;
         if lock(&file) == Lock::Ours {
             if !is_named(&file, &self.folder, old) {
                 return Err(Errno::NOENT.into());
@@ -216,9 +215,7 @@ impl Place {
 
     /// Removes a file that nobody is writing; whether it did. Where locks prove nothing, only its age tells.
     fn remove_abandoned(&self, name: &[u8], is_old: bool) -> bool {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.folder, name, flags, Mode::empty()).is_ok_and(|file| {
-            let file = File::from(file);
+        self.open(name).is_ok_and(|file| {
             let is_abandoned = match lock(&file) {
                 Lock::Ours => true,
                 Lock::Unknown => is_old,
@@ -228,6 +225,22 @@ impl Place {
                 && is_named(&file, &self.folder, name)
                 && rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()).is_ok()
         })
+    }
+
+    /// Opens what an earlier writer left. One that died just before the rename had set the target's mode already, which
+    /// need not let even us write.
+    fn open(&self, name: &[u8]) -> Result<File> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = || rustix::fs::openat(&self.folder, name, flags, Mode::empty());
+        let file = match open() {
+            Err(Errno::ACCESS) => {
+                let private = Mode::RUSR | Mode::WUSR;
+                rustix::fs::chmodat(&self.folder, name, private, AtFlags::empty())?;
+                open()?
+            }
+            opened => opened?,
+        };
+        Ok(File::from(file))
     }
 
     /// The names in the folder, read through a descriptor of its own: the shared one has one position for all.

@@ -213,6 +213,24 @@ fn a_prefix_of_another_content_is_given_up() {
 }
 
 #[test]
+fn what_a_writer_left_read_only_is_gone_on_with_and_swept() {
+    let served = Served::new();
+    for mode in [0o000, 0o444] {
+        let mut upload = served.begin(&resumable("/file", 1)).unwrap();
+        upload.write_all_at(b"left", 0).unwrap();
+        upload.keep();
+        let left = served.staged().remove(0);
+        fs::set_permissions(&left, fs::Permissions::from_mode(mode)).unwrap();
+        let upload = served.begin(&resumable("/file", 1)).unwrap();
+        assert_eq!(upload.offset(), 4);
+        upload.keep();
+        let left = served.staged().remove(0);
+        fs::set_permissions(&left, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(served.storage.sweep(Duration::ZERO, 0).unwrap(), 1);
+    }
+}
+
+#[test]
 fn a_fresh_start_removes_what_an_earlier_try_left() {
     let served = Served::new();
     let mut upload = served.begin(&resumable("/file", 1)).unwrap();
