@@ -18,6 +18,10 @@ use crate::wake::Waker;
 /// After an accept that failed for want of descriptors or memory: trying at once again would burn a core.
 const PAUSE_WITHOUT_RESOURCES: Duration = Duration::from_millis(50);
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// A client that comes right after another has left finds its place: the worker may not have heard yet that it is free.
+const PATIENCE_WHEN_FULL: Duration = Duration::from_millis(100);
+/// How often a full worker looks again, within that time.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Whether the program wants connections now. (The pool has its own reasons not to take one.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub struct Worker {
     /// `None` once draining: the port must be free as soon as the last process of the pool gave it up.
     listener: Option<TcpListener>,
     paused_until: Option<Instant>,
+    /// Since when somebody waits while all are full.
+    full_since: Option<Instant>,
     logged: Option<Instant>,
 }
 
@@ -90,6 +96,7 @@ impl Worker {
             handover: handover.into(),
             listener: Some(listener),
             paused_until: None,
+            full_since: None,
             logged: None,
         })
     }
@@ -189,6 +196,9 @@ impl Worker {
     fn accept(&mut self) -> io::Result<Event> {
         // Asked again: while this worker slept, another may have got a free place or lost its last.
         let gate = self.places.gate();
+        if self.waits_for_a_place(gate) {
+            return Ok(Event::Tick);
+        }
         let Some(listener) = self.listener.as_ref().filter(|_| gate != Gate::Shut) else {
             return Ok(Event::Tick);
         };
@@ -204,6 +214,21 @@ impl Worker {
             }
             Err(error) => self.endure(error).map(|()| Event::Tick),
         }
+    }
+
+    /// Whether the client at the door is not yet told that all are full.
+    fn waits_for_a_place(&mut self, gate: Gate) -> bool {
+        if gate != Gate::Busy {
+            self.full_since = None;
+            return false;
+        }
+        let now = Instant::now();
+        let since = *self.full_since.get_or_insert(now);
+        let waits = now.duration_since(since) < PATIENCE_WHEN_FULL;
+        if waits {
+            self.paused_until = Some(now + LOOK_AGAIN);
+        }
+        waits
     }
 
     /// Tells errors of one connection and of the moment from those of the listener; accept(2), "Error handling".
