@@ -37,7 +37,7 @@ mod size;
 pub use display::{Escaped, name, text};
 pub use logging::start_logging;
 pub use parse::{Stop, parse};
-pub use ready::{listening, reloading, stopping};
+pub use ready::{listening, reloaded, reloading, stopping};
 pub use report::{one_line, report, say};
 pub use shared::{Shared, Verbosity};
 pub use size::{HumanSize, SizeError, human_size, parse_rate, parse_size};

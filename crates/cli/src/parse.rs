@@ -1,6 +1,7 @@
 //! From what was typed to a program's arguments: command line over environment over configuration file over default.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,6 +34,20 @@ impl Stop {
                 crate::report(program, error);
                 config_status.into()
             }
+        }
+    }
+}
+
+/// One line, for a log; [`Stop::report`] says more.
+impl fmt::Display for Stop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(error) => {
+                let message = error.to_string();
+                let line = message.lines().next().unwrap_or_default();
+                formatter.write_str(line.strip_prefix("error: ").unwrap_or(line))
+            }
+            Self::Config(error) => formatter.write_str(&crate::one_line(error)),
         }
     }
 }
@@ -330,6 +345,11 @@ mod tests {
         };
         assert!(error.to_string().contains("CARGO_MANIFEST_DIR"), "{error}");
         assert_eq!(error.exit_code(), 2);
+        let line = Stop::Usage(error).to_string();
+        assert!(
+            line.starts_with("invalid value '") && !line.contains('\n'),
+            "{line}"
+        );
     }
 
     #[test]

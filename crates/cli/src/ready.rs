@@ -11,12 +11,17 @@ pub fn listening(program: &str, address: SocketAddr) {
     notify(&[NotifyState::Ready]);
 }
 
-/// A new configuration is being taken over; [`listening`] or nothing more ends it.
+/// A new configuration is being taken over, until [`reloaded`].
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => warn!("cannot read the clock for systemd: {error}"),
     }
+}
+
+/// The new configuration counts.
+pub fn reloaded() {
+    notify(&[NotifyState::Ready]);
 }
 
 /// The server is shutting down.

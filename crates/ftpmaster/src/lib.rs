@@ -1,2 +1,173 @@
 //! The program that meets clients and sends each one to a slave.
+//!
+//! One process, a thread with a small stack for each connection, every wait with a deadline. It holds nothing on disk but
+//! its key: what it knows comes back with the next heartbeats, so it can be killed and started again at any time.
+//!
+//! | part | its subject |
+//! | --- | --- |
+//! | `args` `place` | what is typed |
+//! | `registry` `rotation` | which slaves there are, whose turn it is: pure |
+//! | `redirect` | the answer to a client: slaves, addresses, tickets |
+//! | `registration` `probe` | how slaves become known: by themselves, or by being asked |
+//! | `server` `admission` `session` `stream` | connections, their bounds and deadlines |
+//! | `peer` `show` | asking other servers |
+//! | `signals` `limits` `master` | the process, every bound, what all share |
 #![forbid(unsafe_code)]
+
+mod admission;
+mod args;
+mod limits;
+mod master;
+mod peer;
+mod place;
+mod probe;
+mod redirect;
+mod registration;
+mod registry;
+mod rotation;
+mod server;
+mod session;
+mod show;
+mod signals;
+mod stream;
+
+use std::env;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use auth::StateDirectory;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing::{error, info, warn};
+
+use crate::args::{Args, Command};
+use crate::master::{Master, Settings};
+use crate::probe::Probes;
+use crate::server::{Server, wait};
+use crate::signals::{Signals, Wish};
+
+const PROGRAM: &str = "ftpmaster";
+
+/// A bad configuration file keeps a server from starting.
+const CANNOT_START: u8 = 1;
+
+/// How often a master that is stopping looks whether the last answer is out.
+const LAST_ANSWERS: Duration = Duration::from_millis(10);
+
+/// Runs the program with what was typed.
+#[must_use]
+pub fn main() -> ExitCode {
+    let typed: Vec<OsString> = env::args_os().collect();
+    let args: Args = match cli::parse(typed.clone()) {
+        Ok(args) => args,
+        Err(stop) => return stop.report(PROGRAM, CANNOT_START),
+    };
+    cli::start_logging(PROGRAM, args.shared.verbosity());
+    let done = match args.command {
+        Some(Command::Slaves) => show::slaves(args.ask_address()),
+        None => serve(&args, &typed),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            cli::report(PROGRAM, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal ends it.
+fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
+    let address = args.listen_address();
+    args.check_openness(address.ip())?;
+    let key = StateDirectory::open(args.state.as_deref())?.master_key()?;
+    let signals = Signals::catch().context("cannot catch signals")?;
+    raise_descriptor_limit();
+    let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let master = Arc::new(Master::new(key, settings(args)));
+    let mut probes = Probes::new(Arc::clone(&master));
+    probes
+        .set(&args.slaves)
+        .context("cannot look after the slaves")?;
+    cli::listening(PROGRAM, server.address()?);
+    let mut grace = args.grace;
+    loop {
+        server
+            .serve_until(&signals, &master)
+            .context("cannot accept connections")?;
+        match signals.next()? {
+            Some(Wish::Stop) => break,
+            Some(Wish::Reload) => match reload(typed, address, &master, &mut probes) {
+                Ok(new) => grace = new,
+                Err(error) => error!(
+                    "the configuration stays as it was: {}",
+                    cli::one_line(&error)
+                ),
+            },
+            None => {}
+        }
+    }
+    cli::stopping();
+    drop(server);
+    finish(&master, &signals, grace)
+}
+
+fn settings(args: &Args) -> Settings {
+    Settings {
+        policy: args.policy,
+        rights: args.rights(),
+    }
+}
+
+/// Takes over what a new configuration changes, and gives its grace. One that is wrong changes nothing.
+fn reload(
+    typed: &[OsString],
+    address: SocketAddr,
+    master: &Master,
+    probes: &mut Probes,
+) -> Result<Duration> {
+    cli::reloading();
+    let parsed = cli::parse::<Args>(typed.to_vec()).map_err(|stop| anyhow!("{stop}"));
+    let taken = parsed.and_then(|args| {
+        args.check_openness(address.ip())?;
+        if args.listen_address() != address {
+            warn!("another address or port counts when the master is started again");
+        }
+        probes
+            .set(&args.slaves)
+            .context("cannot look after the slaves")?;
+        master.set_settings(settings(&args));
+        info!("took over the configuration");
+        Ok(args.grace)
+    });
+    cli::reloaded();
+    taken
+}
+
+/// Waits for the last answers, no longer than `grace`, nor beyond a second signal.
+fn finish(master: &Master, signals: &Signals, grace: Duration) -> Result<()> {
+    let end = Instant::now() + grace;
+    while master.is_answering() && Instant::now() < end {
+        let [woken] = wait([signals.as_fd()], Some(LAST_ANSWERS))?;
+        if woken && signals.next()? == Some(Wish::Stop) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Every connection takes a descriptor, and the usual limit is meant for programs that use `select`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!("cannot raise the number of descriptors: {error}");
+    }
+}

@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `ftpmaster`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ftpmaster::main()
+}

@@ -1,0 +1,198 @@
+//! What is typed: see `ftpmaster --help`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use protocol::Rights;
+
+use crate::place::Place;
+use crate::rotation::Policy;
+
+/// Meet clients and send each one to the slave whose turn it is.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "ftpmaster", version, about, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Slaves to hand out besides those that register themselves: PORT on this machine, or HOST:PORT
+    #[arg(value_name = "SLAVE", value_delimiter = ',')]
+    pub(crate) slaves: Vec<Place>,
+
+    /// Port to listen on; 0 lets the system choose a free one
+    #[arg(short, long, default_value_t = 2121, global = true)]
+    pub(crate) port: u16,
+
+    /// Address to listen on
+    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), global = true)]
+    pub(crate) bind: IpAddr,
+
+    /// Folder for the keys [default: $XDG_STATE_HOME/mini-ftp, for root /var/lib/mini-ftp]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Whose turn it is
+    #[arg(long, value_enum, default_value_t = Policy::RoundRobin)]
+    pub(crate) policy: Policy,
+
+    /// Serve everybody who can reach this address, and let them do this much
+    #[arg(long, value_enum, value_name = "RIGHTS")]
+    pub(crate) anonymous: Option<Anonymous>,
+
+    /// How long running answers may take when the master is told to stop
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) grace: Duration,
+
+    #[command(flatten)]
+    pub(crate) shared: cli::Shared,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do instead of serving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum Command {
+    /// Show the slaves that the running master at --bind and --port knows
+    Slaves,
+}
+
+/// What people without an account may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Anonymous {
+    /// List and download
+    ReadOnly,
+    /// Upload, rename and remove too
+    ReadWrite,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  ftpmaster                            wait for slaves to register, serve this machine
+  ftpmaster 2122 2123                  hand out two slaves of this machine besides
+  ftpmaster --bind 0.0.0.0 --anonymous read-only
+                                       let everybody on the network list and download
+  ftpmaster slaves                     show who is up";
+
+impl Args {
+    /// What a client may do here, who needs no account.
+    pub(crate) fn rights(&self) -> Rights {
+        match self.anonymous {
+            Some(Anonymous::ReadOnly) => Rights::READ_ONLY,
+            Some(Anonymous::ReadWrite) | None => Rights::ALL,
+        }
+    }
+
+    /// Where to listen.
+    pub(crate) const fn listen_address(&self) -> SocketAddr {
+        SocketAddr::new(self.bind, self.port)
+    }
+
+    /// Whether these options may count for a master that listens at `ip`.
+    ///
+    /// # Errors
+    /// Others can come in there, and nobody said what they may do.
+    pub(crate) fn check_openness(&self, ip: IpAddr) -> Result<()> {
+        if self.anonymous.is_none() && !ip.to_canonical().is_loopback() {
+            bail!(
+                "others can reach {ip}, and there are no accounts to tell who may do what: say what everybody may do \
+                 with --anonymous read-only or --anonymous read-write"
+            );
+        }
+        Ok(())
+    }
+
+    /// Where a master that was started with the same options answers.
+    pub(crate) fn ask_address(&self) -> SocketAddr {
+        let ip = match self.bind {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.port)
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let wrong = "not a number of seconds, such as 10 or 0.5";
+    let seconds: f64 = text.parse().map_err(|_| wrong)?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Args {
+        Args::try_parse_from(line.split(' ')).unwrap()
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn slaves_are_ports_or_places() {
+        let args = parse("ftpmaster 2122 nas:2123,[::1]:4");
+        let places: Vec<String> = args.slaves.iter().map(Place::to_string).collect();
+        assert_eq!(places, ["127.0.0.1:2122", "nas:2123", "[::1]:4"]);
+        assert_eq!(args.command, None);
+    }
+
+    #[test]
+    fn the_subcommand_takes_the_shared_options_behind_it() {
+        let args = parse("ftpmaster slaves --port 7 --state /s");
+        assert_eq!(args.command, Some(Command::Slaves));
+        assert_eq!(args.port, 7);
+        assert_eq!(args.state, Some("/s".into()));
+    }
+
+    #[test]
+    fn only_this_machine_comes_in_unasked() {
+        for (line, allowed) in [
+            ("ftpmaster", true),
+            ("ftpmaster --bind 127.0.0.2", true),
+            ("ftpmaster --bind ::1", true),
+            ("ftpmaster --bind ::ffff:127.0.0.1", true),
+            ("ftpmaster --bind 0.0.0.0", false),
+            ("ftpmaster --bind ::", false),
+            ("ftpmaster --bind 10.0.0.1", false),
+            ("ftpmaster --bind 10.0.0.1 --anonymous read-only", true),
+        ] {
+            let args = parse(line);
+            assert_eq!(args.check_openness(args.bind).is_ok(), allowed, "{line}");
+        }
+    }
+
+    #[test]
+    fn everybody_s_rights_follow_from_the_option() {
+        assert_eq!(parse("ftpmaster").rights(), Rights::ALL);
+        assert_eq!(
+            parse("ftpmaster --anonymous read-write").rights(),
+            Rights::ALL
+        );
+        assert_eq!(
+            parse("ftpmaster --anonymous read-only").rights(),
+            Rights::READ_ONLY
+        );
+    }
+
+    #[test]
+    fn a_master_that_listens_everywhere_is_asked_here() {
+        let asked = |line| parse(line).ask_address().to_string();
+        assert_eq!(asked("ftpmaster slaves --bind 0.0.0.0"), "127.0.0.1:2121");
+        assert_eq!(asked("ftpmaster slaves --bind ::"), "[::1]:2121");
+        assert_eq!(asked("ftpmaster slaves --bind 10.0.0.1"), "10.0.0.1:2121");
+    }
+
+    #[test]
+    fn seconds_are_plain_numbers() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["", "-1", "x", "NaN", "inf", "1e99"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

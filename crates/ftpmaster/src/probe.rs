@@ -1,0 +1,154 @@
+//! Slaves from the command line do not speak up by themselves: each is asked, once a second, who it is.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow, bail};
+use auth::{Identification, MasterKey, fresh_nonce};
+use protocol::{Address, Reply, Request, Role};
+use tracing::{info, warn};
+
+use crate::limits::{PROBE_INTERVAL, STACK};
+use crate::master::Master;
+use crate::peer::{Answered, ask, dial, shake_hands};
+use crate::place::Place;
+use crate::registry::{Found, Load};
+use crate::stream::Peer;
+
+/// The threads that ask, one for each place; they end when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    master: Arc<Master>,
+    running: HashMap<Place, Sender<()>>,
+}
+
+impl Probes {
+    /// Nobody is asked yet.
+    pub(crate) fn new(master: Arc<Master>) -> Self {
+        Self {
+            master,
+            running: HashMap::new(),
+        }
+    }
+
+    /// From now on these places are asked, and no others.
+    ///
+    /// # Errors
+    /// There is no room for another thread.
+    pub(crate) fn set(&mut self, places: &[Place]) -> io::Result<()> {
+        self.master.registry().set_places(places);
+        self.running.retain(|place, _| places.contains(place));
+        for place in places {
+            if !self.running.contains_key(place) {
+                let (stop, stopped) = channel();
+                let (master, probed) = (Arc::clone(&self.master), place.clone());
+                thread::Builder::new()
+                    .name(format!("probe {place}"))
+                    .stack_size(STACK)
+                    .spawn(move || keep_asking(&master, &probed, &stopped))?;
+                self.running.insert(place.clone(), stop);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks until the other end of `stopped` is dropped. Only changes are worth a line in the log.
+fn keep_asking(master: &Master, place: &Place, stopped: &Receiver<()>) {
+    let mut last = None;
+    loop {
+        let state = match ask_once(master, place) {
+            Ok(()) => None,
+            Err(error) => {
+                master.registry().unreachable(place);
+                Some(cli::one_line(&error))
+            }
+        };
+        if last.as_ref() != Some(&state) {
+            match &state {
+                None => info!("the slave at {place} is up"),
+                Some(reason) => warn!("the slave at {place} is not used: {reason}"),
+            }
+            last = Some(state);
+        }
+        match stopped.recv_timeout(PROBE_INTERVAL) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+fn ask_once(master: &Master, place: &Place) -> Result<()> {
+    match identify(&master.key, place)? {
+        Some(found) => master.registry().found(place, found, Instant::now())?,
+        None => master.registry().busy(place, Instant::now()),
+    }
+    Ok(())
+}
+
+/// Who answers at the place; `None` when it has no time for us.
+fn identify(key: &MasterKey, place: &Place) -> Result<Option<Found>> {
+    let socket = dial(&place.host, place.port).context("cannot connect")?;
+    let mut connection = match shake_hands(socket, Role::Slave)? {
+        Answered::Ready(connection) => connection,
+        Answered::Busy => return Ok(None),
+    };
+    let peer = connection.stream().peer()?;
+    let nonce = fresh_nonce()?;
+    let reply: Reply = ask(&mut connection, &Request::Identify { nonce })?;
+    if let Reply::Error { code, .. } = reply {
+        bail!("it does not say who it is: {code}");
+    }
+    let Reply::Identity {
+        slave,
+        storage,
+        nonce: slave_nonce,
+        proof,
+        sessions,
+        places,
+        draining,
+    } = reply
+    else {
+        bail!("it answers something else than who it is");
+    };
+    if let Some(proof) = &proof {
+        let identification = Identification {
+            master_nonce: &nonce,
+            slave_nonce: &slave_nonce,
+            slave: &slave,
+            storage: &storage,
+        };
+        let verdict = identification.check(&key.slave_key(&slave), proof);
+        verdict.map_err(|_| {
+            anyhow!("it belongs to another master: give both the same --state, or start it with --standalone")
+        })?;
+    }
+    Ok(Some(Found {
+        id: slave,
+        storage,
+        keyed: proof.is_some(),
+        addresses: addresses(place, peer),
+        load: Load {
+            sessions,
+            places,
+            draining,
+        },
+    }))
+}
+
+/// Where clients may reach the slave that answered us as `peer`.
+fn addresses(place: &Place, peer: Peer) -> Vec<Address> {
+    let port = place.port;
+    if peer.is_here {
+        return vec![Address::SameHost { port }];
+    }
+    let seen = Address::Ip { ip: peer.ip, port };
+    match place.address() {
+        name @ Address::Name { .. } => vec![seen, name],
+        Address::SameHost { .. } | Address::Ip { .. } => vec![seen],
+    }
+}

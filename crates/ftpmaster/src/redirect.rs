@@ -1,0 +1,233 @@
+//! Sending a client on: the slave whose turn it is, the others behind it, and a ticket for each.
+
+use std::time::Instant;
+
+use auth::{Grant, IssueError, fresh_secret, issue};
+use protocol::limits::TICKET_LIFE_S;
+use protocol::{
+    Address, ErrorCode, MasterReply, Rights, Secret, SlaveId, SlaveOffer, Text, Ticket,
+};
+use tracing::error;
+
+use crate::limits::MAX_ANSWER;
+use crate::master::{Master, unix_now};
+use crate::registry::{Candidate, Query};
+
+/// The answer to a client that asks for slaves.
+pub(crate) fn located(master: &Master, tried: &[SlaveId], renew: bool) -> MasterReply {
+    let settings = master.settings();
+    let query = Query {
+        policy: settings.policy,
+        tried,
+        takes_turn: !renew,
+    };
+    let candidates = master.registry().locate(query, Instant::now());
+    if candidates.is_empty() {
+        return no_slave(master);
+    }
+    let expires = unix_now().saturating_add(TICKET_LIFE_S);
+    let mut room = MAX_ANSWER;
+    let mut slaves = Vec::new();
+    for candidate in candidates {
+        let offer = match offer(master, candidate, settings.rights, expires) {
+            Ok(offer) => offer,
+            Err(error) => return failed(&error),
+        };
+        match room.checked_sub(weight(&offer.addresses, offer.ticket.as_bytes().len())) {
+            Some(rest) => room = rest,
+            None => break,
+        }
+        slaves.push(offer);
+    }
+    MasterReply::Located {
+        slaves,
+        expires,
+        life: u32::try_from(TICKET_LIFE_S).unwrap_or(u32::MAX),
+    }
+}
+
+/// The answer to whoever asks what the master knows of its slaves.
+pub(crate) fn slaves(master: &Master) -> MasterReply {
+    let mut slaves = master.registry().states(Instant::now());
+    let mut room = MAX_ANSWER;
+    slaves.retain(|state| {
+        let rest = room.checked_sub(weight(&state.addresses, 0));
+        room = rest.unwrap_or(0);
+        rest.is_some()
+    });
+    MasterReply::Slaves { slaves }
+}
+
+fn offer(
+    master: &Master,
+    candidate: Candidate,
+    rights: Rights,
+    expires: u64,
+) -> Result<SlaveOffer, IssueError> {
+    let mut secret = Secret([0; 32]);
+    let mut ticket = Vec::new();
+    // A slave that stands alone has no key, and asks for no ticket.
+    if candidate.keyed {
+        secret = fresh_secret().map_err(IssueError::Random)?;
+        let grant = Grant {
+            user: String::new(),
+            rights,
+            slave: candidate.id,
+            expires,
+        };
+        ticket = issue(&master.key.slave_key(&candidate.id), &grant, &secret)?;
+    }
+    Ok(SlaveOffer {
+        id: candidate.id,
+        addresses: candidate.addresses,
+        ticket: Ticket::new(&ticket).ok_or(IssueError::UserTooLong)?,
+        secret,
+        sessions: candidate.load.sessions,
+        places: candidate.load.places,
+    })
+}
+
+/// At least the bytes that a slave with these addresses takes in an answer.
+fn weight(addresses: &[Address], ticket: usize) -> usize {
+    let names = addresses.iter().map(|address| match address {
+        Address::Name { host, .. } => host.as_str().len(),
+        Address::SameHost { .. } | Address::Ip { .. } => 16,
+    });
+    64 + ticket + names.map(|name| name + 8).sum::<usize>()
+}
+
+fn no_slave(master: &Master) -> MasterReply {
+    let detail = match master.registry().states(Instant::now()).len() {
+        0 => "none has registered with this master".to_owned(),
+        1 => "the master knows of one, which does not answer".to_owned(),
+        known => format!("the master knows of {known}, none of which answers"),
+    };
+    MasterReply::Error {
+        code: ErrorCode::NoSlave,
+        detail: Text::new(&detail),
+    }
+}
+
+/// The client learns that it was not its fault; the cause is for the log.
+fn failed(cause: &IssueError) -> MasterReply {
+    error!("cannot make a ticket: {cause}");
+    MasterReply::Error {
+        code: ErrorCode::Internal,
+        detail: Text::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auth::{ClientClaim, StateDirectory, check};
+    use protocol::{Message, StorageId};
+
+    use super::*;
+    use crate::master::Settings;
+    use crate::registry::{Found, Load, Newcomer};
+    use crate::rotation::Policy;
+
+    fn master(rights: Rights) -> Master {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(Some(&folder.path().join("state"))).unwrap();
+        let settings = Settings {
+            policy: Policy::RoundRobin,
+            rights,
+        };
+        Master::new(state.master_key().unwrap(), settings)
+    }
+
+    fn register(master: &Master, number: u8, addresses: Vec<Address>) {
+        let newcomer = Newcomer {
+            id: SlaveId([number; 16]),
+            storage: StorageId([7; 16]),
+            addresses,
+            connection: number.into(),
+        };
+        master
+            .registry()
+            .register(newcomer, Instant::now())
+            .unwrap();
+    }
+
+    fn offers(reply: MasterReply) -> Vec<SlaveOffer> {
+        match reply {
+            MasterReply::Located { slaves, .. } => slaves,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_slave_comes_with_a_ticket_that_opens_it_alone() {
+        let master = master(Rights::READ_ONLY);
+        for number in [1, 2] {
+            register(&master, number, vec![Address::SameHost { port: 1 }]);
+        }
+        let offers = offers(located(&master, &[], false));
+        assert_eq!(offers.len(), 2);
+        assert_ne!(offers[0].secret, offers[1].secret);
+        for offer in &offers {
+            let claim = ClientClaim {
+                ticket: offer.ticket.as_bytes(),
+                secret: &offer.secret,
+            };
+            for other in &offers {
+                let key = master.key.slave_key(&other.id);
+                let grant = check(&key, &other.id, claim, unix_now());
+                assert_eq!(grant.is_ok(), offer.id == other.id);
+                assert!(grant.is_err() || grant.unwrap().rights == Rights::READ_ONLY);
+            }
+        }
+    }
+
+    #[test]
+    fn a_slave_that_stands_alone_comes_without_one() {
+        let master = master(Rights::ALL);
+        let place = "2122".parse().unwrap();
+        master.registry().set_places(std::slice::from_ref(&place));
+        let found = Found {
+            id: SlaveId([1; 16]),
+            storage: StorageId([7; 16]),
+            keyed: false,
+            addresses: vec![Address::SameHost { port: 2122 }],
+            load: Load::default(),
+        };
+        master
+            .registry()
+            .found(&place, found, Instant::now())
+            .unwrap();
+        let offers = offers(located(&master, &[], false));
+        assert_eq!(offers[0].ticket.as_bytes(), b"");
+        assert_eq!(offers[0].secret, Secret([0; 32]));
+    }
+
+    #[test]
+    fn without_a_slave_the_client_is_told_so() {
+        let MasterReply::Error { code, detail } = located(&master(Rights::ALL), &[], false) else {
+            panic!("not an error");
+        };
+        assert_eq!(code, ErrorCode::NoSlave);
+        assert_eq!(detail.as_str(), "none has registered with this master");
+    }
+
+    #[test]
+    fn an_answer_fits_its_frame_however_long_the_names() {
+        let master = master(Rights::ALL);
+        let name = |number: u16| Address::Name {
+            host: Text::new(&"x".repeat(1024)),
+            port: number,
+        };
+        for number in 1..=70 {
+            register(&master, number, (0..8).map(name).collect());
+        }
+        for reply in [located(&master, &[], false), slaves(&master)] {
+            let mut payload = Vec::new();
+            reply.encode(&mut payload);
+            assert!(
+                (MAX_ANSWER / 2..64 * 1024).contains(&payload.len()),
+                "{}",
+                payload.len()
+            );
+        }
+    }
+}

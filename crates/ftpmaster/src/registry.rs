@@ -1,0 +1,388 @@
+//! Which slaves there are, and which of them serve. Soft state: after a restart it comes back with the next heartbeats.
+//!
+//! Pure: the time is passed in, and nothing here waits, so the lock around it is never held for long.
+
+use std::time::Instant;
+
+use protocol::limits::MAX_SLAVES;
+use protocol::{Address, ErrorCode, SlaveId, SlaveState, StorageId};
+use thiserror::Error;
+
+use crate::limits::{MAX_REGISTERED, MAX_REMEMBERED};
+use crate::place::Place;
+use crate::rotation::{Contender, Policy, Rotation};
+
+mod slave;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use slave::Load;
+use slave::{Contact, Fixed, Identity, Registered, Slave};
+
+/// A slave that wants to be registered and has proved who it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) id: SlaveId,
+    pub(crate) storage: StorageId,
+    pub(crate) addresses: Vec<Address>,
+    /// The connection on which it lives; no two have the same number.
+    pub(crate) connection: u64,
+}
+
+/// What a probe found at a place from the command line.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) id: SlaveId,
+    pub(crate) storage: StorageId,
+    /// Whether it proved that it holds the key for our tickets; one that stands alone has none.
+    pub(crate) keyed: bool,
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) load: Load,
+}
+
+/// Why a slave is not handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Refusal {
+    #[error(
+        "this master's slaves serve the storage {ours}, this one serves {theirs}: give every slave the same --root, or \
+         restart the master to have it serve another"
+    )]
+    WrongStorage { ours: StorageId, theirs: StorageId },
+    #[error(
+        "a slave with this identity is alive at another address; machines that share a state directory need different \
+         host names"
+    )]
+    Duplicate,
+    #[error("the master knows {MAX_REGISTERED} slaves already")]
+    TooMany,
+}
+
+impl Refusal {
+    pub(crate) const fn code(self) -> ErrorCode {
+        match self {
+            Self::WrongStorage { .. } => ErrorCode::WrongStorage,
+            Self::Duplicate => ErrorCode::DuplicateSlave,
+            Self::TooMany => ErrorCode::Busy,
+        }
+    }
+}
+
+/// A slave to offer to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    pub(crate) id: SlaveId,
+    pub(crate) keyed: bool,
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) load: Load,
+}
+
+/// What a client wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Query<'a> {
+    pub(crate) policy: Policy,
+    /// Slaves that it has just found dead or busy.
+    pub(crate) tried: &'a [SlaveId],
+    /// Whether this counts as its turn.
+    pub(crate) takes_turn: bool,
+}
+
+/// All slaves.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    /// Bound by the first slave, for the master's life.
+    storage: Option<StorageId>,
+    /// By order.
+    slaves: Vec<Slave>,
+    next_order: u64,
+    rotation: Rotation,
+}
+
+impl Registry {
+    /// Takes over the places from the command line: new ones are added, others forgotten.
+    pub(crate) fn set_places(&mut self, places: &[Place]) {
+        for slave in &mut self.slaves {
+            slave.fixed.retain(|fixed| places.contains(&fixed.place));
+        }
+        self.slaves.retain(|slave| !slave.is_nothing());
+        for place in places {
+            if self.holder(place).is_none() {
+                let fixed = Fixed {
+                    place: place.clone(),
+                    contact: None,
+                };
+                let slave = Slave::new(self.next_order(), None);
+                self.slaves.push(Slave {
+                    fixed: vec![fixed],
+                    addresses: vec![place.address()],
+                    ..slave
+                });
+            }
+        }
+    }
+
+    /// Registers a slave; a registration of the same slave at the same addresses is superseded.
+    pub(crate) fn register(&mut self, newcomer: Newcomer, now: Instant) -> Result<(), Refusal> {
+        self.check_storage(newcomer.storage)?;
+        let identity = Identity {
+            id: newcomer.id,
+            keyed: true,
+        };
+        let registered = Registered {
+            connection: newcomer.connection,
+            contact: Contact {
+                heard: now,
+                load: Load::default(),
+            },
+        };
+        if let Some(slave) = self.find(identity) {
+            let lives_elsewhere = slave.addresses != newcomer.addresses
+                && slave
+                    .registered
+                    .as_ref()
+                    .is_some_and(|registered| registered.contact.is_alive(now));
+            if lives_elsewhere {
+                return Err(Refusal::Duplicate);
+            }
+            slave.addresses = newcomer.addresses;
+            slave.registered = Some(registered);
+            slave.joined = true;
+        } else {
+            let count = self
+                .slaves
+                .iter()
+                .filter(|slave| slave.registered.is_some())
+                .count();
+            if count >= MAX_REGISTERED {
+                return Err(Refusal::TooMany);
+            }
+            self.forget_oldest();
+            let slave = Slave::new(self.next_order(), Some(identity));
+            self.slaves.push(Slave {
+                registered: Some(registered),
+                joined: true,
+                addresses: newcomer.addresses,
+                ..slave
+            });
+        }
+        self.storage = Some(newcomer.storage);
+        Ok(())
+    }
+
+    /// Notes a heartbeat. False when another connection speaks for this slave now.
+    pub(crate) fn heartbeat(
+        &mut self,
+        id: SlaveId,
+        connection: u64,
+        load: Load,
+        now: Instant,
+    ) -> bool {
+        let Some(slave) = self.registered_on(id, connection) else {
+            return false;
+        };
+        let contact = Contact { heard: now, load };
+        slave.registered = Some(Registered {
+            connection,
+            contact,
+        });
+        slave.sent = 0;
+        true
+    }
+
+    /// The connection of a registered slave has ended: the slave is down at once, whatever a probe saw before.
+    pub(crate) fn lost(&mut self, id: SlaveId, connection: u64) {
+        if let Some(slave) = self.registered_on(id, connection) {
+            slave.registered = None;
+            for fixed in &mut slave.fixed {
+                fixed.contact = None;
+            }
+        }
+    }
+
+    /// Notes what answered at a place from the command line.
+    pub(crate) fn found(
+        &mut self,
+        place: &Place,
+        found: Found,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let identity = Identity {
+            id: found.id,
+            keyed: found.keyed,
+        };
+        let proved = Identity {
+            keyed: true,
+            ..identity
+        };
+        let is_pretender = !found.keyed
+            && self
+                .find(proved)
+                .is_some_and(|slave| slave.contact(now).is_some());
+        let verdict = match self.check_storage(found.storage) {
+            Ok(()) if is_pretender => Err(Refusal::Duplicate),
+            verdict => verdict,
+        };
+        if verdict.is_err() {
+            self.unreachable(place);
+            return verdict;
+        }
+        let Some(slave) = self.move_place(place, identity) else {
+            return Ok(()); // no longer on the command line
+        };
+        let contact = Contact {
+            heard: now,
+            load: found.load,
+        };
+        for fixed in slave.fixed.iter_mut().filter(|fixed| fixed.place == *place) {
+            fixed.contact = Some(contact);
+        }
+        slave.sent = 0;
+        // A registered slave knows better where it can be reached than those who look for it.
+        if slave.registered.is_none() {
+            slave.addresses = found.addresses;
+        }
+        self.storage = Some(found.storage);
+        Ok(())
+    }
+
+    /// A slave answers at the place, but has no time for us: whoever it was is still alive, and full.
+    pub(crate) fn busy(&mut self, place: &Place, now: Instant) {
+        let Some(slave) = self.holder(place) else {
+            return;
+        };
+        for fixed in slave.fixed.iter_mut().filter(|fixed| fixed.place == *place) {
+            if let Some(contact) = &mut fixed.contact {
+                contact.heard = now;
+                contact.load.sessions = contact.load.places;
+            }
+        }
+    }
+
+    /// Nothing of use answers at the place.
+    pub(crate) fn unreachable(&mut self, place: &Place) {
+        if let Some(slave) = self.holder(place) {
+            for fixed in slave.fixed.iter_mut().filter(|fixed| fixed.place == *place) {
+                fixed.contact = None;
+            }
+        }
+    }
+
+    /// The slaves that may serve a client, in the order in which it should try them.
+    pub(crate) fn locate(&mut self, query: Query<'_>, now: Instant) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
+        let mut contenders = Vec::new();
+        for slave in &self.slaves {
+            let (Some(identity), Some(load)) = (slave.identity, slave.serving(now)) else {
+                continue;
+            };
+            contenders.push(Contender {
+                order: slave.order,
+                sessions: load.sessions.saturating_add(slave.sent),
+                places: load.places,
+                full: load.is_full(),
+                tried: query.tried.contains(&identity.id),
+            });
+            candidates.push(Candidate {
+                id: identity.id,
+                keyed: identity.keyed,
+                addresses: slave.addresses.clone(),
+                load,
+            });
+        }
+        let turns = self.rotation.arrange(query.policy, &contenders);
+        let first = turns.first().and_then(|&index| contenders.get(index));
+        if let Some(first) = first.filter(|_| query.takes_turn) {
+            self.rotation.served(first.order);
+            for slave in self
+                .slaves
+                .iter_mut()
+                .filter(|slave| slave.order == first.order)
+            {
+                slave.sent = slave.sent.saturating_add(1);
+            }
+        }
+        turns
+            .into_iter()
+            .filter_map(|index| candidates.get(index).cloned())
+            .take(MAX_SLAVES)
+            .collect()
+    }
+
+    /// What is known of every slave, in the order in which they became known.
+    pub(crate) fn states(&self, now: Instant) -> Vec<SlaveState> {
+        self.slaves.iter().map(|slave| slave.state(now)).collect()
+    }
+
+    fn check_storage(&self, theirs: StorageId) -> Result<(), Refusal> {
+        match self.storage {
+            Some(ours) if ours != theirs => Err(Refusal::WrongStorage { ours, theirs }),
+            _ => Ok(()),
+        }
+    }
+
+    const fn next_order(&mut self) -> u64 {
+        self.next_order += 1;
+        self.next_order
+    }
+
+    /// Makes room: of the slaves that nobody asked for and that are gone, the one known longest goes.
+    fn forget_oldest(&mut self) {
+        if self.slaves.len() >= MAX_REMEMBERED {
+            let gone = |slave: &Slave| slave.registered.is_none() && slave.fixed.is_empty();
+            if let Some(index) = self.slaves.iter().position(gone) {
+                self.slaves.remove(index);
+            }
+        }
+    }
+
+    fn find(&mut self, identity: Identity) -> Option<&mut Slave> {
+        self.slaves
+            .iter_mut()
+            .find(|slave| slave.identity == Some(identity))
+    }
+
+    fn registered_on(&mut self, id: SlaveId, connection: u64) -> Option<&mut Slave> {
+        self.find(Identity { id, keyed: true }).filter(|slave| {
+            slave
+                .registered
+                .as_ref()
+                .is_some_and(|registered| registered.connection == connection)
+        })
+    }
+
+    fn holder(&mut self, place: &Place) -> Option<&mut Slave> {
+        self.slaves
+            .iter_mut()
+            .find(|slave| slave.fixed.iter().any(|fixed| fixed.place == *place))
+    }
+
+    /// The slave with this identity, which from now on is the one at `place`: one slave, one entry, one turn. None where
+    /// nobody looks at that place.
+    fn move_place(&mut self, place: &Place, identity: Identity) -> Option<&mut Slave> {
+        let known = self
+            .slaves
+            .iter()
+            .position(|slave| slave.identity == Some(identity));
+        let holder = self.holder(place)?;
+        let alone = holder.registered.is_none() && holder.fixed.len() == 1;
+        if known.is_none() && (holder.identity.is_none() || alone) {
+            holder.identity = Some(identity);
+        } else if holder.identity != Some(identity) {
+            let index = holder
+                .fixed
+                .iter()
+                .position(|fixed| fixed.place == *place)?;
+            let fixed = holder.fixed.remove(index);
+            let vacated = holder.is_nothing().then_some(holder.order);
+            if known.is_none() {
+                let slave = Slave::new(self.next_order(), Some(identity));
+                self.slaves.push(slave);
+            }
+            let slave = self.find(identity)?;
+            slave.fixed.push(fixed);
+            slave.order = vacated.map_or(slave.order, |order| order.min(slave.order));
+            self.slaves.retain(|slave| !slave.is_nothing());
+            self.slaves.sort_by_key(|slave| slave.order);
+        }
+        self.find(identity)
+    }
+}

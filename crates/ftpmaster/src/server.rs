@@ -1,0 +1,178 @@
+//! The door: accepts connections and gives each a thread, within bounds.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, Socket, Type};
+use tracing::warn;
+
+use crate::admission::Admission;
+use crate::limits::{SHORTAGE_PAUSE, STACK};
+use crate::master::Master;
+use crate::session;
+
+/// Connections that the kernel keeps for us while we are busy.
+const BACKLOG: i32 = 1024;
+
+/// Connections accepted before we look at anything else.
+const BURST: usize = 64;
+
+/// A bound port.
+#[derive(Debug)]
+pub(crate) struct Server {
+    listener: TcpListener,
+    admission: Arc<Admission>,
+}
+
+impl Server {
+    /// Takes the port, so that whoever connects from now on is served sooner or later.
+    ///
+    /// # Errors
+    /// The port is taken, or the address is not this machine's.
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        // The port of a master that was just stopped is free for the next one.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() && address.ip().is_unspecified() {
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(Self {
+            listener: socket.into(),
+            admission: Arc::default(),
+        })
+    }
+
+    /// The address it was bound to, with the port that the system chose.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `wake` can be read.
+    ///
+    /// # Errors
+    /// The listening socket is broken.
+    pub(crate) fn serve_until(&self, wake: impl AsFd, master: &Arc<Master>) -> io::Result<()> {
+        let mut is_short = false;
+        loop {
+            let woken = if is_short {
+                let [woken] = wait([wake.as_fd()], Some(SHORTAGE_PAUSE))?;
+                woken
+            } else {
+                let [woken, _knock] = wait([wake.as_fd(), self.listener.as_fd()], None)?;
+                woken
+            };
+            if woken {
+                return Ok(());
+            }
+            match self.accept_some(master) {
+                Ok(()) => is_short = false,
+                Err(error) if is_shortage(&error) => {
+                    if !is_short {
+                        warn!("nobody can be let in for now: {error}");
+                    }
+                    is_short = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn accept_some(&self, master: &Arc<Master>) -> io::Result<()> {
+        for _ in 0..BURST {
+            match self.listener.accept() {
+                Ok((socket, peer)) => self.welcome(socket, peer, master)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if is_the_peers(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the connection a thread. Fails only where there can be none for now.
+    fn welcome(
+        &self,
+        mut socket: TcpStream,
+        peer: SocketAddr,
+        master: &Arc<Master>,
+    ) -> io::Result<()> {
+        let Some(admitted) = self.admission.admit(peer.ip()) else {
+            // A socket that has sent nothing yet takes a line without blocking; one that is gone needs none.
+            socket.write_all(session::BUSY).unwrap_or_default();
+            return Ok(());
+        };
+        if socket.set_nodelay(true).is_err() {
+            return Ok(()); // gone already
+        }
+        let master = Arc::clone(master);
+        thread::Builder::new()
+            .name("session".to_owned())
+            .stack_size(STACK)
+            .spawn(move || session::serve(&master, socket, admitted))?;
+        Ok(())
+    }
+}
+
+/// Waits until one of the descriptors can be read, or the time is over; which of them can.
+///
+/// # Errors
+/// The system cannot wait.
+pub(crate) fn wait<const N: usize>(
+    descriptors: [BorrowedFd<'_>; N],
+    time: Option<Duration>,
+) -> io::Result<[bool; N]> {
+    let mut polled = descriptors
+        .each_ref()
+        .map(|descriptor| PollFd::from_borrowed_fd(*descriptor, PollFlags::IN));
+    let time = time.and_then(|time| Timespec::try_from(time).ok());
+    match poll(&mut polled, time.as_ref()) {
+        Ok(_) => Ok(polled.map(|polled| !polled.revents().is_empty())),
+        Err(rustix::io::Errno::INTR) => Ok([false; N]),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether an error of `accept` speaks of one connection that did not come to be (accept(2)).
+fn is_the_peers(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::CONNABORTED
+                | Errno::INTR
+                | Errno::NETDOWN
+                | Errno::PROTO
+                | Errno::NOPROTOOPT
+                | Errno::HOSTDOWN
+                | Errno::NONET
+                | Errno::HOSTUNREACH
+                | Errno::OPNOTSUPP
+                | Errno::NETUNREACH
+                | Errno::PERM
+        )
+    )
+}
+
+/// Whether an error passes once others have given back what they hold.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::AGAIN)
+    )
+}

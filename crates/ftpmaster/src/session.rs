@@ -1,0 +1,158 @@
+//! One connection: greeting, preface, then questions and answers.
+
+use std::net::TcpStream;
+
+use protocol::frame::{DATA, KEEP_ALIVE};
+use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
+use protocol::{
+    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, MAGIC, MasterReply,
+    MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
+};
+use tracing::debug;
+
+use crate::admission::Admitted;
+use crate::limits::{ANSWER, FIRST_BYTES, IDLE};
+use crate::master::Master;
+use crate::redirect;
+use crate::registration::{self, Hello};
+use crate::stream::DeadlineStream;
+
+/// What is said to everybody, at once: standard clients wait for it (RFC 959, section 5.4).
+const GREETING: &[u8] = b"220 mini-ftp ready\r\n";
+
+/// What is said to those who find no place.
+pub(crate) const BUSY: &[u8] = b"421 mini-ftp is busy, try again later\r\n";
+
+/// What is said to those who speak anything else than the framed protocol.
+const FOREIGN: &[u8] = b"500 this port speaks the mini-ftp protocol: use ftpclient\r\n";
+
+/// Answers that are collected before they are sent, bytes.
+const COLLECTED: usize = 64 * 1024;
+
+type Link = Connection<DeadlineStream>;
+
+/// Serves one connection to its end.
+pub(crate) fn serve(master: &Master, socket: TcpStream, admitted: Admitted) {
+    let mut link = Connection::new(DeadlineStream::new(socket, FIRST_BYTES));
+    match converse(master, &mut link, admitted) {
+        Ok(()) => {}
+        Err(ConnectionError::Decode(error)) => {
+            debug!("a peer breaks the protocol: {error}");
+            link.send(0, &refusal(ErrorCode::Protocol, &error.to_string()));
+            link.stream().allow(ANSWER);
+            if link.flush().is_err() {
+                return;
+            }
+        }
+        Err(error) => {
+            debug!("a connection ends: {error}");
+            return;
+        }
+    }
+    if let Err(error) = link.stream().close_politely() {
+        debug!("a connection ends: {error}");
+    }
+}
+
+fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), ConnectionError> {
+    if !agree(link)? {
+        return Ok(());
+    }
+    loop {
+        link.stream().allow(IDLE);
+        let Some(header) = link.receive()? else {
+            return Ok(());
+        };
+        let answering = master.answering();
+        if header.kind == KEEP_ALIVE {
+            continue;
+        }
+        if header.kind == DATA {
+            return Err(DecodeError::UnknownKind(DATA).into());
+        }
+        let reply = match link.decode(&header) {
+            Ok(MasterRequest::Register {
+                nonce,
+                slave,
+                storage,
+                addresses,
+            }) => {
+                let hello = Hello {
+                    request: header.request,
+                    nonce,
+                    slave,
+                    storage,
+                    addresses,
+                };
+                drop(answering); // a slave's connection is not meant to end
+                return registration::serve(master, link, &hello, admitted);
+            }
+            Ok(request) => answer(master, &request),
+            Err(DecodeError::UnknownKind(_)) => refusal(ErrorCode::Unsupported, ""),
+            Err(error) => return Err(error.into()),
+        };
+        link.send(header.request, &reply);
+        if !link.has_input() || link.unsent() > COLLECTED {
+            link.stream().allow(ANSWER);
+            link.flush()?;
+            link.rest();
+        }
+        drop(answering);
+    }
+}
+
+/// Greets, and finds a version that both speak. False when there is none, or the peer speaks something else.
+fn agree(link: &mut Link) -> Result<bool, ConnectionError> {
+    link.send_raw(GREETING);
+    link.flush()?;
+    let mut bytes = [0; ClientPreface::LENGTH];
+    let (first, rest) = bytes.split_at_mut(1);
+    link.read_exact(first)?;
+    if !MAGIC.starts_with(first) {
+        link.send_raw(FOREIGN);
+        link.flush()?;
+        return Ok(false);
+    }
+    link.read_exact(rest)?;
+    let version = ClientPreface::decode(&bytes)?.common_version();
+    let preface = ServerPreface {
+        version: version.unwrap_or(0),
+        oldest: OLDEST_VERSION,
+        newest: VERSION,
+        role: Role::Master,
+        login_required: false,
+        features: 0,
+        worker: 0,
+        window_requests: WINDOW_REQUESTS,
+        window_answer_bytes: WINDOW_ANSWER_BYTES,
+    };
+    link.send_raw(&preface.encode());
+    link.flush()?;
+    Ok(version.is_some())
+}
+
+fn answer(master: &Master, request: &MasterRequest) -> MasterReply {
+    match request {
+        MasterRequest::Locate { tried, renew } => redirect::located(master, tried, *renew),
+        MasterRequest::ListSlaves {} => redirect::slaves(master),
+        MasterRequest::Login { .. } => {
+            refusal(ErrorCode::Unsupported, "this master has no accounts")
+        }
+        MasterRequest::Join { .. } => refusal(
+            ErrorCode::Unsupported,
+            "this master gives out no invitations",
+        ),
+        MasterRequest::Register { .. }
+        | MasterRequest::Prove { .. }
+        | MasterRequest::Heartbeat { .. } => {
+            refusal(ErrorCode::Protocol, "only a slave that registers says this")
+        }
+    }
+}
+
+fn refusal(code: ErrorCode, detail: &str) -> MasterReply {
+    MasterReply::Error {
+        code,
+        detail: Text::new(detail),
+    }
+}

@@ -1,0 +1,184 @@
+//! A socket on which everything must be done by a certain time.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// While a peer is told why it is sent away, it has this long to stop talking.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A socket whose reads and writes fail with `TimedOut` once the time allowed is over, however slowly bytes drip in.
+#[derive(Debug)]
+pub(crate) struct DeadlineStream {
+    socket: TcpStream,
+    deadline: Instant,
+}
+
+impl DeadlineStream {
+    /// The socket, from now on with `time` for whatever is done on it.
+    pub(crate) fn new(socket: TcpStream, time: Duration) -> Self {
+        Self {
+            socket,
+            deadline: Instant::now() + time,
+        }
+    }
+
+    /// Sets the time, from now on, for whatever is done next.
+    pub(crate) fn allow(&mut self, time: Duration) {
+        self.deadline = Instant::now() + time;
+    }
+
+    /// Who is at the other end, and whether that is this machine.
+    pub(crate) fn peer(&self) -> io::Result<Peer> {
+        Ok(Peer::new(
+            self.socket.peer_addr()?,
+            self.socket.local_addr()?,
+        ))
+    }
+
+    /// Closes so that the peer gets what was written: bytes of its own that nobody read would make the kernel reset the
+    /// connection and drop them (RFC 1122, section 4.2.2.13).
+    pub(crate) fn close_politely(&mut self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Write)?;
+        self.allow(FAREWELL);
+        let mut unheard = [0; 4096];
+        for _ in 0..16 {
+            if self.read(&mut unheard)? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn remaining(&self) -> io::Result<Duration> {
+        let remaining = self.deadline.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(remaining)
+    }
+}
+
+impl Read for DeadlineStream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.remaining()?))?;
+        self.socket.read(bytes).map_err(timed_out)
+    }
+}
+
+impl Write for DeadlineStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.remaining()?))?;
+        self.socket.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The kernel says "try again" where a socket's time is over.
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Its address; IPv4 as such even where it came over an IPv6 socket.
+    pub(crate) ip: IpAddr,
+    /// Its port.
+    pub(crate) port: u16,
+    /// Whether it is on this machine.
+    pub(crate) is_here: bool,
+}
+
+impl Peer {
+    fn new(theirs: SocketAddr, ours: SocketAddr) -> Self {
+        let ip = theirs.ip().to_canonical();
+        Self {
+            ip,
+            port: theirs.port(),
+            is_here: ip.is_loopback() || ip == ours.ip().to_canonical(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (one, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn dripping_bytes_do_not_move_the_deadline() {
+        let (mut dripper, socket) = pair();
+        let mut stream = DeadlineStream::new(socket, Duration::from_millis(200));
+        let begun = Instant::now();
+        let reader = std::thread::scope(|scope| {
+            scope
+                .spawn(move || {
+                    let mut byte = [0];
+                    loop {
+                        if let Err(error) = stream.read_exact(&mut byte) {
+                            return error;
+                        }
+                        dripper.write_all(b"x").unwrap();
+                    }
+                })
+                .join()
+        });
+        assert_eq!(reader.unwrap().kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_does_not_hold_up_a_writer() {
+        let (_silent, socket) = pair();
+        let mut stream = DeadlineStream::new(socket, Duration::from_millis(100));
+        let error = stream.write_all(&vec![0; 64 << 20]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn who_is_on_this_machine_is_known() {
+        let is_here = |theirs: &str, ours: &str| {
+            Peer::new(theirs.parse().unwrap(), ours.parse().unwrap()).is_here
+        };
+        assert!(is_here("127.0.0.1:1", "127.0.0.1:2"));
+        assert!(is_here("[::ffff:127.0.0.1]:1", "[::ffff:127.0.0.1]:2"));
+        assert!(is_here("10.0.0.1:1", "10.0.0.1:2"));
+        assert!(!is_here("10.0.0.2:1", "10.0.0.1:2"));
+    }
+
+    #[test]
+    fn a_farewell_arrives_although_bytes_of_the_peer_were_left_unread() {
+        let (mut chatterer, socket) = pair();
+        chatterer.write_all(&[b'x'; 1000]).unwrap();
+        let mut stream = DeadlineStream::new(socket, Duration::from_secs(5));
+        let mut first = [0];
+        stream.read_exact(&mut first).unwrap();
+        stream.write_all(b"no").unwrap();
+        let heard = std::thread::scope(|scope| {
+            let heard = scope.spawn(|| {
+                let mut heard = String::new();
+                chatterer.read_to_string(&mut heard).unwrap();
+                chatterer.shutdown(Shutdown::Both).unwrap();
+                heard
+            });
+            stream.close_politely().unwrap();
+            drop(stream);
+            heard.join().unwrap()
+        });
+        assert_eq!(heard, "no");
+    }
+}
