@@ -1,7 +1,9 @@
 //! A worker process: accepts, gives each connection a thread, and leaves when it is told to.
 
+use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,9 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Connections beyond the places: those that have not begun a session, and those that hear that all is full.
 const WAITING_ROOM: usize = 512;
+
+/// Clients that are told at the same time that all is full; further ones are closed without a word.
+const MOST_TURNED_AWAY: usize = 256;
 
 /// A session's stack: deep enough for a debug build, and only touched pages cost memory.
 const STACK: usize = 256 * 1024;
@@ -73,6 +78,7 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     let most = usize::try_from(handover.sessions)
         .unwrap_or(usize::MAX)
         .saturating_add(WAITING_ROOM);
+    let turned_away = Arc::new(AtomicUsize::new(0));
     let mut orphaned: Option<Instant> = None;
     loop {
         let accepting = if context.roster.count() < most {
@@ -82,13 +88,7 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
         };
         match worker.next(accepting, TICK) {
             Ok(Event::Connection(connection)) => begin(context, connection),
-            Ok(Event::Overflow(stream, address)) => {
-                run_apart("gate", move || {
-                    if let Ok(peer) = Peer::new(stream, address) {
-                        turn_away(peer);
-                    }
-                });
-            }
+            Ok(Event::Overflow(stream, address)) => gate(&turned_away, stream, address),
             Ok(Event::Tick) => {}
             Ok(Event::Drain) => context.roster.drain(),
             Ok(Event::SupervisorGone) => {
@@ -123,6 +123,21 @@ fn begin(context: &Arc<Context>, connection: Connection) {
     run_apart("session", move || match Peer::new(stream, address) {
         Ok(peer) => serve(&context, peer, admission),
         Err(error) => tracing::debug!(%error, "connection lost before its session"),
+    });
+}
+
+/// Says that all is full, on a thread, since the client may be slow to hear it.
+fn gate(turned_away: &Arc<AtomicUsize>, stream: TcpStream, address: SocketAddr) {
+    if turned_away.load(Relaxed) >= MOST_TURNED_AWAY {
+        return;
+    }
+    let turned_away = Arc::clone(turned_away);
+    turned_away.fetch_add(1, Relaxed);
+    run_apart("gate", move || {
+        if let Ok(peer) = Peer::new(stream, address) {
+            turn_away(peer);
+        }
+        turned_away.fetch_sub(1, Relaxed);
     });
 }
 
