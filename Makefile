@@ -6,6 +6,7 @@ CARGO       ?= cargo
 MASTER_PORT ?= 2121
 SLAVE_PORTS ?= 2122 2123
 SECONDS     ?= 60
+BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
@@ -52,8 +53,8 @@ fuzz: ## feed the decoders made-up bytes, SECONDS=60 for each target (needs a ni
 	    $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -max_len=65536 -rss_limit_mb=512 || exit 1; \
 	done
 
-bench: build ## measure our own transfers against cp of the same file
-	@BIN_DIR='$(TARGET_DIR)/release' sh scripts/bench.sh
+bench: ## measure transfers beside what the machine can do; BENCH_MIB=2048 BENCH_RUNS=5 BENCH_TMP=/dev/shm
+	TMPDIR='$(BENCH_TMP)' $(CARGO) bench --locked --bench transfers
 
 help: ## show this list
 	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name does; do \

@@ -18,3 +18,5 @@
     reason = "what is public here is what the subjects may use, each a part of it"
 )]
 mod harness;
+
+mod framed;

@@ -1,0 +1,575 @@
+//! The slave's side of the framed protocol, spoken word by word.
+
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use protocol::frame::DATA;
+use protocol::limits::BLOCK;
+use protocol::{
+    ClientPreface, Condition, Connection, Content, Digest, ErrorCode, RemotePath, Reply, Request,
+    Role, ServerPreface, UploadId,
+};
+
+use crate::harness::{Cluster, PATIENCE, Setup, random_bytes, staged, wait_until};
+
+/// A connection behind its prefaces.
+struct Wire {
+    connection: Connection<TcpStream>,
+    preface: ServerPreface,
+    next: u32,
+}
+
+/// What came for a `Retrieve`.
+struct Fetched {
+    announced: Reply,
+    content: Vec<u8>,
+    end: Reply,
+}
+
+impl Wire {
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connection = Connection::new(stream);
+        connection.send_raw(&ClientPreface::ours().encode());
+        connection.flush().unwrap();
+        assert!(connection.read_line(512).unwrap().starts_with(b"220 "));
+        let mut bytes = [0; ServerPreface::LENGTH];
+        connection.read_exact(&mut bytes).unwrap();
+        let preface = ServerPreface::decode(&bytes).unwrap();
+        Self {
+            connection,
+            preface,
+            next: 0,
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> u32 {
+        self.next += 1;
+        self.connection.send(self.next, request);
+        self.next
+    }
+
+    fn ask(&mut self, request: &Request) -> Reply {
+        let id = self.send(request);
+        self.answer(id)
+    }
+
+    /// The next frame, which must be an answer to `id`.
+    fn answer(&mut self, id: u32) -> Reply {
+        self.connection.flush().unwrap();
+        let header = self.connection.receive_answer().unwrap();
+        assert_eq!(
+            header.request, id,
+            "answers come in the order of the requests"
+        );
+        self.connection.decode(&header).unwrap()
+    }
+
+    fn fetched(&mut self, id: u32) -> Fetched {
+        let announced = self.answer(id);
+        let mut content = Vec::new();
+        loop {
+            let header = self.connection.receive_answer().unwrap();
+            assert_eq!(header.request, id);
+            if header.kind != DATA {
+                let end = self.connection.decode(&header).unwrap();
+                return Fetched {
+                    announced,
+                    content,
+                    end,
+                };
+            }
+            let mut frame = vec![0; self.connection.data_left()];
+            let mut filled = 0;
+            while filled < frame.len() {
+                filled += self.connection.read_data(&mut frame[filled..]).unwrap();
+            }
+            content.extend(frame);
+        }
+    }
+
+    fn fetch(&mut self, request: &Request) -> Fetched {
+        let id = self.send(request);
+        self.fetched(id)
+    }
+
+    /// Whether the slave has closed this connection.
+    fn is_over(&mut self) -> bool {
+        matches!(self.connection.receive(), Ok(None) | Err(_))
+    }
+}
+
+fn alone() -> Cluster {
+    Setup::new(1).without_master().start()
+}
+
+fn path(text: &str) -> RemotePath {
+    RemotePath::try_from(text).unwrap()
+}
+
+fn digest(content: &[u8]) -> Digest {
+    Digest(*blake3::hash(content).as_bytes())
+}
+
+fn retrieve(name: &str, offset: u64) -> Request {
+    Request::Retrieve {
+        path: path(name),
+        offset,
+        length: u64::MAX,
+        expected: None,
+        digest: true,
+    }
+}
+
+fn store(name: &str, content: &[u8], resume: bool) -> Request {
+    Request::Store {
+        path: path(name),
+        upload: UploadId([7; 32]),
+        size: content.len() as u64,
+        modified_ns: 1_000_000_000,
+        mode: 0o640,
+        condition: Condition::Any,
+        resume,
+        deferred: false,
+    }
+}
+
+fn store_whole(name: &str, content: &[u8], deferred: bool) -> Request {
+    Request::StoreWhole {
+        path: path(name),
+        modified_ns: 1_000_000_000,
+        mode: 0o640,
+        condition: Condition::Absent,
+        digest: digest(content),
+        deferred,
+        content: Content::new(content.to_vec()).unwrap(),
+    }
+}
+
+fn code_of(reply: &Reply) -> ErrorCode {
+    match reply {
+        Reply::Error { code, .. } => *code,
+        other => panic!("an error was expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn the_preface_says_who_listens() {
+    let cluster = alone();
+    let wire = Wire::open(cluster.address());
+    assert_eq!((wire.preface.version, wire.preface.role), (1, Role::Slave));
+    assert!(!wire.preface.login_required);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_their_order() {
+    let cluster = alone();
+    let contents: Vec<_> = (0..200_u64)
+        .map(|n| random_bytes(n, 5 + usize::try_from(n).unwrap() * 997))
+        .collect();
+    for (number, content) in contents.iter().enumerate() {
+        cluster.write(format!("f{number}"), content);
+    }
+    let mut wire = Wire::open(cluster.address());
+    let ids: Vec<_> = (0..contents.len())
+        .map(|n| wire.send(&retrieve(&format!("/f{n}"), 0)))
+        .collect();
+    let missing = wire.send(&retrieve("/missing", 0));
+    for (id, content) in ids.into_iter().zip(&contents) {
+        let fetched = wire.fetched(id);
+        assert!(fetched.content == *content);
+        assert_eq!(
+            fetched.end,
+            Reply::ContentEnd {
+                digest: Some(digest(content))
+            }
+        );
+    }
+    assert_eq!(code_of(&wire.answer(missing)), ErrorCode::NotFound);
+}
+
+#[test]
+fn a_range_carries_the_digest_of_the_whole_and_refuses_another_version() {
+    let cluster = alone();
+    let content = random_bytes(1, 3_000_000);
+    cluster.write("large", &content);
+    let mut wire = Wire::open(cluster.address());
+    let fetched = wire.fetch(&retrieve("/large", 2_999_990));
+    assert!(fetched.content == content[2_999_990..]);
+    assert_eq!(
+        fetched.end,
+        Reply::ContentEnd {
+            digest: Some(digest(&content))
+        }
+    );
+    let Reply::Content { version, .. } = fetched.announced else {
+        panic!("no content")
+    };
+    cluster.write("large", &random_bytes(2, 3_000_001));
+    let other = Request::Retrieve {
+        path: path("/large"),
+        offset: 0,
+        length: 1,
+        expected: Some(version),
+        digest: false,
+    };
+    assert_eq!(code_of(&wire.ask(&other)), ErrorCode::Changed);
+    assert_eq!(
+        code_of(&wire.ask(&retrieve("/large", 3_000_002))),
+        ErrorCode::Changed
+    );
+}
+
+#[test]
+fn block_digests_merge_into_the_digest_of_the_whole() {
+    let cluster = alone();
+    let content = random_bytes(3, 2 * usize::try_from(BLOCK).unwrap() + 5);
+    cluster.write("blocks", &content);
+    let mut wire = Wire::open(cluster.address());
+    let Reply::Sum {
+        digest: whole,
+        version,
+        ..
+    } = wire.ask(&Request::Checksum {
+        path: path("/blocks"),
+        fresh: true,
+    })
+    else {
+        panic!("no sum")
+    };
+    assert_eq!(whole, digest(&content));
+    let request = Request::Blocks {
+        path: path("/blocks"),
+        expected: version,
+        first: 1,
+        count: 100,
+    };
+    let Reply::Blocks {
+        first: 1,
+        digests,
+        more: false,
+    } = wire.ask(&request)
+    else {
+        panic!("no blocks")
+    };
+    assert_eq!(digests.len(), 2);
+}
+
+#[test]
+fn an_upload_goes_on_where_another_connection_left_it() {
+    let cluster = alone();
+    let content = random_bytes(4, 2_500_000);
+    let mut first = Wire::open(cluster.address());
+    let id = first.send(&store("/upload", &content, false));
+    for frame in content[..2_000_000].chunks(500_000) {
+        first.connection.send_data(id, frame);
+    }
+    first.connection.flush().unwrap();
+    first.connection.stream().shutdown(Shutdown::Write).unwrap();
+    assert!(first.is_over());
+    assert!(!cluster.path("upload").exists());
+
+    let mut second = Wire::open(cluster.address());
+    let id = second.send(&store("/upload", &content, true));
+    let Reply::Ready { offset, prefix } = second.answer(id) else {
+        panic!("not ready")
+    };
+    assert_eq!((offset, prefix), (2_000_000, digest(&content[..2_000_000])));
+    second.connection.send_data(id, &content[2_000_000..]);
+    second.connection.send(
+        id,
+        &Request::StoreEnd {
+            digest: digest(&content),
+        },
+    );
+    let Reply::Stored { digest: stored, .. } = second.answer(id) else {
+        panic!("not stored")
+    };
+    assert_eq!(stored, digest(&content));
+    assert!(std::fs::read(cluster.path("upload")).unwrap() == content);
+    assert!(staged(&cluster.root()).is_empty());
+}
+
+#[test]
+fn an_abandoned_upload_keeps_all_but_its_last_frame() {
+    let cluster = alone();
+    let content = random_bytes(5, 900_000);
+    let mut wire = Wire::open(cluster.address());
+    let id = wire.send(&store("/upload", &content, false));
+    wire.connection.send_data(id, &content[..300_000]);
+    wire.connection.send_data(id, &[0; 300_000]);
+    wire.connection.send(id, &Request::Abandon {});
+    assert_eq!(wire.answer(id), Reply::Done {});
+    let id = wire.send(&store("/upload", &content, true));
+    let Reply::Ready { offset, prefix } = wire.answer(id) else {
+        panic!("not ready")
+    };
+    assert_eq!((offset, prefix), (300_000, digest(&content[..300_000])));
+}
+
+#[test]
+fn deferred_uploads_are_received_first_and_stored_at_the_flush() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    let ids: Vec<_> = (0..50)
+        .map(|n| wire.send(&store_whole(&format!("/d{n}"), &[n; 100], true)))
+        .collect();
+    let flush = wire.send(&Request::Flush {});
+    for &id in &ids {
+        assert_eq!(wire.answer(id), Reply::Received {});
+    }
+    for &id in &ids {
+        assert!(matches!(wire.answer(id), Reply::Stored { .. }));
+    }
+    assert_eq!(wire.answer(flush), Reply::Done {});
+    assert_eq!(std::fs::read(cluster.path("d49")).unwrap(), [49; 100]);
+}
+
+#[test]
+fn deferred_uploads_are_stored_within_a_second_or_so_without_a_flush() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    let id = wire.send(&store_whole("/deferred", b"content", true));
+    assert_eq!(wire.answer(id), Reply::Received {});
+    assert!(!cluster.path("deferred").exists());
+    assert!(matches!(wire.answer(id), Reply::Stored { .. }));
+    assert!(cluster.path("deferred").exists());
+}
+
+#[test]
+fn content_that_does_not_match_its_digest_is_never_seen() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    let mut request = store_whole("/corrupt", b"content", false);
+    if let Request::StoreWhole { digest, .. } = &mut request {
+        digest.0[0] ^= 1;
+    }
+    assert_eq!(code_of(&wire.ask(&request)), ErrorCode::Corrupt);
+    let id = wire.send(&store("/corrupt", b"content", false));
+    wire.connection.send_data(id, b"kontent");
+    wire.connection.send(
+        id,
+        &Request::StoreEnd {
+            digest: digest(b"content"),
+        },
+    );
+    assert_eq!(code_of(&wire.answer(id)), ErrorCode::Corrupt);
+    assert!(!cluster.path("corrupt").exists());
+    assert!(staged(&cluster.root()).is_empty());
+}
+
+#[test]
+fn a_refused_upload_is_answered_once_and_the_connection_goes_on() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    let id = wire.send(&store("/no/such/folder", &[1; 3000], false));
+    wire.connection.send_data(id, &[1; 3000]);
+    wire.connection.send(
+        id,
+        &Request::StoreEnd {
+            digest: digest(&[1; 3000]),
+        },
+    );
+    assert_eq!(code_of(&wire.answer(id)), ErrorCode::NotFound);
+    assert_eq!(
+        code_of(&wire.ask(&Request::Stat {
+            path: path("/x"),
+            follow: true
+        })),
+        ErrorCode::NotFound
+    );
+}
+
+#[test]
+fn two_uploads_to_a_free_name_have_one_winner() {
+    let cluster = alone();
+    let (mut one, mut other) = (Wire::open(cluster.address()), Wire::open(cluster.address()));
+    assert!(matches!(
+        one.ask(&store_whole("/name", b"one", false)),
+        Reply::Stored { .. }
+    ));
+    assert_eq!(
+        code_of(&other.ask(&store_whole("/name", b"other", false))),
+        ErrorCode::Exists
+    );
+    assert_eq!(std::fs::read(cluster.path("name")).unwrap(), b"one");
+}
+
+#[test]
+fn an_unknown_request_is_refused_and_the_connection_goes_on() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    let header = protocol::frame::Header {
+        length: 0,
+        request: 9,
+        kind: 0x0777,
+    };
+    wire.connection.send_raw(&header.encode(&[]));
+    assert_eq!(code_of(&wire.answer(9)), ErrorCode::Unsupported);
+    assert_eq!(
+        wire.ask(&Request::MakeDirectory {
+            path: path("/made"),
+            parents: false
+        }),
+        Reply::Done {}
+    );
+}
+
+#[test]
+fn content_outside_an_upload_breaks_the_protocol() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    wire.connection.send_data(3, b"content");
+    assert_eq!(code_of(&wire.answer(0)), ErrorCode::Protocol);
+    assert!(wire.is_over());
+}
+
+#[test]
+fn more_content_than_announced_breaks_the_protocol() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    let id = wire.send(&store("/short", &[1; 10], false));
+    wire.connection.send_data(id, &[1; 11]);
+    assert_eq!(code_of(&wire.answer(0)), ErrorCode::Protocol);
+    assert!(wire.is_over());
+    assert!(!cluster.path("short").exists());
+}
+
+#[test]
+fn a_read_only_slave_refuses_every_change() {
+    let options = ["--anonymous", "read-only"];
+    let cluster = Setup::new(1)
+        .without_master()
+        .slave_options(options)
+        .start();
+    cluster.write("kept", b"kept");
+    let mut wire = Wire::open(cluster.address());
+    let refused = [
+        store_whole("/new", b"new", false),
+        Request::MakeDirectory {
+            path: path("/new"),
+            parents: false,
+        },
+        Request::Remove {
+            path: path("/kept"),
+            recursive: false,
+        },
+        Request::RemoveDirectory {
+            path: path("/kept"),
+        },
+        Request::Rename {
+            from: path("/kept"),
+            to: path("/new"),
+            replace: false,
+        },
+        Request::Flush {},
+    ];
+    for request in &refused {
+        assert_eq!(
+            code_of(&wire.ask(request)),
+            ErrorCode::NotPermitted,
+            "{request:?}"
+        );
+    }
+    let id = wire.send(&store("/new", &[1; 10], false));
+    wire.connection.send_data(id, &[1; 10]);
+    wire.connection.send(
+        id,
+        &Request::StoreEnd {
+            digest: digest(&[1; 10]),
+        },
+    );
+    assert_eq!(code_of(&wire.answer(id)), ErrorCode::NotPermitted);
+    assert_eq!(wire.fetch(&retrieve("/kept", 0)).content, b"kept");
+}
+
+#[test]
+fn questions_about_the_slave_take_no_place() {
+    let cluster = Setup::new(1)
+        .without_master()
+        .workers(1)
+        .sessions(1)
+        .start();
+    let mut holder = Wire::open(cluster.address());
+    assert!(matches!(
+        holder.ask(&Request::DiskFree {}),
+        Reply::Space { .. }
+    ));
+    let mut curious = Wire::open_or_busy(cluster.address());
+    assert!(curious.is_none(), "all is full");
+    drop(holder);
+    wait_until("the place to be free", PATIENCE, || {
+        curious = Wire::open_or_busy(cluster.address());
+        curious.is_some()
+    });
+    let mut curious = curious.unwrap();
+    let worker = curious.preface.worker;
+    assert!(matches!(
+        curious.ask(&Request::Probe { worker }),
+        Reply::Alive {
+            silent_ms: 0..5000,
+            sessions: 0,
+            ..
+        }
+    ));
+    assert!(matches!(
+        curious.ask(&Request::Probe { worker: 900 }),
+        Reply::Alive {
+            silent_ms: u32::MAX,
+            ..
+        }
+    ));
+    let mut holder = Wire::open(cluster.address());
+    assert!(matches!(
+        holder.ask(&Request::DiskFree {}),
+        Reply::Space { .. }
+    ));
+}
+
+impl Wire {
+    fn open_or_busy(address: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connection = Connection::new(stream);
+        let greeting = connection.read_line(512).unwrap();
+        drop(connection);
+        greeting.starts_with(b"220 ").then(|| Self::open(address))
+    }
+}
+
+#[test]
+fn reserved_names_exist_for_no_request() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    for name in ["/.mini-ftp", "/.mini-ftp/storage-id", "/.mini-ftp.x"] {
+        let refused = [
+            Request::Stat {
+                path: path(name),
+                follow: false,
+            },
+            retrieve(name, 0),
+            store_whole(name, b"x", false),
+            Request::Remove {
+                path: path(name),
+                recursive: true,
+            },
+        ];
+        for request in &refused {
+            assert!(
+                matches!(
+                    code_of(&wire.ask(request)),
+                    ErrorCode::BadName | ErrorCode::NotFound
+                ),
+                "{request:?}"
+            );
+        }
+    }
+    let Reply::Entries { entries, .. } = wire.ask(&Request::List {
+        path: path("/"),
+        recursive: true,
+        facts: false,
+    }) else {
+        panic!("no listing")
+    };
+    assert_eq!(entries, []);
+}
