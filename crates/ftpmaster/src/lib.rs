@@ -30,6 +30,8 @@ mod session;
 mod show;
 mod signals;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::env;
 use std::ffi::OsString;

@@ -1,0 +1,516 @@
+//! The master as others see it: over loopback, with slaves and clients that say what the test wants them to say.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use auth::{
+    ClientClaim, Identification, Introduction, MasterKey, StateDirectory, check, fresh_nonce,
+};
+use protocol::{
+    Address, ClientPreface, Connection, ErrorCode, MasterReply, MasterRequest, Nonce, Proof, Reply,
+    Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus, StorageId, VERSION,
+};
+
+use crate::limits::MAX_CLIENTS;
+use crate::master::{Master, Settings, unix_now};
+use crate::peer::{Answered, ask, dial_address, shake_hands};
+use crate::probe::Probes;
+use crate::rotation::Policy;
+use crate::server::Server;
+use crate::stream::DeadlineStream;
+
+const STORAGE: StorageId = StorageId([7; 16]);
+
+/// A test that waits longer than this has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Link = Connection<DeadlineStream>;
+
+fn id(number: u8) -> SlaveId {
+    SlaveId([number; 16])
+}
+
+fn some_key() -> MasterKey {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDirectory::open(Some(&folder.path().join("state"))).unwrap();
+    state.master_key().unwrap()
+}
+
+fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(result) = attempt() {
+            return result;
+        }
+        assert!(begun.elapsed() < PATIENCE, "nothing came of it");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A running master.
+struct World {
+    master: Arc<Master>,
+    address: SocketAddr,
+    wake: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl World {
+    fn new() -> Self {
+        crate::raise_descriptor_limit();
+        let settings = Settings {
+            policy: Policy::RoundRobin,
+            rights: Rights::READ_ONLY,
+        };
+        let master = Arc::new(Master::new(some_key(), settings));
+        let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = server.address().unwrap();
+        let (wake, woken) = UnixStream::pair().unwrap();
+        let shared = Arc::clone(&master);
+        let thread = std::thread::Builder::new()
+            .spawn(move || server.serve_until(&woken, &shared).unwrap())
+            .unwrap();
+        Self {
+            master,
+            address,
+            wake,
+            thread: Some(thread),
+        }
+    }
+
+    fn connect(&self) -> Link {
+        match shake_hands(dial_address(self.address).unwrap(), Role::Master).unwrap() {
+            Answered::Ready(link) => link,
+            Answered::Busy => panic!("busy"),
+        }
+    }
+
+    fn ask(&self, request: &MasterRequest) -> MasterReply {
+        ask(&mut self.connect(), request).unwrap()
+    }
+
+    fn locate(&self) -> Result<Vec<SlaveOffer>, ErrorCode> {
+        let request = MasterRequest::Locate {
+            tried: Vec::new(),
+            renew: false,
+        };
+        match self.ask(&request) {
+            MasterReply::Located { slaves, .. } => Ok(slaves),
+            MasterReply::Error { code, .. } => Err(code),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn turns(&self) -> Vec<SlaveId> {
+        self.locate()
+            .unwrap_or_default()
+            .iter()
+            .map(|offer| offer.id)
+            .collect()
+    }
+
+    fn register(&self, number: u8) -> Result<Link, ErrorCode> {
+        self.register_with(number, STORAGE, &self.master.key)
+    }
+
+    /// Registers a slave that holds this key.
+    fn register_with(
+        &self,
+        number: u8,
+        storage: StorageId,
+        key: &MasterKey,
+    ) -> Result<Link, ErrorCode> {
+        let key = key.registration_key();
+        let mut link = self.connect();
+        let addresses = vec![Address::SameHost {
+            port: u16::from(number),
+        }];
+        let nonce = fresh_nonce().unwrap();
+        let register = MasterRequest::Register {
+            nonce,
+            slave: id(number),
+            storage,
+            addresses: addresses.clone(),
+        };
+        let MasterReply::Challenge {
+            nonce: master_nonce,
+            proof,
+        } = ask(&mut link, &register).unwrap()
+        else {
+            panic!("no challenge");
+        };
+        let introduction = Introduction {
+            slave_nonce: &nonce,
+            master_nonce: &master_nonce,
+            slave: &id(number),
+            storage: &storage,
+            addresses: &addresses,
+        };
+        let knows_master = introduction.check_master(&key, &proof).is_ok();
+        let prove = MasterRequest::Prove {
+            proof: introduction.slave_proof(&key),
+        };
+        match ask(&mut link, &prove).unwrap() {
+            MasterReply::Registered { now } => {
+                assert!(knows_master);
+                assert!(now.abs_diff(unix_now()) <= 1);
+                Ok(link)
+            }
+            MasterReply::Error { code, .. } => Err(code),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.wake.write_all(b"x").unwrap();
+        let ended = self.thread.take().unwrap().join();
+        assert!(ended.is_ok() || std::thread::panicking());
+    }
+}
+
+fn heartbeat(link: &mut Link, draining: bool) -> MasterReply {
+    let request = MasterRequest::Heartbeat {
+        sessions: 3,
+        places: 8,
+        draining,
+    };
+    ask(link, &request).unwrap()
+}
+
+/// Everything the master says to a peer that sends these bytes, until it closes.
+fn talk(world: &World, bytes: &[u8]) -> Vec<u8> {
+    let mut socket = TcpStream::connect(world.address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(bytes).unwrap();
+    let mut heard = Vec::new();
+    socket.read_to_end(&mut heard).unwrap();
+    heard
+}
+
+#[test]
+fn clients_are_sent_to_registered_slaves_in_turn_with_tickets_that_count_there() {
+    let world = World::new();
+    let _slaves = [world.register(1).unwrap(), world.register(2).unwrap()];
+    let offers = world.locate().unwrap();
+    assert_eq!(offers[0].addresses, [Address::SameHost { port: 1 }]);
+    let claim = ClientClaim {
+        ticket: offers[0].ticket.as_bytes(),
+        secret: &offers[0].secret,
+    };
+    let key = world.master.key.slave_key(&id(1));
+    let grant = check(&key, &id(1), claim, unix_now()).unwrap();
+    assert_eq!((grant.user.as_str(), grant.rights), ("", Rights::READ_ONLY));
+    assert_eq!(world.turns(), [id(2), id(1)]);
+    assert_eq!(world.turns(), [id(1), id(2)]);
+}
+
+#[test]
+fn a_slave_that_goes_is_left_out_at_once_and_one_that_drains_too() {
+    let world = World::new();
+    assert_eq!(world.locate().unwrap_err(), ErrorCode::NoSlave);
+    let mut one = world.register(1).unwrap();
+    let two = world.register(2).unwrap();
+    drop(two);
+    until(|| (world.turns() == [id(1)]).then_some(()));
+    assert!(matches!(
+        heartbeat(&mut one, false),
+        MasterReply::Noted { .. }
+    ));
+    let offer = &world.locate().unwrap()[0];
+    assert_eq!((offer.sessions, offer.places), (3, 8));
+    heartbeat(&mut one, true);
+    assert_eq!(world.locate().unwrap_err(), ErrorCode::NoSlave);
+    let MasterReply::Slaves { slaves } = world.ask(&MasterRequest::ListSlaves {}) else {
+        panic!("no list");
+    };
+    let statuses: Vec<SlaveStatus> = slaves.iter().map(|slave| slave.status).collect();
+    assert_eq!(statuses, [SlaveStatus::Draining, SlaveStatus::Down]);
+}
+
+#[test]
+fn nobody_is_sent_to_a_slave_without_the_key() {
+    let world = World::new();
+    let refusal = world.register_with(1, STORAGE, &some_key());
+    assert_eq!(refusal.unwrap_err(), ErrorCode::LoginRefused);
+    assert_eq!(world.locate().unwrap_err(), ErrorCode::NoSlave);
+    // Nor to one that skips the proof.
+    let reply = world.ask(&MasterRequest::Heartbeat {
+        sessions: 0,
+        places: 1,
+        draining: false,
+    });
+    assert!(
+        matches!(
+            reply,
+            MasterReply::Error {
+                code: ErrorCode::Protocol,
+                ..
+            }
+        ),
+        "{reply:?}"
+    );
+    assert!(world.master.registry().states(Instant::now()).is_empty());
+}
+
+#[test]
+fn slaves_of_another_storage_or_with_a_taken_identity_are_refused() {
+    let world = World::new();
+    let _one = world.register(1).unwrap();
+    let other_storage = world.register_with(2, StorageId([8; 16]), &world.master.key);
+    assert_eq!(other_storage.unwrap_err(), ErrorCode::WrongStorage);
+    assert_eq!(world.turns(), [id(1)]);
+}
+
+#[test]
+fn a_slave_that_registers_again_supersedes_its_own_connection() {
+    let world = World::new();
+    let mut old = world.register(1).unwrap();
+    let mut new = world.register(1).unwrap();
+    let reply = heartbeat(&mut old, false);
+    assert!(
+        matches!(
+            reply,
+            MasterReply::Error {
+                code: ErrorCode::DuplicateSlave,
+                ..
+            }
+        ),
+        "{reply:?}"
+    );
+    assert!(matches!(
+        heartbeat(&mut new, false),
+        MasterReply::Noted { .. }
+    ));
+    assert_eq!(world.turns(), [id(1)]);
+}
+
+#[test]
+fn foreign_words_get_an_error_line_and_nothing_else() {
+    let world = World::new();
+    for words in [
+        b"USER anonymous\r\n".as_slice(),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01",
+        &[0; 5000],
+    ] {
+        let heard = String::from_utf8(talk(&world, words)).unwrap();
+        assert!(heard.starts_with("220 mini-ftp ready\r\n500 "), "{heard}");
+        assert_eq!(heard.lines().count(), 2, "{heard}");
+    }
+}
+
+#[test]
+fn a_client_of_a_newer_version_hears_which_versions_there_are() {
+    let world = World::new();
+    let newer = ClientPreface {
+        oldest: VERSION + 1,
+        newest: VERSION + 9,
+        features: u32::MAX,
+    };
+    let heard = talk(&world, &newer.encode());
+    let preface = heard.split(|&byte| byte == b'\n').next().unwrap().len() + 1;
+    let preface = ServerPreface::decode(&heard[preface..]).unwrap();
+    assert_eq!(
+        (preface.version, preface.newest, preface.role),
+        (0, VERSION, Role::Master)
+    );
+}
+
+#[test]
+fn broken_frames_end_in_a_typed_error_and_leave_others_alone() {
+    let world = World::new();
+    let mut bystander = world.connect();
+    let mut garbage = ClientPreface::ours().encode();
+    garbage.extend([0xff; 64]);
+    let heard = talk(&world, &garbage);
+    let preface_ends = "220 mini-ftp ready\r\n".len() + ServerPreface::LENGTH;
+    let mut rest = Connection::new(std::io::Cursor::new(heard[preface_ends..].to_vec()));
+    let header = rest.receive().unwrap().unwrap();
+    let reply: MasterReply = rest.decode(&header).unwrap();
+    assert!(
+        matches!(
+            reply,
+            MasterReply::Error {
+                code: ErrorCode::Protocol,
+                ..
+            }
+        ),
+        "{reply:?}"
+    );
+    let reply: MasterReply = ask(&mut bystander, &MasterRequest::ListSlaves {}).unwrap();
+    assert!(matches!(reply, MasterReply::Slaves { .. }));
+}
+
+#[test]
+fn a_request_of_a_later_version_is_unsupported_and_the_connection_goes_on() {
+    let world = World::new();
+    let mut link = world.connect();
+    let reply: MasterReply = ask(&mut link, &Request::Probe { worker: 1 }).unwrap();
+    assert!(
+        matches!(
+            reply,
+            MasterReply::Error {
+                code: ErrorCode::Unsupported,
+                ..
+            }
+        ),
+        "{reply:?}"
+    );
+    let reply: MasterReply = ask(&mut link, &MasterRequest::ListSlaves {}).unwrap();
+    assert!(matches!(reply, MasterReply::Slaves { .. }));
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let world = World::new();
+    let _slave = world.register(1).unwrap();
+    let mut link = world.connect();
+    for request in 0..200 {
+        let renew = MasterRequest::Locate {
+            tried: Vec::new(),
+            renew: true,
+        };
+        link.send(request, &renew);
+    }
+    link.flush().unwrap();
+    for request in 0..200 {
+        assert_eq!(link.receive_answer().unwrap().request, request);
+    }
+}
+
+#[test]
+fn whoever_finds_no_place_is_told_so() {
+    let world = World::new();
+    let knock = || shake_hands(dial_address(world.address).unwrap(), Role::Master).unwrap();
+    let inside: Vec<Link> = std::iter::from_fn(|| match knock() {
+        Answered::Ready(link) => Some(link),
+        Answered::Busy => None,
+    })
+    .take(MAX_CLIENTS + 1)
+    .collect();
+    assert_eq!(inside.len(), MAX_CLIENTS);
+    drop(inside);
+    until(|| matches!(knock(), Answered::Ready(_)).then_some(()));
+}
+
+/// How a slave that is asked who it is proves it.
+#[derive(Clone)]
+enum Proving {
+    With(MasterKey),
+    StandsAlone,
+    Busy,
+}
+
+/// A slave at a port of its own that answers probes.
+fn probed_slave(number: u8, storage: StorageId, proving: Proving) -> (u16, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let serve = move || {
+        for socket in listener.incoming() {
+            let mut link = Connection::new(DeadlineStream::new(socket.unwrap(), PATIENCE));
+            if matches!(proving, Proving::Busy) {
+                link.send_raw(b"421 busy\r\n");
+                link.flush().unwrap();
+                continue;
+            }
+            answer_probe(&mut link, number, storage, &proving);
+        }
+    };
+    (port, std::thread::Builder::new().spawn(serve).unwrap())
+}
+
+fn answer_probe(link: &mut Link, number: u8, storage: StorageId, proving: &Proving) {
+    link.send_raw(b"220 ready\r\n");
+    let preface = ServerPreface {
+        version: VERSION,
+        oldest: VERSION,
+        newest: VERSION,
+        role: Role::Slave,
+        login_required: false,
+        features: 0,
+        worker: 0,
+        window_requests: 1,
+        window_answer_bytes: 1,
+    };
+    link.send_raw(&preface.encode());
+    link.flush().unwrap();
+    link.read_exact(&mut [0; ClientPreface::LENGTH]).unwrap();
+    let header = link.receive_answer().unwrap();
+    let Request::Identify { nonce: asked } = link.decode(&header).unwrap() else {
+        panic!("not asked who it is");
+    };
+    let nonce = Nonce([9; 32]);
+    let prove = |key: &MasterKey| -> Proof {
+        let identification = Identification {
+            master_nonce: &asked,
+            slave_nonce: &nonce,
+            slave: &id(number),
+            storage: &storage,
+        };
+        identification.proof(&key.slave_key(&id(number)))
+    };
+    let identity = Reply::Identity {
+        slave: id(number),
+        storage,
+        nonce,
+        proof: match proving {
+            Proving::With(key) => Some(prove(key)),
+            Proving::StandsAlone | Proving::Busy => None,
+        },
+        sessions: 0,
+        places: 4,
+        draining: false,
+    };
+    link.send(header.request, &identity);
+    link.flush().unwrap();
+}
+
+#[test]
+fn slaves_from_the_command_line_are_asked_who_they_are() {
+    let world = World::new();
+    let ours = Proving::With(world.master.key.clone());
+    let (proved, _) = probed_slave(1, STORAGE, ours.clone());
+    let (alone, _) = probed_slave(2, STORAGE, Proving::StandsAlone);
+    let (foreign, _) = probed_slave(3, STORAGE, Proving::With(some_key()));
+    let (busy, _) = probed_slave(5, STORAGE, Proving::Busy);
+    let mut probes = Probes::new(Arc::clone(&world.master));
+    let places = [proved, alone, foreign, busy, world.address.port()];
+    probes
+        .set(&places.map(|port| port.to_string().parse().unwrap()))
+        .unwrap();
+    let offers = until(|| world.locate().ok().filter(|offers| offers.len() == 2));
+    let of = |number| offers.iter().find(|offer| offer.id == id(number)).unwrap();
+    assert_eq!(of(1).addresses, [Address::SameHost { port: proved }]);
+    assert!(!of(1).ticket.as_bytes().is_empty());
+    assert!(
+        of(2).ticket.as_bytes().is_empty(),
+        "one that stands alone asks for no ticket"
+    );
+    // The one that registers, too, is the same slave.
+    let _link = world.register(1).unwrap();
+    let turns = world.turns();
+    assert_eq!(turns.len(), 2, "{turns:?}");
+    // What is no longer configured is no longer offered.
+    probes.set(&[]).unwrap();
+    assert_eq!(world.turns(), [id(1)]);
+}
+
+#[test]
+fn a_probed_slave_of_another_storage_is_not_used() {
+    let world = World::new();
+    let _registered = world.register(1).unwrap();
+    let (other, _) = probed_slave(2, StorageId([8; 16]), Proving::StandsAlone);
+    let (same, _) = probed_slave(3, STORAGE, Proving::StandsAlone);
+    let mut probes = Probes::new(Arc::clone(&world.master));
+    probes
+        .set(&[other, same].map(|port| port.to_string().parse().unwrap()))
+        .unwrap();
+    until(|| world.turns().contains(&id(3)).then_some(()));
+    assert!(!world.turns().contains(&id(2)));
+}
