@@ -2,9 +2,9 @@
 //!
 //! | process | code | knows |
 //! | --- | --- | --- |
-//! | supervisor | [`service`] | arguments, port, keys; no byte from the network |
-//! | worker | [`worker`], [`session`] | the folder, and its own slave's ticket key |
-//! | registrar | [`registrar`] | the masters, and the registration key |
+//! | supervisor | `service` | arguments, port, keys; no byte from the network |
+//! | worker | `worker`, `session` | the folder, and its own slave's ticket key |
+//! | registrar | `registrar` | the masters, and the registration key |
 #![forbid(unsafe_code)]
 
 mod args;
