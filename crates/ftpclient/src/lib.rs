@@ -1,2 +1,41 @@
 //! The program a person types commands into.
+//!
+//! | subject | where |
+//! | --- | --- |
+//! | what was typed, and what it means | [`args`], [`settings`] |
+//! | lines, words, wildcards | [`script`], [`words`], [`glob`], [`names`] |
+//! | the commands: one table, a file for each group | [`command`], [`commands`] |
+//! | what `get` and `put` share | [`transfer`], [`destination`] |
+//! | what is seen: results, bars, failures, statuses | [`output`], [`human`], [`json`], [`listed`], [`screen`], [`failure`], [`exit_status`] |
+//! | the person: session, questions, Ctrl-C | [`interactive`], [`ask`], [`interrupt`] |
 #![forbid(unsafe_code)]
+
+mod args;
+mod ask;
+mod command;
+mod commands;
+mod destination;
+mod exit_status;
+mod failure;
+mod glob;
+mod human;
+mod interactive;
+mod interrupt;
+mod json;
+mod listed;
+mod names;
+mod output;
+mod run;
+mod screen;
+mod script;
+mod session;
+mod settings;
+#[cfg(test)]
+mod testing;
+mod transfer;
+mod words;
+
+pub use run::run;
+
+/// What failures and notices begin with.
+const PROGRAM: &str = "ftpclient";

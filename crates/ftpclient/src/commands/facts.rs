@@ -1,0 +1,146 @@
+//! What is known: of a name, of a content, of the storage, of the slaves.
+
+use protocol::RemotePath;
+
+use crate::command::Invocation;
+use crate::failure::{Failure, Several, cannot};
+use crate::json::{EntryRecord, SlaveRecord, SpaceRecord, SumRecord, type_word};
+use crate::listed;
+use crate::names;
+use crate::session::Session;
+
+/// `stat`
+pub(crate) fn stat(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    let Some(word) = invocation.word(0) else {
+        return Err(invocation.usage("a name is missing"));
+    };
+    let path = names::one_remote(session, word, "stat")?;
+    let entry = session
+        .client()?
+        .stat(&path, false)
+        .map_err(Failure::of(cannot("stat", path.as_bytes())))?;
+    let output = &mut session.output;
+    if output.is_json() {
+        return output.record(&EntryRecord::facts(&path, &entry));
+    }
+    output.name("name:     ", path.as_bytes())?;
+    output.line(&format_args!("type:     {}", type_word(entry.kind)))?;
+    output.line(&format_args!("size:     {}", entry.size))?;
+    let modified = listed::time(entry.modified_ns);
+    output.line(&format_args!("modified: {modified}"))?;
+    output.line(&format_args!("mode:     {:04o}", entry.mode))?;
+    match entry.digest {
+        Some(digest) => output.line(&format_args!("blake3:   {digest}")),
+        None => Ok(()),
+    }
+}
+
+/// `sum`: lines that `b3sum --check` reads.
+pub(crate) fn sum(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    each(session, invocation, "sum", |session, path, shown| {
+        let sum = session
+            .client()?
+            .checksum(path)
+            .map_err(Failure::of(cannot("sum", path.as_bytes())))?;
+        if session.output.is_json() {
+            session.output.record(&SumRecord::new(path, &sum))
+        } else {
+            session.output.name(&format!("{}  ", sum.digest), shown)
+        }
+    })
+}
+
+/// `cat`
+pub(crate) fn cat(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    if session.output.is_json() {
+        return Err(invocation.usage("a content is no JSON: leave --json away, or use get"));
+    }
+    each(session, invocation, "cat", |session, path, _| {
+        let Session {
+            connection, output, ..
+        } = session;
+        let client = connection.open()?;
+        let (written, taken) = output.content(|stdout| client.cat(path, stdout));
+        output.clear_bar();
+        taken?;
+        written
+            .map(|_| ())
+            .map_err(Failure::of(cannot("cat", path.as_bytes())))
+    })
+}
+
+/// `df`
+pub(crate) fn disk_free(session: &mut Session, _: &Invocation) -> Result<(), Failure> {
+    let space = session
+        .client()?
+        .disk_free()
+        .map_err(Failure::of("cannot ask for the free space".to_owned()))?;
+    if session.output.is_json() {
+        return session.output.record(&SpaceRecord::new(&space));
+    }
+    let (total, available) = (
+        cli::human_size(space.total),
+        cli::human_size(space.available),
+    );
+    session
+        .output
+        .line(&format_args!("total {total}, available {available}"))
+}
+
+/// `slaves`
+pub(crate) fn slaves(session: &mut Session, _: &Invocation) -> Result<(), Failure> {
+    let slaves = session
+        .client()?
+        .slaves()
+        .map_err(Failure::of("cannot list the slaves".to_owned()))?;
+    let output = &mut session.output;
+    if output.is_json() {
+        return slaves
+            .iter()
+            .try_for_each(|slave| output.record(&SlaveRecord::new(slave)));
+    }
+    output.line(&format_args!(
+        "{:<24} {:<8} {:>8} {:>8}",
+        "ADDRESS", "STATE", "SESSIONS", "LOAD"
+    ))?;
+    for slave in &slaves {
+        let sessions = u64::from(slave.sessions);
+        let load = match (sessions * 100).checked_div(u64::from(slave.places)) {
+            Some(percent) => format!("{percent} %"),
+            None => "-".to_owned(),
+        };
+        let address = cli::text(slave.addresses.first().map_or("", String::as_str)).to_string();
+        let state = slave.status.word();
+        output.line(&format_args!(
+            "{address:<24} {state:<8} {sessions:>8} {load:>8}"
+        ))?;
+    }
+    Ok(())
+}
+
+/// Does it for every name of the command, in spite of those that fail.
+fn each(
+    session: &mut Session,
+    invocation: &Invocation,
+    verb: &str,
+    act: impl Fn(&mut Session, &RemotePath, &[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut several = Several::default();
+    for word in &invocation.words {
+        let named = match names::remote(session, word, verb) {
+            Ok(named) => named,
+            Err(failure) => {
+                session.output.failure(&failure);
+                several.note(&failure)?;
+                continue;
+            }
+        };
+        for name in named {
+            if let Err(failure) = act(session, &name.path, &name.shown) {
+                session.output.failure(&failure);
+                several.note(&failure)?;
+            }
+        }
+    }
+    several.finish()
+}

@@ -1,0 +1,141 @@
+//! Names on the server: where one is, folders made and removed, things renamed.
+
+use client::{Client, ClientError};
+use protocol::{EntryKind, ErrorCode, RemotePath};
+
+use crate::command::Invocation;
+use crate::failure::{Failure, Several, cannot};
+use crate::json::FolderRecord;
+use crate::names;
+use crate::session::Session;
+
+/// `cd`
+pub(crate) fn change(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    let Some(word) = invocation.word(0) else {
+        session.folder = RemotePath::root();
+        return Ok(());
+    };
+    let path = names::one_remote(session, word, "go to")?;
+    let tried = cannot("go to", path.as_bytes());
+    let entry = session
+        .client()?
+        .stat(&path, true)
+        .map_err(Failure::of(tried.clone()))?;
+    if entry.kind != EntryKind::Directory {
+        return Err(Failure::of(tried)(ErrorCode::NotDirectory));
+    }
+    session.folder = path;
+    Ok(())
+}
+
+/// `pwd`
+pub(crate) fn show(session: &mut Session, _: &Invocation) -> Result<(), Failure> {
+    let path = session.folder.as_bytes();
+    if session.output.is_json() {
+        session.output.record(&FolderRecord::new(path))
+    } else {
+        session.output.name("", path)
+    }
+}
+
+/// `mkdir`
+pub(crate) fn make(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    let parents = invocation.has(b'p');
+    let mut several = Several::default();
+    for word in &invocation.words {
+        let tried = cannot("make", word.literal());
+        let made = session
+            .folder
+            .resolve(word.literal())
+            .map_err(Failure::of(tried))
+            .and_then(|path| {
+                let tried = cannot("make", path.as_bytes());
+                let made = session.client()?.make_directory(&path, parents);
+                made.map_err(Failure::of(tried))
+            });
+        if let Err(failure) = made {
+            session.output.failure(&failure);
+            several.note(&failure)?;
+        }
+    }
+    several.finish()
+}
+
+/// `rm`
+pub(crate) fn remove(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    let (recursive, force) = (invocation.has(b'r'), invocation.has(b'f'));
+    each(session, invocation, force, |client, path| {
+        client.remove(path, recursive)
+    })
+}
+
+/// `rmdir`
+pub(crate) fn remove_empty(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    each(session, invocation, false, |client, path| {
+        client.remove_directory(path)
+    })
+}
+
+/// `mv`
+pub(crate) fn rename(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    let (Some(from), Some(to)) = (invocation.word(0), invocation.word(1)) else {
+        return Err(invocation.usage("a name is missing"));
+    };
+    let from = names::one_remote(session, from, "move")?;
+    let tried = || cannot("move", from.as_bytes());
+    let mut target = session
+        .folder
+        .resolve(to.literal())
+        .map_err(Failure::of(tried()))?;
+    let client = session.client()?;
+    let is_folder = match client.stat(&target, true).map_err(Failure::of(tried())) {
+        Ok(entry) => entry.kind == EntryKind::Directory,
+        Err(failure) if failure.is(ErrorCode::NotFound) => false,
+        Err(failure) => return Err(failure),
+    };
+    // A link to a folder that is renamed to itself is no move into it.
+    if let (true, Some(name)) = (is_folder && target != from, from.name()) {
+        target = target.join(name).map_err(Failure::of(tried()))?;
+    }
+    client
+        .rename(&from, &target, !invocation.has(b'n'))
+        .map_err(Failure::of(format!(
+            "{} to '{}'",
+            tried(),
+            cli::name(target.as_bytes())
+        )))
+}
+
+/// Removes every name of the command, in spite of those that cannot be; with `force`, missing ones count as removed.
+fn each(
+    session: &mut Session,
+    invocation: &Invocation,
+    force: bool,
+    remove: impl Fn(&mut Client, &RemotePath) -> Result<(), ClientError>,
+) -> Result<(), Failure> {
+    let mut several = Several::default();
+    for word in &invocation.words {
+        let mut failures = Vec::new();
+        match names::remote(session, word, "remove") {
+            Ok(named) => {
+                for name in named {
+                    let tried = cannot("remove", name.path.as_bytes());
+                    let removed = remove(session.client()?, &name.path);
+                    failures.extend(removed.map_err(Failure::of(tried)).err());
+                    if failures.last().is_some_and(Failure::ends_the_command) {
+                        break;
+                    }
+                }
+            }
+            Err(failure) => failures.push(failure),
+        }
+        for failure in failures {
+            if force && failure.is(ErrorCode::NotFound) {
+                continue;
+            }
+            session.output.failure(&failure);
+            several.note(&failure)?;
+        }
+    }
+    several.finish()
+}

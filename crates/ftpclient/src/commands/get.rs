@@ -1,0 +1,203 @@
+//! `get`: which remote names, and under which local ones.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use protocol::{EntryKind, ErrorCode, RemotePath};
+
+use crate::command::Invocation;
+use crate::destination::{Existing, Placement, Sources, is_closed, place};
+use crate::failure::{Failure, cannot};
+use crate::names;
+use crate::session::Session;
+use crate::transfer::{Direction, Job, Transfer};
+use crate::words::Word;
+
+/// Downloads.
+pub(crate) fn get(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    let mut transfer = Transfer::new(session, Direction::Get, invocation)?;
+    let (sources, last) = match invocation.words.split_last() {
+        Some((last, sources)) if !sources.is_empty() => (sources, Some(last)),
+        _ => (invocation.words.as_slice(), None),
+    };
+    let found = find(&mut transfer, sources, invocation.has(b'r'))?;
+    let kind = match found.as_slice() {
+        [] => return transfer.finish(),
+        [(_, true)] if sources.len() == 1 => Sources::OneTree,
+        [_] if sources.len() == 1 => Sources::OneFile,
+        _ => Sources::Several,
+    };
+    let target = Target::find(transfer.session, last, kind)?;
+    for (remote, is_tree) in found {
+        let job = Job {
+            local: target.name_for(&remote),
+            remote,
+            is_tree,
+        };
+        transfer.run(&job)?;
+    }
+    transfer.finish()
+}
+
+/// The files and trees that are there; what is not is told.
+fn find(
+    transfer: &mut Transfer<'_>,
+    words: &[Word],
+    recursive: bool,
+) -> Result<Vec<(RemotePath, bool)>, Failure> {
+    let mut found = Vec::new();
+    for word in words {
+        match names::remote(transfer.session, word, "get") {
+            Err(failure) => {
+                let path = transfer.session.folder.resolve(word.literal()).ok();
+                transfer.failed(path.as_ref(), None, &failure)?;
+            }
+            Ok(names) => {
+                for name in names {
+                    match is_tree(transfer.session, &name.path, recursive) {
+                        Ok(is_tree) => found.push((name.path, is_tree)),
+                        Err(failure) => transfer.failed(Some(&name.path), None, &failure)?,
+                    }
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn is_tree(session: &mut Session, path: &RemotePath, recursive: bool) -> Result<bool, Failure> {
+    let tried = || cannot("get", path.as_bytes());
+    let entry = session
+        .client()?
+        .stat(path, true)
+        .map_err(Failure::of(tried()))?;
+    match entry.kind {
+        EntryKind::Directory if recursive => Ok(true),
+        EntryKind::Directory => Err(is_a_directory(tried())),
+        _ => Ok(false),
+    }
+}
+
+/// A folder, without `-r`.
+pub(crate) fn is_a_directory(tried: String) -> Failure {
+    Failure::refused(
+        tried,
+        ErrorCode::IsDirectory,
+        "is a directory (-r takes folders)",
+    )
+}
+
+/// Where it all goes.
+struct Target {
+    path: PathBuf,
+    is_folder: bool,
+}
+
+impl Target {
+    fn find(session: &Session, last: Option<&Word>, sources: Sources) -> Result<Self, Failure> {
+        let Some(word) = last else {
+            return Ok(Self {
+                path: session.local.clone(),
+                is_folder: true,
+            });
+        };
+        let path = session.local_path(word.literal());
+        let tried = cannot("get into", word.literal());
+        let existing = match fs::metadata(&path) {
+            Ok(facts) if facts.is_dir() => Existing::Folder,
+            Ok(_) => Existing::File,
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Existing::File,
+            Err(_) => Existing::Nothing,
+        };
+        let placement = place(existing, is_closed(word.literal()), sources)
+            .map_err(|_| Failure::of(tried.clone())(ErrorCode::NotDirectory))?;
+        if placement == Placement::IntoNew {
+            fs::create_dir(&path).map_err(Failure::of(tried))?;
+        }
+        Ok(Self {
+            path,
+            is_folder: placement != Placement::As,
+        })
+    }
+
+    fn name_for(&self, remote: &RemotePath) -> PathBuf {
+        match remote.name() {
+            Some(name) if self.is_folder => self.path.join(OsStr::from_bytes(name)),
+            // The root has no name: what is in it lands in the folder itself.
+            None if self.path.as_os_str().is_empty() => PathBuf::from("."),
+            _ => self.path.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::testing::session;
+
+    /// What `get a LAST` would make of it, below a folder that holds `folder/` and `file`.
+    fn local_name(last: Option<&str>, sources: Sources) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let session = session(folder.path());
+        let word = last.map(|last| Word::typed(OsStr::new(last)));
+        let target = Target::find(&session, word.as_ref(), sources).ok()?;
+        let path = target.name_for(&RemotePath::try_from("/x/a").unwrap());
+        if last == Some("new/") && sources != Sources::OneTree {
+            assert!(folder.path().join("new").is_dir());
+        }
+        Some(
+            path.strip_prefix(folder.path())
+                .unwrap()
+                .to_str()?
+                .to_owned(),
+        )
+    }
+
+    #[test]
+    fn the_last_name_is_a_name_or_a_folder() {
+        use Sources::{OneFile, OneTree, Several};
+        for (last, sources, expected) in [
+            (None, OneFile, Some("a")),
+            (None, OneTree, Some("a")),
+            (None, Several, Some("a")),
+            (Some("b"), OneFile, Some("b")),
+            (Some("file"), OneFile, Some("file")),
+            (Some("folder"), OneFile, Some("folder/a")),
+            (Some("folder/"), OneFile, Some("folder/a")),
+            (Some("."), OneFile, Some("a")),
+            (Some("new/"), OneFile, Some("new/a")),
+            (Some("file/"), OneFile, None),
+            (Some("file/b"), OneFile, Some("file/b")),
+            (Some("missing/new/"), OneFile, None),
+            (Some("b"), OneTree, Some("b")),
+            (Some("b/"), OneTree, Some("b")),
+            (Some("folder"), OneTree, Some("folder/a")),
+            (Some("file"), OneTree, None),
+            (Some("folder"), Several, Some("folder/a")),
+            (Some("new/"), Several, Some("new/a")),
+            (Some("b"), Several, None),
+            (Some("file"), Several, None),
+        ] {
+            let name = local_name(last, sources);
+            assert_eq!(name.as_deref(), expected, "{last:?} {sources:?}");
+        }
+    }
+
+    #[test]
+    fn the_root_s_content_lands_in_the_folder_itself() {
+        let root = RemotePath::root();
+        let here = session(Path::new(""));
+        let target = Target::find(&here, None, Sources::OneTree).unwrap();
+        assert_eq!(target.name_for(&root), Path::new("."));
+        let there = session(Path::new("/x"));
+        let target = Target::find(&there, None, Sources::OneTree).unwrap();
+        assert_eq!(target.name_for(&root), Path::new("/x"));
+    }
+}

@@ -1,0 +1,115 @@
+//! `ls`: a folder's names, or the names that wildcards match.
+
+use client::Listing;
+use protocol::{EntryKind, RemotePath};
+
+use crate::command::Invocation;
+use crate::failure::{Failure, Several, cannot};
+use crate::listed::{Listed, by_name, is_hidden};
+use crate::names::{self, Named};
+use crate::session::Session;
+use crate::words::Word;
+
+/// Lists. A folder shows what is in it; several names that wildcards match show themselves.
+pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
+    let here = Word::default();
+    let word = invocation.word(0).unwrap_or(&here);
+    let named = names::remote(session, word, "list")?;
+    let mut lister = Lister {
+        recursive: invocation.has(b'R'),
+        hidden: invocation.has(b'a'),
+        facts: invocation.has(b'l') || session.output.is_json(),
+        entries: Vec::new(),
+        several: Several::default(),
+    };
+    if let [only] = named.as_slice() {
+        lister.only(session, only)?;
+    } else {
+        for name in named {
+            lister.one_of_several(session, name)?;
+        }
+    }
+    lister.entries.sort_by(by_name);
+    session
+        .output
+        .entries(&lister.entries, invocation.has(b'l'))?;
+    lister.several.finish()
+}
+
+struct Lister {
+    recursive: bool,
+    hidden: bool,
+    facts: bool,
+    entries: Vec<Listed>,
+    several: Several,
+}
+
+impl Lister {
+    fn only(&mut self, session: &mut Session, name: &Named<RemotePath>) -> Result<(), Failure> {
+        let tried = cannot("list", name.path.as_bytes());
+        let entry = session
+            .client()?
+            .stat(&name.path, true)
+            .map_err(Failure::of(tried))?;
+        if entry.kind == EntryKind::Directory {
+            return self.folder(session, &name.path, b"");
+        }
+        self.entries.push(Listed::new(name.shown.clone(), &entry));
+        Ok(())
+    }
+
+    fn one_of_several(
+        &mut self,
+        session: &mut Session,
+        name: Named<RemotePath>,
+    ) -> Result<(), Failure> {
+        let tried = cannot("list", name.path.as_bytes());
+        let entry = session.client()?.stat(&name.path, false);
+        let entry = match entry.map_err(Failure::of(tried)) {
+            Ok(entry) => entry,
+            Err(failure) => return self.failed(session, &failure),
+        };
+        if self.recursive && entry.kind == EntryKind::Directory {
+            let prefix = [&name.shown, b"/".as_slice()].concat();
+            self.folder(session, &name.path, &prefix)?;
+        }
+        self.entries.push(Listed::new(name.shown, &entry));
+        Ok(())
+    }
+
+    fn folder(
+        &mut self,
+        session: &mut Session,
+        path: &RemotePath,
+        prefix: &[u8],
+    ) -> Result<(), Failure> {
+        let (entries, hidden) = (&mut self.entries, self.hidden);
+        let listing = Listing {
+            recursive: self.recursive,
+            facts: self.facts,
+        };
+        let unreadable = session
+            .client()?
+            .list(path, listing, &mut |entry| {
+                if hidden || !is_hidden(&entry.name) {
+                    let name = [prefix, entry.name.as_slice()].concat();
+                    entries.push(Listed::new(name, &entry));
+                }
+            })
+            .map_err(Failure::of(cannot("list", path.as_bytes())))?;
+        for folder in unreadable {
+            let path = [path.as_bytes(), b"/", &folder.name].concat();
+            let path = RemotePath::root().resolve(&path);
+            let shown = path
+                .as_ref()
+                .map_or(folder.name.as_slice(), RemotePath::as_bytes);
+            self.failed(session, &Failure::of(cannot("list", shown))(folder.code))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, session: &mut Session, failure: &Failure) -> Result<(), Failure> {
+        session.output.failure(failure);
+        self.several.note(failure)
+    }
+}

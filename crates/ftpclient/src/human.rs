@@ -1,0 +1,191 @@
+//! The lines that tell a person how a transfer went.
+
+use std::time::Duration;
+
+use cli::human_size;
+use client::{Status, Transferred};
+
+use crate::transfer::Direction;
+
+/// `a.bin: 2.0 GiB in 0.71 s (2.8 GiB/s), verified, from 127.0.0.1:2122`; `name` is what the file is called here.
+pub(crate) fn statistics(direction: Direction, name: &[u8], transferred: &Transferred) -> String {
+    let name = cli::name(name);
+    if transferred.status == Status::Unchanged {
+        return format!("{name}: unchanged");
+    }
+    let moved = transferred.bytes.saturating_sub(transferred.resumed_at);
+    let mut line = format!(
+        "{name}: {}",
+        pace(transferred.bytes, moved, transferred.seconds)
+    );
+    if transferred.resumed_at > 0 {
+        line += &format!(", resumed at {}", human_size(transferred.resumed_at));
+    }
+    line += if transferred.verified {
+        ", verified"
+    } else {
+        ", not verified"
+    };
+    if let Some(slave) = transferred.slave {
+        line += &format!(", {} {slave}", direction.preposition());
+    }
+    if transferred.status == Status::Renamed {
+        let stored = direction.destination_name(transferred);
+        line += &format!(", stored as '{}'", cli::name(&stored));
+    }
+    line
+}
+
+/// What several transfers came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    files: u64,
+    bytes: u64,
+    moved: u64,
+    unchanged: u64,
+    failed: u64,
+}
+
+impl Tally {
+    /// Counts one that ended well.
+    pub(crate) fn add(&mut self, transferred: &Transferred) {
+        self.files += 1;
+        self.bytes = self.bytes.saturating_add(transferred.bytes);
+        if transferred.status == Status::Unchanged {
+            self.unchanged += 1;
+        } else {
+            let moved = transferred.bytes.saturating_sub(transferred.resumed_at);
+            self.moved = self.moved.saturating_add(moved);
+        }
+    }
+
+    /// Counts one that failed.
+    pub(crate) const fn add_failed(&mut self) {
+        self.failed += 1;
+    }
+
+    /// `total: 3 files, 6.0 GiB in 2.13 s (2.8 GiB/s), 1 unchanged, 1 failed`; `None` where a line has said it all.
+    pub(crate) fn line(&self, elapsed: Duration) -> Option<String> {
+        if self.files + self.failed < 2 {
+            return None;
+        }
+        let plural = if self.files == 1 { "" } else { "s" };
+        let pace = pace(self.bytes, self.moved, elapsed.as_secs_f64());
+        let mut line = format!("total: {} file{plural}, {pace}", self.files);
+        for (count, word) in [(self.unchanged, "unchanged"), (self.failed, "failed")] {
+            if count > 0 {
+                line += &format!(", {count} {word}");
+            }
+        }
+        Some(line)
+    }
+}
+
+/// `2.0 GiB in 0.71 s (2.8 GiB/s)`; the rate is that of the bytes that moved.
+fn pace(bytes: u64, moved: u64, seconds: f64) -> String {
+    let time = format!("{} in {seconds:.2} s", human_size(bytes));
+    let nanoseconds = Duration::try_from_secs_f64(seconds).map_or(0, |time| time.as_nanos());
+    match (u128::from(moved) * 1_000_000_000).checked_div(nanoseconds) {
+        Some(rate) if moved > 0 => {
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            format!("{time} ({}/s)", human_size(rate))
+        }
+        _ => time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use protocol::RemotePath;
+
+    use super::*;
+
+    fn transferred() -> Transferred {
+        Transferred {
+            remote: RemotePath::try_from("/pub/a.bin").unwrap(),
+            local: PathBuf::from("x/newa.bin"),
+            bytes: 2 << 30,
+            resumed_at: 0,
+            seconds: 0.71,
+            digest: None,
+            verified: true,
+            slave: Some("127.0.0.1:2122".parse().unwrap()),
+            status: Status::Done,
+        }
+    }
+
+    fn line(direction: Direction, transferred: &Transferred) -> String {
+        statistics(direction, b"a.bin", transferred)
+    }
+
+    #[test]
+    fn the_line_is_the_promised_one() {
+        assert_eq!(
+            line(Direction::Get, &transferred()),
+            "a.bin: 2.0 GiB in 0.71 s (2.8 GiB/s), verified, from 127.0.0.1:2122"
+        );
+        assert_eq!(
+            line(Direction::Put, &transferred()),
+            "a.bin: 2.0 GiB in 0.71 s (2.8 GiB/s), verified, to 127.0.0.1:2122"
+        );
+    }
+
+    #[test]
+    fn it_tells_what_was_special() {
+        let resumed = Transferred {
+            resumed_at: 1 << 30,
+            seconds: 1.0,
+            ..transferred()
+        };
+        assert_eq!(
+            line(Direction::Get, &resumed),
+            "a.bin: 2.0 GiB in 1.00 s (1.0 GiB/s), resumed at 1.0 GiB, verified, from 127.0.0.1:2122"
+        );
+        let renamed = Transferred {
+            bytes: 0,
+            verified: false,
+            slave: None,
+            status: Status::Renamed,
+            ..transferred()
+        };
+        assert_eq!(
+            line(Direction::Get, &renamed),
+            "a.bin: 0 B in 0.71 s, not verified, stored as 'newa.bin'"
+        );
+        let unchanged = Transferred {
+            status: Status::Unchanged,
+            ..transferred()
+        };
+        assert_eq!(line(Direction::Get, &unchanged), "a.bin: unchanged");
+        assert_eq!(
+            statistics(Direction::Get, b"\x1b\n", &unchanged),
+            r"\x1b\n: unchanged"
+        );
+    }
+
+    #[test]
+    fn no_time_at_all_gives_no_rate() {
+        for seconds in [0.0, -1.0, f64::NAN] {
+            let line = pace(5, 5, seconds);
+            assert!(line.starts_with("5 B in") && line.ends_with(" s"), "{line}");
+        }
+    }
+
+    #[test]
+    fn several_give_a_total() {
+        let mut tally = Tally::default();
+        tally.add(&transferred());
+        assert_eq!(tally.line(Duration::from_secs(1)), None);
+        tally.add(&Transferred {
+            status: Status::Unchanged,
+            ..transferred()
+        });
+        tally.add_failed();
+        assert_eq!(
+            tally.line(Duration::from_secs(1)).as_deref(),
+            Some("total: 2 files, 4.0 GiB in 1.00 s (2.0 GiB/s), 1 unchanged, 1 failed")
+        );
+    }
+}

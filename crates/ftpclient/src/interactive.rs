@@ -1,0 +1,123 @@
+//! The session of a person at a terminal: prompt, line editing, history.
+
+use std::env;
+use std::fs::DirBuilder;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use rustyline::config::Behavior;
+use rustyline::error::ReadlineError;
+use rustyline::{Config, DefaultEditor};
+
+use crate::exit_status::ExitStatus;
+use crate::failure::Failure;
+use crate::interrupt::Watch;
+use crate::script;
+use crate::session::Session;
+
+/// Lines that the history keeps.
+const MAX_HISTORY: usize = 1000;
+
+/// Runs the session until `bye`, Ctrl-D or SIGTERM. A command that fails ends nothing.
+pub(crate) fn run(session: &mut Session, watch: &Watch) -> Result<(), Failure> {
+    greet(session)?;
+    let mut editor = editor().map_err(unreadable)?;
+    let history = history_file();
+    if let Some(path) = &history {
+        // A first session has none yet.
+        editor.load_history(path).unwrap_or_default();
+    }
+    while !session.is_over && !watch.is_terminated() {
+        let prompt = format!("{}> ", cli::name(session.folder.as_bytes()));
+        match watch.while_waiting(|| editor.readline(&prompt)) {
+            Ok(line) => {
+                obey(session, &line)?;
+                if let Some(path) = &history {
+                    keep(&mut editor, path);
+                }
+            }
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => session.is_over = true,
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    if watch.is_terminated() {
+        return Err(Failure::Reported(ExitStatus::Interrupted));
+    }
+    Ok(())
+}
+
+/// Runs the commands of a line. Only a stdout that is gone ends the session.
+fn obey(session: &mut Session, line: &str) -> Result<(), Failure> {
+    session.connection.interrupt.clear();
+    let commands = script::read(line.as_bytes());
+    let done = commands.and_then(|commands| {
+        commands.iter().try_for_each(|command| {
+            let done = command.run(session);
+            session.output.flush().and(done)
+        })
+    });
+    match done {
+        Err(failure @ Failure::Output(_)) => Err(failure),
+        Err(failure) => {
+            session.output.clear_bar();
+            session.output.failure(&failure);
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn greet(session: &mut Session) -> Result<(), Failure> {
+    let host = session.connection.name();
+    let greeting = match session.client()?.slave() {
+        Some(slave) => format!("Connected to {slave} through {host}."),
+        None => format!("Connected to {host}."),
+    };
+    // On stderr, because stdout may be a file; where stderr is gone there is nobody to greet.
+    writeln!(
+        io::stderr(),
+        "{} 'help' lists the commands, Ctrl-D leaves.",
+        cli::text(&greeting)
+    )
+    .unwrap_or_default();
+    Ok(())
+}
+
+fn editor() -> rustyline::Result<DefaultEditor> {
+    let config = Config::builder()
+        .auto_add_history(true)
+        .history_ignore_space(true)
+        .max_history_size(MAX_HISTORY)?
+        .behavior(Behavior::PreferTerm)
+        .build();
+    DefaultEditor::with_config(config)
+}
+
+fn unreadable(error: ReadlineError) -> Failure {
+    Failure::of("cannot read from the terminal".to_owned())(io::Error::other(error))
+}
+
+/// Writes the history after each line: a session may end in any way.
+fn keep(editor: &mut DefaultEditor, path: &PathBuf) {
+    if let Err(error) = editor.append_history(path) {
+        tracing::debug!(%error, "history not kept");
+    }
+}
+
+/// In the state directory, which is made where it is missing.
+fn history_file() -> Option<PathBuf> {
+    let state = match env::var_os("XDG_STATE_HOME").map(PathBuf::from) {
+        // The XDG base directory specification has relative paths ignored.
+        Some(state) if state.is_absolute() => state,
+        _ => env::home_dir()?.join(".local/state"),
+    };
+    let folder = state.join("mini-ftp");
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .ok()?;
+    Some(folder.join("history"))
+}

@@ -1,0 +1,338 @@
+//! The objects that `--json` prints, one a line: their fields and the fields' order are a promise to scripts.
+
+use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use client::{KnownSlave, Space, Status, Sum, Transferred};
+use protocol::{Entry, EntryKind, RemotePath};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::listed::{self, Listed};
+use crate::transfer::Direction;
+
+/// A `get` or `put` of one file, as it ended.
+#[derive(Debug, Serialize)]
+pub(crate) struct TransferRecord<'a> {
+    op: &'static str,
+    remote: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote_base64: Option<String>,
+    local: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_base64: Option<String>,
+    bytes: u64,
+    resumed_at: u64,
+    seconds: f64,
+    blake3: Option<String>,
+    verified: bool,
+    slave: Option<String>,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+}
+
+impl<'a> TransferRecord<'a> {
+    /// One that ended well.
+    pub(crate) fn done(direction: Direction, transferred: &'a Transferred) -> Self {
+        Self {
+            bytes: transferred.bytes,
+            resumed_at: transferred.resumed_at,
+            seconds: (transferred.seconds * 1e6).round() / 1e6,
+            blake3: transferred.digest.map(|digest| digest.to_string()),
+            verified: transferred.verified,
+            slave: transferred.slave.map(|slave| slave.to_string()),
+            status: match transferred.status {
+                Status::Done => "done",
+                Status::Unchanged => "unchanged",
+                Status::Renamed => "renamed",
+            },
+            ..Self::named(
+                direction,
+                Some(&transferred.remote),
+                Some(&transferred.local),
+            )
+        }
+    }
+
+    /// One that failed; a name that was never made out is `null`.
+    pub(crate) fn failed(
+        direction: Direction,
+        remote: Option<&'a RemotePath>,
+        local: Option<&'a Path>,
+        failure: &Failure,
+    ) -> Self {
+        Self {
+            error: Some(cli::text(&failure.to_string()).to_string()),
+            code: Some(failure.code()),
+            ..Self::named(direction, remote, local)
+        }
+    }
+
+    fn named(
+        direction: Direction,
+        remote: Option<&'a RemotePath>,
+        local: Option<&'a Path>,
+    ) -> Self {
+        let remote = remote.map(RemotePath::as_bytes);
+        let local = local.map(|local| local.as_os_str().as_bytes());
+        Self {
+            op: direction.word(),
+            remote: remote.map(String::from_utf8_lossy),
+            remote_base64: remote.and_then(base64_unless_text),
+            local: local.map(String::from_utf8_lossy),
+            local_base64: local.and_then(base64_unless_text),
+            bytes: 0,
+            resumed_at: 0,
+            seconds: 0.0,
+            blake3: None,
+            verified: false,
+            slave: None,
+            status: "failed",
+            error: None,
+            code: None,
+        }
+    }
+}
+
+/// A name and its facts: a line of `ls`, the answer of `stat`.
+#[derive(Debug, Serialize)]
+pub(crate) struct EntryRecord<'a> {
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_base64: Option<String>,
+    r#type: &'static str,
+    size: u64,
+    modified: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blake3: Option<String>,
+}
+
+impl<'a> EntryRecord<'a> {
+    pub(crate) fn listed(entry: &'a Listed) -> Self {
+        Self {
+            name: String::from_utf8_lossy(&entry.name),
+            name_base64: base64_unless_text(&entry.name),
+            r#type: type_word(entry.kind),
+            size: entry.size,
+            modified: listed::time(entry.modified_ns),
+            mode: None,
+            blake3: None,
+        }
+    }
+
+    pub(crate) fn facts(path: &'a RemotePath, entry: &Entry) -> Self {
+        Self {
+            name: String::from_utf8_lossy(path.as_bytes()),
+            name_base64: base64_unless_text(path.as_bytes()),
+            r#type: type_word(entry.kind),
+            size: entry.size,
+            modified: listed::time(entry.modified_ns),
+            mode: Some(format!("{:04o}", entry.mode)),
+            blake3: entry.digest.map(|digest| digest.to_string()),
+        }
+    }
+}
+
+/// A digest that was asked for.
+#[derive(Debug, Serialize)]
+pub(crate) struct SumRecord<'a> {
+    name: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_base64: Option<String>,
+    blake3: String,
+    size: u64,
+}
+
+impl<'a> SumRecord<'a> {
+    pub(crate) fn new(path: &'a RemotePath, sum: &Sum) -> Self {
+        Self {
+            name: String::from_utf8_lossy(path.as_bytes()),
+            name_base64: base64_unless_text(path.as_bytes()),
+            blake3: sum.digest.to_string(),
+            size: sum.size,
+        }
+    }
+}
+
+/// Where one is: `pwd`, `lpwd`.
+#[derive(Debug, Serialize)]
+pub(crate) struct FolderRecord<'a> {
+    path: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_base64: Option<String>,
+}
+
+impl<'a> FolderRecord<'a> {
+    pub(crate) fn new(path: &'a [u8]) -> Self {
+        Self {
+            path: String::from_utf8_lossy(path),
+            path_base64: base64_unless_text(path),
+        }
+    }
+}
+
+/// The answer of `df`, bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct SpaceRecord {
+    total: u64,
+    available: u64,
+}
+
+impl SpaceRecord {
+    pub(crate) const fn new(space: &Space) -> Self {
+        Self {
+            total: space.total,
+            available: space.available,
+        }
+    }
+}
+
+/// A slave that the master knows.
+#[derive(Debug, Serialize)]
+pub(crate) struct SlaveRecord<'a> {
+    address: &'a str,
+    state: &'static str,
+    sessions: u32,
+    places: u32,
+}
+
+impl<'a> SlaveRecord<'a> {
+    pub(crate) fn new(slave: &'a KnownSlave) -> Self {
+        Self {
+            address: slave.addresses.first().map_or("", String::as_str),
+            state: slave.status.word(),
+            sessions: slave.sessions,
+            places: slave.places,
+        }
+    }
+}
+
+/// A kind of entry, for scripts and people alike.
+pub(crate) const fn type_word(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "dir",
+        EntryKind::Link => "link",
+        EntryKind::Other => "other",
+    }
+}
+
+/// JSON knows text only: the exact bytes of a name that is none.
+fn base64_unless_text(name: &[u8]) -> Option<String> {
+    std::str::from_utf8(name).is_err().then(|| base64(name))
+}
+
+/// RFC 4648, section 4. Twenty lines are not worth a dependency.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let bits = (0..3).fold(0_usize, |bits, index| {
+            bits << 8 | usize::from(chunk.get(index).copied().unwrap_or(0))
+        });
+        for index in 0..4 {
+            let digit = ALPHABET.get(bits >> (18 - 6 * index) & 63);
+            text.push(match digit {
+                Some(&digit) if index <= chunk.len() => char::from(digit),
+                _ => '=',
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use protocol::{Digest, ErrorCode};
+
+    use super::*;
+    use crate::failure::cannot;
+
+    fn transferred() -> Transferred {
+        Transferred {
+            remote: RemotePath::try_from("/a.bin").unwrap(),
+            local: PathBuf::from("a.bin"),
+            bytes: 2_147_483_648,
+            resumed_at: 0,
+            seconds: 0.71,
+            digest: Some(Digest([0xab; 32])),
+            verified: true,
+            slave: Some("127.0.0.1:2122".parse().unwrap()),
+            status: Status::Done,
+        }
+    }
+
+    #[test]
+    fn a_transfer_is_the_promised_object() {
+        let record = TransferRecord::done(Direction::Get, &transferred()).to_json();
+        let digest = "ab".repeat(32);
+        assert_eq!(
+            record,
+            format!(
+                r#"{{"op":"get","remote":"/a.bin","local":"a.bin","bytes":2147483648,"resumed_at":0,"seconds":0.71,"blake3":"{digest}","verified":true,"slave":"127.0.0.1:2122","status":"done"}}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_failed_transfer_says_why() {
+        let remote = RemotePath::try_from("/a").unwrap();
+        let failure = Failure::of(cannot("put", b"a"))(ErrorCode::NoSpace);
+        let record =
+            TransferRecord::failed(Direction::Put, Some(&remote), None, &failure).to_json();
+        assert_eq!(
+            record,
+            r#"{"op":"put","remote":"/a","local":null,"bytes":0,"resumed_at":0,"seconds":0.0,"blake3":null,"verified":false,"slave":null,"status":"failed","error":"cannot put 'a': no space left on the server","code":"no-space"}"#
+        );
+    }
+
+    #[test]
+    fn an_entry_is_the_promised_object() {
+        let entry = Listed {
+            name: b"caf\xe9".to_vec(),
+            kind: EntryKind::Directory,
+            size: 0,
+            modified_ns: 1_500_000_000,
+        };
+        assert_eq!(
+            EntryRecord::listed(&entry).to_json(),
+            "{\"name\":\"caf\u{fffd}\",\"name_base64\":\"Y2Fm6Q==\",\"type\":\"dir\",\"size\":0,\
+             \"modified\":\"1970-01-01T00:00:01.5Z\"}"
+        );
+    }
+
+    /// RFC 4648, section 10.
+    #[test]
+    fn base64_is_the_rfc_s() {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(b"\xff\xfe\xfd"), "//79");
+    }
+
+    trait ToJson {
+        fn to_json(&self) -> String;
+    }
+
+    impl<T: Serialize> ToJson for T {
+        fn to_json(&self) -> String {
+            serde_json::to_string(self).unwrap()
+        }
+    }
+}

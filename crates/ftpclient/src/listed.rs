@@ -1,0 +1,108 @@
+//! Names as listings show them: what is kept of each, their order, their columns.
+
+use std::cmp::Ordering;
+
+use jiff::{Timestamp, Unit};
+use protocol::{Entry, EntryKind};
+
+use crate::json::type_word;
+
+/// What a listing keeps of an entry: a folder of a hundred thousand names is sorted in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) name: Vec<u8>,
+    pub(crate) kind: EntryKind,
+    pub(crate) size: u64,
+    pub(crate) modified_ns: i64,
+}
+
+impl Listed {
+    /// The entry under the name that it is to be shown by.
+    pub(crate) const fn new(name: Vec<u8>, entry: &Entry) -> Self {
+        Self {
+            name,
+            kind: entry.kind,
+            size: entry.size,
+            modified_ns: entry.modified_ns,
+        }
+    }
+
+    /// The columns before the name: type, size (as wide as `width`) and time.
+    pub(crate) fn columns(&self, width: usize) -> String {
+        let time = whole_seconds(self.modified_ns);
+        format!("{:<5} {:>width$} {time} ", type_word(self.kind), self.size)
+    }
+}
+
+/// Whether a listing leaves the name out unless asked with `-a`.
+pub(crate) fn is_hidden(name: &[u8]) -> bool {
+    name.split(|&byte| byte == b'/')
+        .any(|component| component.first() == Some(&b'.'))
+}
+
+/// By bytes, component by component: what is in a folder stands right behind it.
+pub(crate) fn by_name(one: &Listed, other: &Listed) -> Ordering {
+    let components = |name| <[u8]>::split(name, |&byte| byte == b'/');
+    components(one.name.as_slice()).cmp(components(other.name.as_slice()))
+}
+
+/// How many digits the longest size has.
+pub(crate) fn size_width(entries: &[Listed]) -> usize {
+    let longest = entries.iter().map(|entry| entry.size).max();
+    longest.unwrap_or(0).to_string().len()
+}
+
+/// RFC 3339 in UTC, as exact as known.
+pub(crate) fn time(nanoseconds: i64) -> String {
+    timestamp(nanoseconds).to_string()
+}
+
+fn whole_seconds(nanoseconds: i64) -> String {
+    let exact = timestamp(nanoseconds);
+    let rounding = jiff::TimestampRound::new()
+        .smallest(Unit::Second)
+        .mode(jiff::RoundMode::Floor);
+    exact.round(rounding).unwrap_or(exact).to_string()
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    // Every number of nanoseconds that fits in 64 bits is a time between the years 1677 and 2262.
+    Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(name: &str) -> Listed {
+        Listed {
+            name: name.into(),
+            kind: EntryKind::File,
+            size: 1234,
+            modified_ns: -1,
+        }
+    }
+
+    #[test]
+    fn folders_stand_before_what_they_hold() {
+        let mut entries = ["a-b", "a/x", "a", "B", "\u{e9}"].map(listed);
+        entries.sort_by(by_name);
+        let names = entries.map(|entry| String::from_utf8(entry.name).unwrap());
+        assert_eq!(names, ["B", "a", "a/x", "a-b", "\u{e9}"]);
+    }
+
+    #[test]
+    fn columns_and_times() {
+        assert_eq!(listed("a").columns(6), "file    1234 1969-12-31T23:59:59Z ");
+        assert_eq!(time(-1), "1969-12-31T23:59:59.999999999Z");
+        assert_eq!(time(i64::MAX), "2262-04-11T23:47:16.854775807Z");
+        assert_eq!(size_width(&[listed("a")]), 4);
+        assert_eq!(size_width(&[]), 1);
+    }
+
+    #[test]
+    fn hidden_names() {
+        assert!(is_hidden(b".a") && is_hidden(b"a/.b/c"));
+        assert!(!is_hidden(b"a.b") && !is_hidden(b"a/b."));
+    }
+}

@@ -1,0 +1,326 @@
+//! Results on stdout, for people or for scripts, and failures on stderr.
+
+use std::fmt;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use client::Transferred;
+use protocol::RemotePath;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::human;
+use crate::json::{EntryRecord, TransferRecord};
+use crate::listed::{Listed, size_width};
+use crate::screen::Screen;
+use crate::transfer::Direction;
+
+/// Who reads stdout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// A person, or a script that reads names.
+    Human,
+    /// A script that reads one JSON object a line.
+    Json,
+}
+
+/// Where everything is shown. Stdout is buffered; whoever runs commands flushes after each.
+pub(crate) struct Output {
+    stdout: Box<dyn Write>,
+    is_terminal: bool,
+    is_closed: bool,
+    format: Format,
+    statistics: bool,
+    screen: Arc<Screen>,
+}
+
+impl Output {
+    /// On this process's stdout; `statistics`: whether a line follows each transfer.
+    pub(crate) fn new(format: Format, statistics: bool, screen: Arc<Screen>) -> Self {
+        let stdout = io::stdout();
+        Self {
+            is_terminal: stdout.is_terminal(),
+            stdout: Box::new(BufWriter::with_capacity(64 << 10, stdout)),
+            is_closed: false,
+            format,
+            statistics,
+            screen,
+        }
+    }
+
+    pub(crate) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// A line of results, for a person.
+    pub(crate) fn line(&mut self, line: &impl fmt::Display) -> Result<(), Failure> {
+        self.result(|stdout| writeln!(stdout, "{line}"))
+    }
+
+    /// A name behind its columns: as it is for a script, escaped on a terminal.
+    pub(crate) fn name(&mut self, columns: &str, name: &[u8]) -> Result<(), Failure> {
+        let is_terminal = self.is_terminal;
+        self.result(|stdout| {
+            stdout.write_all(columns.as_bytes())?;
+            if is_terminal {
+                writeln!(stdout, "{}", cli::name(name))
+            } else {
+                stdout.write_all(name)?;
+                stdout.write_all(b"\n")
+            }
+        })
+    }
+
+    /// A result, for a script.
+    pub(crate) fn record(&mut self, record: &impl Serialize) -> Result<(), Failure> {
+        self.result(|stdout| write_record(stdout, record))
+    }
+
+    /// A listing in its order; `long` adds type, size and time.
+    pub(crate) fn entries(&mut self, entries: &[Listed], long: bool) -> Result<(), Failure> {
+        let width = size_width(entries);
+        entries.iter().try_for_each(|entry| {
+            if self.is_json() {
+                self.record(&EntryRecord::listed(entry))
+            } else if long {
+                self.name(&entry.columns(width), &entry.name)
+            } else {
+                self.name("", &entry.name)
+            }
+        })
+    }
+
+    /// A content as it is, while `write` runs; then whether stdout took it.
+    pub(crate) fn content<T>(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> T,
+    ) -> (T, Result<(), Failure>) {
+        let mut watched = Watched {
+            stdout: &mut *self.stdout,
+            error: None,
+        };
+        let value = write(&mut watched);
+        let error = watched.error;
+        let taken = self.result(|_| error.map_or(Ok(()), Err));
+        (value, taken)
+    }
+
+    /// A transfer that ended well. The transfer is the result, not the line: a closed pipe ends nothing.
+    pub(crate) fn transferred(
+        &mut self,
+        direction: Direction,
+        name: &[u8],
+        transferred: &Transferred,
+    ) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => {
+                let record = TransferRecord::done(direction, transferred);
+                self.remark(|stdout| write_record(stdout, &record))
+            }
+            Format::Human if self.statistics => {
+                let line = human::statistics(direction, name, transferred);
+                self.remark(|stdout| writeln!(stdout, "{line}"))
+            }
+            Format::Human => Ok(()),
+        }
+    }
+
+    /// A transfer that failed; told on stderr too.
+    pub(crate) fn failed_transfer(
+        &mut self,
+        direction: Direction,
+        names: (Option<&RemotePath>, Option<&Path>),
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        self.failure(failure);
+        if !self.is_json() {
+            return Ok(());
+        }
+        let record = TransferRecord::failed(direction, names.0, names.1, failure);
+        self.remark(|stdout| write_record(stdout, &record))
+    }
+
+    /// A line behind transfers, for a person.
+    pub(crate) fn total(&mut self, line: &str) -> Result<(), Failure> {
+        if self.is_json() || !self.statistics {
+            return Ok(());
+        }
+        self.remark(|stdout| writeln!(stdout, "{line}"))
+    }
+
+    /// Tells a failure on stderr, unless nobody has to know.
+    pub(crate) fn failure(&mut self, failure: &Failure) {
+        if failure.is_worth_a_line() {
+            // Stdout and stderr are often the same terminal or file: what happened first stands first. Whether stdout
+            // takes it shows at the next flush.
+            let flushed = self.stdout.flush();
+            self.is_closed |= flushed.is_err_and(|error| is_closed_pipe(&error));
+            self.screen.say(failure);
+        }
+    }
+
+    /// Hands over what is buffered. A closed pipe is found out by the next result.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.remark(|stdout| stdout.flush())
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn clear_bar(&self) {
+        self.screen.clear();
+    }
+
+    /// Writes what the command is for: nobody reads on, so nothing goes on.
+    fn result(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if self.is_closed {
+            return Err(io::Error::from(ErrorKind::BrokenPipe).into());
+        }
+        let written = write(&mut *self.stdout);
+        self.is_closed |= written.as_ref().is_err_and(is_closed_pipe);
+        Ok(written?)
+    }
+
+    /// Writes what only accompanies a command's work.
+    fn remark(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if self.is_closed {
+            return Ok(());
+        }
+        let stdout = &mut *self.stdout;
+        let written = if self.is_terminal {
+            self.screen
+                .suspend(|| write(stdout).and_then(|()| stdout.flush()))
+        } else {
+            write(stdout)
+        };
+        match written {
+            Err(error) if is_closed_pipe(&error) => {
+                self.is_closed = true;
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+}
+
+/// Remembers what stdout said, because the client library only says that a write failed.
+struct Watched<'a> {
+    stdout: &'a mut dyn Write,
+    error: Option<io::Error>,
+}
+
+impl Watched<'_> {
+    fn note<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let kind = error.kind();
+            self.error = Some(error);
+            kind.into()
+        })
+    }
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stdout.write(bytes);
+        self.note(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.stdout.flush();
+        self.note(flushed)
+    }
+}
+
+fn write_record(stdout: &mut dyn Write, record: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *stdout, record)?;
+    stdout.write_all(b"\n")
+}
+
+fn is_closed_pipe(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::BrokenPipe
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use protocol::EntryKind;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    fn output(stdout: impl Write + 'static, is_terminal: bool) -> Output {
+        Output {
+            stdout: Box::new(stdout),
+            is_terminal,
+            is_closed: false,
+            format: Format::Human,
+            statistics: true,
+            screen: Arc::new(Screen::new(false, false)),
+        }
+    }
+
+    fn listing(is_terminal: bool, long: bool) -> Vec<u8> {
+        let page = Page::default();
+        let entry = |name: &[u8], size| Listed {
+            name: name.to_vec(),
+            kind: EntryKind::File,
+            size,
+            modified_ns: 0,
+        };
+        let entries = [entry(b"caf\xe9\n", 5), entry(b"b", 1000)];
+        output(page.clone(), is_terminal)
+            .entries(&entries, long)
+            .unwrap();
+        page.0.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn names_are_raw_for_scripts_and_escaped_on_terminals() {
+        assert_eq!(listing(false, false), b"caf\xe9\n\nb\n");
+        assert_eq!(listing(true, false), b"caf\\xe9\\n\nb\n");
+        assert_eq!(
+            listing(true, true),
+            b"file     5 1970-01-01T00:00:00Z caf\\xe9\\n\nfile  1000 1970-01-01T00:00:00Z b\n"
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_results_and_not_transfers() {
+        let mut output = output(Closed, false);
+        output.total("total").unwrap();
+        output.flush().unwrap();
+        let failure = output.line(&"a").unwrap_err();
+        assert!(failure.is_closed_pipe());
+    }
+}

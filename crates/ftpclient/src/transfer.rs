@@ -1,0 +1,317 @@
+//! What `get` and `put` have in common: what to do where a name is taken, and telling how each file went.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use client::{Client, ClientError, Conflict, Download, Transferred, TreeItem, TreeSummary, Upload};
+use protocol::{ErrorCode, RemotePath};
+
+use crate::ask::Answer;
+use crate::command::Invocation;
+use crate::failure::{Failure, Several, cannot};
+use crate::human::Tally;
+use crate::output::Output;
+use crate::session::{Session, remote_seen_from, seen_from};
+
+/// Which way content moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    Get,
+    Put,
+}
+
+/// A file or tree to move, under the names that it has and will have.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) remote: RemotePath,
+    pub(crate) local: PathBuf,
+    pub(crate) is_tree: bool,
+}
+
+/// Everything that one `get` or `put` moves.
+pub(crate) struct Transfer<'s> {
+    pub(crate) session: &'s mut Session,
+    conflict: Conflict,
+    report: Report,
+}
+
+impl<'s> Transfer<'s> {
+    /// Reads `-f` and `-n`.
+    pub(crate) fn new(
+        session: &'s mut Session,
+        direction: Direction,
+        invocation: &Invocation,
+    ) -> Result<Self, Failure> {
+        let conflict = match (invocation.has(b'f'), invocation.has(b'n')) {
+            (false, false) => Conflict::Refuse,
+            (true, false) => Conflict::Overwrite,
+            (false, true) => Conflict::StoreBeside,
+            (true, true) => return Err(invocation.usage("-f and -n exclude each other")),
+        };
+        let report = Report {
+            direction,
+            folder: session.folder.clone(),
+            local: session.local.clone(),
+            tally: Tally::default(),
+            several: Several::default(),
+            taken: session.person.is_some().then(Vec::new),
+            broken: None,
+            start: Instant::now(),
+        };
+        Ok(Self {
+            session,
+            conflict,
+            report,
+        })
+    }
+
+    /// Tells a failure that came before anything could be moved. Fails where the command must end.
+    pub(crate) fn failed(
+        &mut self,
+        remote: Option<&RemotePath>,
+        local: Option<&Path>,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        self.report
+            .failed(&mut self.session.output, (remote, local), failure)
+    }
+
+    /// Moves a file or tree. Fails where the command must end; other failures are told and counted.
+    pub(crate) fn run(&mut self, job: &Job) -> Result<(), Failure> {
+        if job.is_tree {
+            self.tree(job)
+        } else {
+            self.file(job)
+        }
+    }
+
+    /// Tells what all came to.
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        let total = self.report.tally.line(self.report.start.elapsed());
+        if let Some(line) = total {
+            self.session.output.total(&line)?;
+        }
+        self.report.several.finish()
+    }
+
+    fn file(&mut self, job: &Job) -> Result<(), Failure> {
+        let direction = self.report.direction;
+        let mut conflict = self.conflict;
+        loop {
+            let moved = direction.file(self.session.client()?, job, conflict);
+            self.session.output.clear_bar();
+            let failure = match moved {
+                Ok(transferred) => return self.report.done(&mut self.session.output, &transferred),
+                Err(error) => Failure::of(direction.tried(job))(error),
+            };
+            if conflict != Conflict::Refuse || !failure.is(ErrorCode::Exists) {
+                return self.failed(Some(&job.remote), Some(&job.local), &failure);
+            }
+            match self.ask(job)? {
+                Some(chosen) => conflict = chosen,
+                None => {
+                    let failure = is_taken(direction.tried(job));
+                    return self.failed(Some(&job.remote), Some(&job.local), &failure);
+                }
+            }
+        }
+    }
+
+    fn tree(&mut self, job: &Job) -> Result<(), Failure> {
+        let direction = self.report.direction;
+        let Session {
+            connection, output, ..
+        } = &mut *self.session;
+        let report = &mut self.report;
+        let moved = direction.tree(connection.open()?, job, self.conflict, &mut |item| {
+            report.item(output, item);
+        });
+        output.clear_bar();
+        if let Some(failure) = report.broken.take() {
+            return Err(failure);
+        }
+        if let Err(error) = moved {
+            let failure = Failure::of(direction.tried(job))(error);
+            self.failed(Some(&job.remote), Some(&job.local), &failure)?;
+        }
+        // The questions come when the tree is through: nobody has to sit beside it.
+        let taken = self.report.taken.as_mut().map(std::mem::take);
+        taken
+            .unwrap_or_default()
+            .iter()
+            .try_for_each(|job| self.file(job))
+    }
+
+    /// What a person wants done where the name is taken; `None` where there is nobody to ask, or the answer is no.
+    fn ask(&mut self, job: &Job) -> Result<Option<Conflict>, Failure> {
+        let Some(person) = &mut self.session.person else {
+            return Ok(None);
+        };
+        let answer = person.may_overwrite(self.report.direction.destination(job))?;
+        if answer == Answer::OverwriteAll {
+            self.conflict = Conflict::Overwrite;
+        }
+        Ok(match answer {
+            Answer::Overwrite | Answer::OverwriteAll => Some(Conflict::Overwrite),
+            Answer::StoreBeside => Some(Conflict::StoreBeside),
+            Answer::Keep => None,
+        })
+    }
+}
+
+/// What has been told so far, and from where names are seen.
+struct Report {
+    direction: Direction,
+    folder: RemotePath,
+    local: PathBuf,
+    tally: Tally,
+    several: Several,
+    /// Files of a tree whose names are taken, where a person can be asked about them.
+    taken: Option<Vec<Job>>,
+    /// What stdout said while a tree was moving.
+    broken: Option<Failure>,
+    start: Instant,
+}
+
+impl Report {
+    fn done(&mut self, output: &mut Output, transferred: &Transferred) -> Result<(), Failure> {
+        self.tally.add(transferred);
+        let name = match self.direction {
+            Direction::Get => remote_seen_from(&self.folder, &transferred.remote),
+            Direction::Put => seen_from(&self.local, &transferred.local),
+        };
+        output.transferred(self.direction, name, transferred)
+    }
+
+    fn failed(
+        &mut self,
+        output: &mut Output,
+        names: (Option<&RemotePath>, Option<&Path>),
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        output.clear_bar();
+        self.tally.add_failed();
+        output.failed_transfer(self.direction, names, failure)?;
+        self.several.note(failure)
+    }
+
+    /// One file of a tree. Whether the tree goes on is the client library's to decide.
+    fn item(&mut self, output: &mut Output, item: TreeItem) {
+        let job = Job {
+            remote: item.remote,
+            local: item.local,
+            is_tree: false,
+        };
+        let told = match item.result {
+            Ok(transferred) => self.done(output, &transferred),
+            Err(error) => {
+                let tried = self.direction.tried(&job);
+                let mut failure = Failure::of(tried.clone())(error);
+                if failure.is(ErrorCode::Exists) {
+                    if let Some(taken) = &mut self.taken {
+                        taken.push(job);
+                        return;
+                    }
+                    failure = is_taken(tried);
+                }
+                let names = (Some(&job.remote), Some(job.local.as_path()));
+                self.failed(output, names, &failure)
+            }
+        };
+        if let Err(failure @ Failure::Output(_)) = told {
+            self.broken.get_or_insert(failure);
+        }
+    }
+}
+
+fn is_taken(tried: String) -> Failure {
+    let why = "exists (-f overwrites it, -n stores beside it)";
+    Failure::refused(tried, ErrorCode::Exists, why)
+}
+
+impl Direction {
+    /// As in the command's name.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::Put => "put",
+        }
+    }
+
+    /// From, or to, the slave.
+    pub(crate) const fn preposition(self) -> &'static str {
+        match self {
+            Self::Get => "from",
+            Self::Put => "to",
+        }
+    }
+
+    /// The last component of the name that the content has in the end.
+    pub(crate) fn destination_name(self, transferred: &Transferred) -> Vec<u8> {
+        let name = match self {
+            Self::Get => transferred.local.file_name().map(OsStrExt::as_bytes),
+            Self::Put => transferred.remote.name(),
+        };
+        name.unwrap_or_default().to_vec()
+    }
+
+    /// The name that would be written to.
+    fn destination(self, job: &Job) -> &[u8] {
+        match self {
+            Self::Get => job.local.as_os_str().as_bytes(),
+            Self::Put => job.remote.as_bytes(),
+        }
+    }
+
+    /// What a failure begins with: the name that is there, or should be.
+    fn tried(self, job: &Job) -> String {
+        match self {
+            Self::Get => cannot(self.word(), job.remote.as_bytes()),
+            Self::Put => cannot(self.word(), job.local.as_os_str().as_bytes()),
+        }
+    }
+
+    fn file(
+        self,
+        client: &mut Client,
+        job: &Job,
+        conflict: Conflict,
+    ) -> Result<Transferred, ClientError> {
+        match self {
+            Self::Get => client.download(&job.download(conflict)),
+            Self::Put => client.upload(&job.upload(conflict)),
+        }
+    }
+
+    fn tree(
+        self,
+        client: &mut Client,
+        job: &Job,
+        conflict: Conflict,
+        finished: &mut dyn FnMut(TreeItem),
+    ) -> Result<TreeSummary, ClientError> {
+        match self {
+            Self::Get => client.download_tree(&job.download(conflict), finished),
+            Self::Put => client.upload_tree(&job.upload(conflict), finished),
+        }
+    }
+}
+
+impl Job {
+    fn download(&self, conflict: Conflict) -> Download {
+        Download {
+            remote: self.remote.clone(),
+            local: self.local.clone(),
+            conflict,
+        }
+    }
+
+    fn upload(&self, conflict: Conflict) -> Upload {
+        Upload {
+            local: self.local.clone(),
+            remote: self.remote.clone(),
+            conflict,
+        }
+    }
+}
