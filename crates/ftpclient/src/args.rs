@@ -59,7 +59,7 @@ pub(crate) struct Args {
 
     /// Where local names are: downloads land there, uploads are looked up there
     /// [default: _CLIENTROOT if there is one, else the current directory]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
 
     /// Print results as one JSON object a line

@@ -1,5 +1,8 @@
 //! A question to the person at the terminal: may this name be overwritten?
 
+use std::io;
+
+use client::{ClientError, ClientErrorKind};
 use rustyline::config::Behavior;
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
@@ -26,8 +29,8 @@ impl Person {
         Self { watch }
     }
 
-    /// Asks until the answer is one. Ctrl-D and an empty line mean no.
-    pub(crate) fn may_overwrite(&mut self, name: &[u8]) -> Result<Answer, Failure> {
+    /// Asks until the answer is one; an empty line and Ctrl-D mean no. Ctrl-C ends what was `tried`.
+    pub(crate) fn may_overwrite(&mut self, name: &[u8], tried: &str) -> Result<Answer, Failure> {
         let question = format!(
             "'{}' exists. Overwrite it? [y/N/rename/all] ",
             cli::name(name)
@@ -36,9 +39,12 @@ impl Person {
             let line = match self.read(&question) {
                 Ok(line) => line,
                 Err(ReadlineError::Eof) => return Ok(Answer::Keep),
-                Err(ReadlineError::Interrupted) => return Err(Failure::interrupted()),
+                Err(ReadlineError::Interrupted) => {
+                    let interrupted = ClientError::new(ClientErrorKind::Interrupted, "interrupted");
+                    return Err(Failure::of(tried.to_owned())(interrupted));
+                }
                 Err(other) => {
-                    let error = std::io::Error::other(other);
+                    let error = io::Error::other(other);
                     return Err(Failure::of("cannot read an answer".to_owned())(error));
                 }
             };

@@ -43,14 +43,6 @@ impl Failure {
         }
     }
 
-    /// Ctrl-C where a question was asked.
-    pub(crate) fn interrupted() -> Self {
-        Self::Failed {
-            tried: "cannot go on".to_owned(),
-            source: ClientError::new(ClientErrorKind::Interrupted, "interrupted"),
-        }
-    }
-
     /// What the shell hears.
     pub(crate) fn status(&self) -> ExitStatus {
         match self {
@@ -126,6 +118,9 @@ pub(crate) struct Several {
 impl Several {
     /// Takes note of a failure that has been told. Fails where the command must end: there is nobody to ask any more.
     pub(crate) fn note(&mut self, failure: &Failure) -> Result<(), Failure> {
+        if let (Failure::Output(error), true) = (failure, failure.is_closed_pipe()) {
+            return Err(Failure::Output(error.clone()));
+        }
         self.first.get_or_insert(failure.status());
         if failure.ends_the_command() {
             Err(Failure::Reported(failure.status()))

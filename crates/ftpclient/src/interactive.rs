@@ -55,7 +55,8 @@ fn obey(session: &mut Session, line: &str) -> Result<(), Failure> {
     let done = commands.and_then(|commands| {
         commands.iter().try_for_each(|command| {
             let done = command.run(session);
-            session.output.flush().and(done)
+            let flushed = session.output.flush();
+            done.and(flushed)
         })
     });
     match done {

@@ -1,3 +1,5 @@
+//! The binary; all it does is in the library.
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -104,7 +104,8 @@ impl Run<'_> {
         for command in commands {
             let done = command.run(self.session);
             self.session.output.clear_bar();
-            if let Err(failure) = self.session.output.flush().and(done) {
+            let flushed = self.session.output.flush();
+            if let Err(failure) = done.and(flushed) {
                 self.failed(failure)?;
             }
             if self.session.is_over {

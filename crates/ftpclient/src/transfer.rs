@@ -148,7 +148,8 @@ impl<'s> Transfer<'s> {
         let Some(person) = &mut self.session.person else {
             return Ok(None);
         };
-        let answer = person.may_overwrite(self.report.direction.destination(job))?;
+        let direction = self.report.direction;
+        let answer = person.may_overwrite(direction.destination(job), &direction.tried(job))?;
         if answer == Answer::OverwriteAll {
             self.conflict = Conflict::Overwrite;
         }

@@ -89,9 +89,12 @@ pub(crate) fn shell(session: &mut Session, invocation: &Invocation) -> Result<()
     if status.success() {
         Ok(())
     } else {
-        Err(Failure::Usage(format!(
-            "the local command ended with {status}"
-        )))
+        let why = format!("ended with {status}");
+        Err(Failure::refused(
+            "the local command".to_owned(),
+            ErrorCode::Internal,
+            &why,
+        ))
     }
 }
 
