@@ -13,7 +13,7 @@ use crate::rotation::Policy;
 
 /// Meet clients and send each one to the slave whose turn it is.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ftpmaster", version, about, after_help = EXAMPLES)]
+#[command(name = "ftpmaster", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Slaves to hand out besides those that register themselves: PORT on this machine, or HOST:PORT
     #[arg(value_name = "SLAVE", value_delimiter = ',')]

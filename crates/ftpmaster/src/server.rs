@@ -83,7 +83,10 @@ impl Server {
                 Ok(()) => is_short = false,
                 Err(error) if is_shortage(&error) => {
                     if !is_short {
-                        warn!("nobody can be let in for now: {error}");
+                        warn!(
+                            "nobody can be let in for now: {}",
+                            cli::one_line(&error.into())
+                        );
                     }
                     is_short = true;
                 }
