@@ -50,7 +50,9 @@ clean: ## remove everything that was built
 fuzz: ## feed the decoders made-up bytes, SECONDS=60 for each target (needs a nightly toolchain)
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
 	@for target in $(FUZZ_TARGETS); do \
-	    $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(SECONDS) -max_len=65536 -rss_limit_mb=512 || exit 1; \
+	    mkdir -p "fuzz/target/corpus/$$target" && \
+	    $(CARGO) +nightly fuzz run "$$target" "fuzz/target/corpus/$$target" "fuzz/seeds/$$target" -- \
+	        -max_total_time=$(SECONDS) -max_len=65536 -rss_limit_mb=1024 || exit 1; \
 	done
 
 bench: ## measure transfers beside what the machine can do; BENCH_MIB=2048 BENCH_RUNS=5 BENCH_TMP=/dev/shm
