@@ -2,24 +2,32 @@
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use client::{Notice, Observer, Progress};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{FormattedDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::PROGRAM;
+
+/// A transfer that is over sooner gets no bar: it would only flicker.
+const BAR_DELAY: Duration = Duration::from_millis(300);
 
 /// Watches the client, from whichever thread works.
 #[derive(Debug)]
 pub(crate) struct Screen {
     bars: bool,
     notices: bool,
-    shown: Mutex<Option<Shown>>,
+    running: Mutex<Option<Running>>,
 }
 
+/// The transfer that moves now.
 #[derive(Debug)]
-struct Shown {
+struct Running {
     name: Vec<u8>,
-    bar: ProgressBar,
+    since: Instant,
+    /// Bytes that were there when it began: no part of its speed.
+    first: u64,
+    bar: Option<ProgressBar>,
 }
 
 impl Screen {
@@ -28,14 +36,14 @@ impl Screen {
         Self {
             bars,
             notices,
-            shown: Mutex::new(None),
+            running: Mutex::new(None),
         }
     }
 
     /// Takes the bar away: the transfer is over.
     pub(crate) fn clear(&self) {
-        if let Some(shown) = self.lock().take() {
-            shown.bar.finish_and_clear();
+        if let Some(running) = self.lock().take() {
+            running.clear();
         }
     }
 
@@ -46,14 +54,15 @@ impl Screen {
 
     /// Takes the bar away while `write` writes.
     pub(crate) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
-        match &*self.lock() {
-            Some(shown) => shown.bar.suspend(write),
+        let running = self.lock();
+        match running.as_ref().and_then(|running| running.bar.as_ref()) {
+            Some(bar) => bar.suspend(write),
             None => write(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Shown>> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,36 +78,93 @@ impl Observer for Screen {
             return;
         }
         let mut lock = self.lock();
-        let shown = match lock.take() {
-            Some(shown) if shown.name == progress.name => shown,
+        let mut running = match lock.take() {
+            Some(running) if running.name == progress.name => running,
             other => {
                 if let Some(previous) = other {
-                    previous.bar.finish_and_clear();
+                    previous.clear();
                 }
-                Shown::new(progress)
+                Running::new(progress)
             }
         };
-        shown.bar.set_length(progress.total);
-        shown.bar.set_position(progress.bytes);
-        *lock = Some(shown);
+        running.show(progress);
+        *lock = Some(running);
     }
 }
 
-impl Shown {
+impl Running {
     fn new(progress: &Progress) -> Self {
-        let style = "{bar:24} {percent:>3}% {binary_bytes_per_sec:>14} {eta:>4} {wide_msg}";
-        let bar = ProgressBar::with_draw_target(Some(progress.total), ProgressDrawTarget::stderr())
-            .with_position(progress.bytes)
-            .with_message(cli::name(&progress.name).to_string())
-            .with_style(
-                ProgressStyle::with_template(style)
-                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
-        // What an earlier try brought is no part of this one's speed.
-        bar.reset_eta();
         Self {
             name: progress.name.clone(),
-            bar,
+            since: Instant::now(),
+            first: progress.bytes,
+            bar: None,
         }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        if self.bar.is_none() && self.since.elapsed() >= BAR_DELAY {
+            self.bar = Some(self.new_bar());
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_length(progress.total);
+            bar.set_position(progress.bytes);
+        }
+    }
+
+    fn new_bar(&self) -> ProgressBar {
+        let (since, first) = (self.since, self.first);
+        let pace = move |state: &ProgressState, text: &mut dyn fmt::Write| {
+            let total = state.len().unwrap_or(0);
+            // Where stderr is gone there is nobody to show it to.
+            write!(text, "{}", pace(state.pos(), first, total, since.elapsed()))
+                .unwrap_or_default();
+        };
+        let style = ProgressStyle::with_template("{bar:24} {percent:>3}% {pace} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("pace", pace);
+        ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+            .with_message(cli::name(&self.name).to_string())
+            .with_style(style)
+    }
+
+    fn clear(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Mean speed since the beginning, and the time that is left at that speed: calmer than the speed of the moment.
+fn pace(position: u64, first: u64, total: u64, elapsed: Duration) -> String {
+    let moved = u128::from(position.saturating_sub(first));
+    let left = u128::from(total.saturating_sub(position));
+    let rate = (moved * 1000)
+        .checked_div(elapsed.as_millis())
+        .and_then(|rate| u64::try_from(rate).ok())
+        .unwrap_or(0);
+    let left = (left * elapsed.as_millis())
+        .checked_div(moved)
+        .and_then(|left| u64::try_from(left).ok())
+        .map_or_else(
+            || "--:--:--".to_owned(),
+            |left| FormattedDuration(Duration::from_secs(left / 1000)).to_string(),
+        );
+    format!("{:>12} {left}", format!("{}/s", cli::human_size(rate)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_counts_what_moved_and_the_rest_takes_as_long() {
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            pace(3 << 20, 1 << 20, 9 << 20, second),
+            "   2.0 MiB/s 00:00:03"
+        );
+        assert_eq!(pace(5, 5, 10, second), "       0 B/s --:--:--");
+        assert_eq!(pace(0, 0, 0, Duration::ZERO), "       0 B/s --:--:--");
     }
 }

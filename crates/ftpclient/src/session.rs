@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use client::{Client, Interrupt, Options, Target};
+use client::{Client, ClientError, Interrupt, Options, Target};
 use protocol::RemotePath;
 
 use crate::ask::Person;
@@ -108,7 +108,15 @@ impl Connection {
             observer,
             self.interrupt.clone(),
         )
-        .map_err(Failure::of(format!("cannot connect to '{}'", self.name())))
+        .map_err(|error| {
+            let name = self.name();
+            let tried = format!("cannot connect to '{name}'");
+            // With several targets each cause names its own; a single one has been named already.
+            let sentence = error.to_string();
+            let cause = sentence.strip_prefix(&format!("{name}: "));
+            let cause = cause.unwrap_or(&sentence);
+            Failure::of(tried)(ClientError::new(error.kind(), cause))
+        })
     }
 }
 
