@@ -1,2 +1,73 @@
 //! The client library: connect, follow a redirect, download, upload, retry.
+//!
+//! A [`Client`] speaks to whichever slave serves it now. When that slave is lost, between commands or in the middle of a
+//! transfer, the next one carries on where it stopped; the caller learns of it by a [`Notice`]. It prints nothing and
+//! asks nobody: what a person sees is the program's business.
+//!
+//! | subject | where |
+//! | --- | --- |
+//! | who serves: masters, offers, tickets, failover | `route`, `master`, `renewal`, `session`, `retry` |
+//! | a socket that never waits in vain | `patient`, `probe`, `dial` |
+//! | names on the local side | `folder`, `names`, `part_file`, `place` |
+//! | one file | `download`, `fetch`, `intake`, `repair`, `upload`, `sending`, `upload_record` |
+//! | whole trees | `tree_download`, `tree_job`, `tree_fetch`, `batch`, `tree_upload`, `tree_outgoing`, `tree_send`, `walk`, `tree_report` |
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod batch;
+mod client;
+mod commands;
+mod compare;
+mod content;
+mod context;
+mod dial;
+mod download;
+mod error;
+mod fault;
+mod fetch;
+mod folder;
+mod intake;
+mod list;
+mod master;
+mod names;
+mod notice;
+mod offload;
+mod options;
+mod part_file;
+mod patient;
+mod place;
+mod probe;
+mod publish;
+mod rate;
+mod renewal;
+mod repair;
+mod retry;
+mod route;
+mod sending;
+mod session;
+mod source_file;
+mod target;
+mod trailer;
+mod transferred;
+mod tree_download;
+mod tree_fetch;
+mod tree_job;
+mod tree_outgoing;
+mod tree_report;
+mod tree_send;
+mod tree_upload;
+mod upload;
+mod upload_record;
+mod walk;
+
+pub use client::Client;
+pub use commands::{KnownSlave, Space, Sum};
+pub use error::{ClientError, ClientErrorKind};
+pub use list::Listing;
+pub use notice::{Notice, Observer, Progress, Silent};
+pub use options::{Interrupt, Options};
+pub use target::{Target, TargetError};
+pub use transferred::{Conflict, Download, Status, Transferred, TreeItem, TreeSummary, Upload};
+
+/// What every operation gives back.
+pub type Result<T> = std::result::Result<T, ClientError>;

@@ -1,0 +1,100 @@
+//! Files of a tree that are there and verified, and get their names together: durability is paid for once.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::folder::Folder;
+use crate::part_file::PartFile;
+use crate::publish::give_name;
+use crate::{Result, Transferred};
+
+/// Most files in a batch: each keeps its part open, for the lock on it, and 1,024 descriptors are the usual limit.
+const MAX_FILES: usize = 256;
+
+/// Most bytes in a batch.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How long a verified file waits for its name, at most.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// Files that wait for their names.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    files: Vec<Waiting>,
+    bytes: u64,
+    since: Option<Instant>,
+}
+
+/// A file under the name of its part, whole and with its facts set.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) part: PartFile,
+    /// Its folder, beneath the root of the tree.
+    pub(crate) folder: PathBuf,
+    pub(crate) name: OsString,
+    pub(crate) replace: bool,
+    pub(crate) transferred: Transferred,
+    /// Which name of the tree it is.
+    pub(crate) relative: PathBuf,
+}
+
+impl Batch {
+    pub(crate) fn push(&mut self, file: Waiting) {
+        self.bytes += file.transferred.bytes;
+        self.since.get_or_insert_with(Instant::now);
+        self.files.push(file);
+    }
+
+    pub(crate) fn is_due(&self) -> bool {
+        self.files.len() >= MAX_FILES
+            || self.bytes >= MAX_BYTES
+            || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
+    }
+
+    /// Flushes all contents, then gives all names, then flushes the folders. Each file's fate goes to `ended`.
+    pub(crate) fn publish(
+        &mut self,
+        root: &Folder,
+        mut ended: impl FnMut(Waiting, io::Result<()>),
+    ) -> Result<()> {
+        let batch = std::mem::take(self);
+        let mut devices: Vec<u64> = Vec::new();
+        for file in &batch.files {
+            let device = file.part.device()?;
+            if !devices.contains(&device) {
+                devices.push(device);
+                rustix::fs::syncfs(file.part.file())?;
+            }
+        }
+        let mut folder: Option<(PathBuf, Folder)> = None;
+        for file in batch.files {
+            let result = enter(&mut folder, root, &file.folder)
+                .and_then(|folder| give_name(folder, file.part.name(), &file.name, file.replace));
+            ended(file, result);
+        }
+        match folder {
+            Some((_, last)) => Ok(last.flush()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The folder `path`, kept open while files of the same folder follow one another and flushed behind the last.
+fn enter<'a>(
+    current: &'a mut Option<(PathBuf, Folder)>,
+    root: &Folder,
+    path: &Path,
+) -> io::Result<&'a Folder> {
+    if current.as_ref().is_none_or(|(at, _)| at != path) {
+        if let Some((_, left)) = current.take() {
+            left.flush()?;
+        }
+        *current = Some((path.to_owned(), root.beneath(path)?));
+    }
+    current
+        .as_ref()
+        .map(|(_, folder)| folder)
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}

@@ -1,0 +1,187 @@
+//! A client: keeps one slave, and finds another whenever that one fails.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use protocol::ErrorCode;
+
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::notice::{Notice, Observer};
+use crate::retry::{Backoff, Retries};
+use crate::route::Route;
+use crate::session::Session;
+use crate::{ClientError, ClientErrorKind, Interrupt, Options, Result, Target};
+
+/// A client of one storage, whichever slave serves it. Every operation survives the loss of that slave.
+#[derive(Debug)]
+pub struct Client {
+    pub(crate) context: Context,
+    route: Route,
+    session: Option<Session>,
+    lost: Option<Lost>,
+}
+
+/// A slave whose loss has not been told yet.
+#[derive(Debug)]
+struct Lost {
+    slave: SocketAddr,
+    cause: String,
+    /// Nothing was asked of it: worth a line only where another goes on.
+    was_idle: bool,
+}
+
+impl Client {
+    /// Finds a slave that serves: `targets` are masters or standalone slaves, tried in turn.
+    ///
+    /// # Errors
+    /// [`ClientErrorKind::NoConnection`], [`Busy`](ClientErrorKind::Busy) once `options.wait` is over,
+    /// [`Login`](ClientErrorKind::Login), [`Interrupted`](ClientErrorKind::Interrupted).
+    pub fn connect(
+        targets: &[Target],
+        options: Options,
+        observer: Arc<dyn Observer>,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
+        let context = Context::new(options, observer, interrupt);
+        let mut client = Self {
+            route: Route::new(targets.to_vec(), context.clone()),
+            context,
+            session: None,
+            lost: None,
+        };
+        client.session = Some(client.wait_for_slave()?);
+        Ok(client)
+    }
+
+    /// Who serves now; `None` where the last one was lost and nothing has been asked since.
+    #[must_use]
+    pub fn slave(&self) -> Option<SocketAddr> {
+        self.session.as_ref().map(Session::address)
+    }
+
+    pub(crate) fn targets(&self) -> &[Target] {
+        self.route.targets()
+    }
+
+    /// Does `work` on a slave, and again on the next one whenever that slave is lost: as often as the options allow
+    /// without the work having come further in between.
+    pub(crate) fn attempt<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Session) -> Attempt<T>,
+    ) -> Result<T> {
+        let mut retries = Retries::new(self.context.options.retries);
+        loop {
+            let mut session = self.next_session(&mut retries)?;
+            let result = work(&mut session);
+            if session.take_progress() {
+                retries.reset();
+            }
+            match result {
+                Ok(value) => {
+                    self.keep(session);
+                    return Ok(value);
+                }
+                Err(Fault::Failed(error)) => {
+                    self.keep(session);
+                    return Err(error);
+                }
+                Err(fault) => self.lose(&session, fault, &mut retries)?,
+            }
+        }
+    }
+
+    /// A session with unanswered requests is closed: that is how a request is cancelled.
+    fn keep(&mut self, session: Session) {
+        if session.is_at_rest() {
+            self.session = Some(session);
+        }
+    }
+
+    fn lose(&mut self, session: &Session, fault: Fault, retries: &mut Retries) -> Result<()> {
+        self.route.mark_failed(session.id());
+        let cause = fault.cause();
+        tracing::debug!(slave = %session.address(), cause, "slave lost");
+        if !retries.take() {
+            return Err(fault.into_error());
+        }
+        if session.id().is_none() {
+            // A slave that stands alone: there is no other, so it gets time to come back.
+            retries.backoff.pause(&self.context, None)?;
+        }
+        self.lost = Some(Lost {
+            slave: session.address(),
+            cause,
+            was_idle: false,
+        });
+        Ok(())
+    }
+
+    fn next_session(&mut self, retries: &mut Retries) -> Result<Session> {
+        self.context.check()?;
+        if let Some(mut session) = self.session.take() {
+            if session.is_open() {
+                return Ok(session);
+            }
+            self.lost = Some(Lost {
+                slave: session.address(),
+                cause: "connection closed".to_owned(),
+                was_idle: true,
+            });
+        }
+        let end = Instant::now() + self.context.options.wait;
+        loop {
+            match self.route.find() {
+                Ok(session) => {
+                    self.tell_lost(Some(session.address()));
+                    return Ok(session);
+                }
+                Err(error) if error.is_absence() => {
+                    self.tell_lost(None);
+                    if !retries.take() && Instant::now() >= end {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+            retries.backoff.pause(&self.context, None)?;
+        }
+    }
+
+    fn tell_lost(&mut self, next: Option<SocketAddr>) {
+        if let Some(lost) = self.lost.take()
+            && !(lost.was_idle && next == Some(lost.slave))
+        {
+            self.context.notice(&Notice::SlaveLost {
+                slave: lost.slave,
+                cause: lost.cause,
+                next,
+            });
+        }
+    }
+
+    fn wait_for_slave(&mut self) -> Result<Session> {
+        let end = Instant::now() + self.context.options.wait;
+        let mut backoff = Backoff::new();
+        let mut is_told = false;
+        loop {
+            match self.route.find() {
+                Err(error) if error.is_absence() && Instant::now() < end => {
+                    if !is_told {
+                        is_told = true;
+                        let why = error.to_string();
+                        self.context.notice(&Notice::Waiting { why });
+                    }
+                }
+                found => return found,
+            }
+            backoff.pause(&self.context, Some(end))?;
+        }
+    }
+}
+
+/// For work whose answer may be lost although it was done: the first try says what is, a later one what became of it.
+pub(crate) fn done_before(error: &ClientError, code: ErrorCode, tries: u32) -> bool {
+    tries > 1 && error.kind() == ClientErrorKind::Remote(code)
+}

@@ -1,0 +1,277 @@
+//! One file, from the storage to a local name.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use protocol::{Digest, ErrorCode, RemotePath, Reply, Request, Version};
+use transfer::ContentHasher;
+
+use crate::fault::Attempt;
+use crate::fetch::{Fetch, Fetched};
+use crate::folder::local_name;
+use crate::names::name_beside;
+use crate::part_file::PartFile;
+use crate::place::{Place, occupant};
+use crate::publish::publish;
+use crate::session::{Frame, Session, unexpected};
+use crate::{
+    Client, ClientError, ClientErrorKind, Conflict, Download, Result, Status, Transferred,
+};
+
+/// How often a part that another process works on is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Under which name a download ends.
+enum Plan {
+    /// The same content is there.
+    Leave(Digest, u64),
+    /// Under this name, in place of what has it or only where it is free.
+    Store { name: OsString, replace: bool },
+}
+
+impl Client {
+    /// Fetches one file. It appears under its name whole, verified and durable, or not at all; what was received of it is
+    /// gone on with the next time.
+    ///
+    /// # Errors
+    /// What the slave says of the file; `exists` where the name is taken by something else; local errors;
+    /// [`NotVerified`](ClientErrorKind::NotVerified); [`NoConnection`](ClientErrorKind::NoConnection) when all slaves are
+    /// lost.
+    pub fn download(&mut self, request: &Download) -> Result<Transferred> {
+        let place = Place::of(&request.local)?;
+        self.download_into(&request.remote, &place, request.conflict)
+    }
+
+    pub(crate) fn download_into(
+        &mut self,
+        remote: &RemotePath,
+        place: &Place,
+        conflict: Conflict,
+    ) -> Result<Transferred> {
+        let started = Instant::now();
+        let patience = started + self.context.options.timeout;
+        loop {
+            let (name, replace) = match self.plan(remote, place, conflict)? {
+                Plan::Store { name, replace } => (name, replace),
+                Plan::Leave(digest, size) => {
+                    return Ok(self.left_alone(remote, place, (digest, size), started));
+                }
+            };
+            let Some(part) = PartFile::open(&place.folder, &name)? else {
+                if Instant::now() >= patience {
+                    return Err(ClientError::new(
+                        ClientErrorKind::Local(std::io::ErrorKind::ResourceBusy),
+                        "another transfer of this file is running",
+                    ));
+                }
+                self.context.pause(LOOK_AGAIN)?;
+                continue;
+            };
+            let resume = conflict != Conflict::Overwrite;
+            let mut fetch = Fetch::new(&self.context, remote, &part, resume)?;
+            let fetched = match self.attempt(|session| fetch.step(session)) {
+                Ok(fetched) => fetched,
+                Err(error) => {
+                    discard_if_empty(place, &part);
+                    return Err(error);
+                }
+            };
+            match publish(&place.folder, &part, &name, &fetched.finish, replace) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    // Somebody was quicker: what was received is kept, and compared like anything that is there.
+                    part.seal(&fetched.trailer)?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            return Ok(self.arrived(remote, (place, &name), &fetched, started));
+        }
+    }
+
+    fn plan(&mut self, remote: &RemotePath, place: &Place, conflict: Conflict) -> Result<Plan> {
+        let replace = conflict == Conflict::Overwrite;
+        let Some(facts) = place.occupant()?.filter(|_| !replace) else {
+            let name = place.name.clone();
+            return Ok(Plan::Store { name, replace });
+        };
+        if let Some(digest) = self.common_digest(&place.folder, &place.name, &facts, remote)? {
+            return Ok(Plan::Leave(digest, facts.size));
+        }
+        if conflict == Conflict::Refuse {
+            return Err(ErrorCode::Exists.into());
+        }
+        let name = name_beside(place.name.as_encoded_bytes(), |name| {
+            Ok(place.folder.facts(local_name(name))?.is_some())
+        })?;
+        Ok(Plan::Store {
+            name: local_name(&name).to_owned(),
+            replace,
+        })
+    }
+
+    fn left_alone(
+        &self,
+        remote: &RemotePath,
+        place: &Place,
+        (digest, size): (Digest, u64),
+        started: Instant,
+    ) -> Transferred {
+        Transferred {
+            remote: remote.clone(),
+            local: place.path(),
+            bytes: size,
+            resumed_at: size,
+            seconds: started.elapsed().as_secs_f64(),
+            digest: Some(digest),
+            verified: true,
+            slave: self.slave(),
+            status: Status::Unchanged,
+        }
+    }
+
+    fn arrived(
+        &self,
+        remote: &RemotePath,
+        (place, name): (&Place, &OsString),
+        fetched: &Fetched,
+        started: Instant,
+    ) -> Transferred {
+        Transferred {
+            remote: remote.clone(),
+            local: place.path_of(name),
+            bytes: fetched.finish.size,
+            resumed_at: fetched.resumed_at,
+            seconds: started.elapsed().as_secs_f64(),
+            digest: fetched.digest,
+            verified: fetched.digest.is_some(),
+            slave: self.slave(),
+            status: if *name == place.name {
+                Status::Done
+            } else {
+                Status::Renamed
+            },
+        }
+    }
+
+    /// Writes a file's content to `output` as it comes. What a lost slave has sent is not written twice.
+    ///
+    /// # Errors
+    /// As [`download`](Self::download); `changed` where the file becomes another while it is read. By then part of it has
+    /// been written.
+    pub fn cat(&mut self, path: &RemotePath, output: &mut dyn Write) -> Result<Transferred> {
+        let started = Instant::now();
+        let mut reading = Reading {
+            path,
+            output,
+            version: None,
+            written: 0,
+            hasher: ContentHasher::new(),
+        };
+        let context = self.context.clone();
+        let announced = self.attempt(|session| reading.step(session, &context))?;
+        let (written, digest) = (reading.written, reading.hasher.finalize());
+        if announced.is_some_and(|announced| announced != digest) {
+            return Err(ClientError::not_verified());
+        }
+        Ok(Transferred {
+            remote: path.clone(),
+            local: "-".into(),
+            bytes: written,
+            resumed_at: 0,
+            seconds: started.elapsed().as_secs_f64(),
+            digest: announced,
+            verified: announced.is_some(),
+            slave: self.slave(),
+            status: Status::Done,
+        })
+    }
+}
+
+/// A part into which nothing has been received is not left behind.
+fn discard_if_empty(place: &Place, part: &PartFile) {
+    let is_empty = part.file().metadata().is_ok_and(|facts| facts.len() == 0);
+    if is_empty && occupant(&place.folder, part.name()).is_ok() {
+        let removed = place.folder.remove(part.name());
+        tracing::debug!(?removed, "empty part");
+    }
+}
+
+/// Content on its way to an output that cannot be taken back.
+struct Reading<'a> {
+    path: &'a RemotePath,
+    output: &'a mut dyn Write,
+    version: Option<Version>,
+    written: u64,
+    hasher: ContentHasher,
+}
+
+impl Reading<'_> {
+    fn step(
+        &mut self,
+        session: &mut Session,
+        context: &crate::context::Context,
+    ) -> Attempt<Option<Digest>> {
+        let number = session.request(&Request::Retrieve {
+            path: self.path.clone(),
+            offset: self.written,
+            length: u64::MAX,
+            expected: self.version.clone(),
+            digest: context.options.verify,
+        });
+        session.flush()?;
+        let size = match session.answer(number)? {
+            Reply::Content {
+                version,
+                offset,
+                size,
+                ..
+            } if offset == self.written => {
+                self.version = Some(version);
+                size
+            }
+            other => return Err(unexpected(&other)),
+        };
+        // A frame is written once the one behind it shows that it is no padding.
+        let mut pending = Vec::new();
+        loop {
+            let frame = session.frame(number)?;
+            self.write(&pending)?;
+            pending.clear();
+            match frame {
+                Frame::Data => {
+                    receive_frame(session, context, &mut pending)?;
+                    context.progress(self.written, size, self.path.as_bytes());
+                }
+                Frame::Reply(Reply::ContentEnd { digest }) if self.written == size => {
+                    return Ok(digest);
+                }
+                Frame::Reply(other) => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    fn write(&mut self, content: &[u8]) -> std::result::Result<(), ClientError> {
+        self.output.write_all(content)?;
+        self.hasher.update(content);
+        self.written = self.hasher.position();
+        Ok(())
+    }
+}
+
+fn receive_frame(
+    session: &mut Session,
+    context: &crate::context::Context,
+    content: &mut Vec<u8>,
+) -> Attempt<()> {
+    while session.data_left() > 0 {
+        let filled = content.len();
+        content.resize(filled + context.piece(session.data_left()), 0);
+        let read = session.read_data(content.get_mut(filled..).unwrap_or_default())?;
+        content.truncate(filled + read);
+        session.mark_progress();
+        context.spend(read)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,363 @@
+//! One file's content, from as many slaves as it takes, into one part.
+//!
+//! What an earlier try left is compared block by block with what the slave has; the rest follows. Blocks are hashed as
+//! they pass, and at the end the tree of their digests is compared with the digest of the whole.
+
+use std::time::{Duration, Instant};
+
+use protocol::limits::BLOCK;
+use protocol::{Digest, ErrorCode, RemotePath, Reply, Request};
+use transfer::block_tree::block_count;
+
+use crate::ClientError;
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::intake::{Intake, has_block};
+use crate::notice::Notice;
+use crate::offload::BlockDigests;
+use crate::part_file::PartFile;
+use crate::publish::Finish;
+use crate::repair::{fresh_digest, repair};
+use crate::session::{Frame, Session, is_code, unexpected};
+use crate::trailer::Trailer;
+
+/// Block digests asked for at once: 32 MiB of content.
+const BLOCKS_AT_ONCE: u32 = 32;
+
+/// How often a file that changes under our hands is begun again.
+const MAX_RESTARTS: u32 = 5;
+
+/// How often damaged blocks are fetched again.
+const MAX_REPAIRS: u32 = 3;
+
+/// How often progress is told, at most.
+const TELLING: Duration = Duration::from_millis(100);
+
+/// The fetching of one file.
+#[derive(Debug)]
+pub(crate) struct Fetch<'a> {
+    context: Context,
+    remote: RemotePath,
+    part: &'a PartFile,
+    /// What the part holds from earlier, not compared yet, with the digests of the blocks that were.
+    candidate: Option<(Trailer, BlockDigests)>,
+    /// What is being fetched, once a slave has said what it is.
+    current: Option<Current>,
+    resumed_at: u64,
+    /// How far any try came: only what goes beyond is progress.
+    furthest: u64,
+    restarts: u32,
+    repairs: u32,
+    told: Instant,
+}
+
+#[derive(Debug)]
+struct Current {
+    trailer: Trailer,
+    finish: Finish,
+    intake: Intake,
+    announced: Option<Digest>,
+}
+
+/// A content that is whole.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    pub(crate) trailer: Trailer,
+    pub(crate) finish: Finish,
+    /// `None` where it was not to be verified.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) resumed_at: u64,
+}
+
+impl<'a> Fetch<'a> {
+    /// Fetches `remote` into `part`, going on with what is there where `resume` says so.
+    pub(crate) fn new(
+        context: &Context,
+        remote: &RemotePath,
+        part: &'a PartFile,
+        resume: bool,
+    ) -> Result<Self, ClientError> {
+        let left = if resume { part.trailer()? } else { None };
+        let candidate = left
+            .filter(|trailer| trailer.remote == *remote)
+            .map(|trailer| {
+                let blocks = BlockDigests::new(trailer.size);
+                (trailer, blocks)
+            });
+        Ok(Self {
+            context: context.clone(),
+            remote: remote.clone(),
+            part,
+            candidate,
+            current: None,
+            resumed_at: 0,
+            furthest: 0,
+            restarts: 0,
+            repairs: 0,
+            told: Instant::now(),
+        })
+    }
+
+    /// Goes on with one slave until the content is whole.
+    pub(crate) fn step(&mut self, session: &mut Session) -> Attempt<Fetched> {
+        loop {
+            match self.try_version(session) {
+                Err(fault) if is_code(&fault, ErrorCode::Changed) => self.restart(fault)?,
+                result => return result,
+            }
+        }
+    }
+
+    fn try_version(&mut self, session: &mut Session) -> Attempt<Fetched> {
+        if self.candidate.is_some() {
+            self.compare(session)?;
+        }
+        self.retrieve(session)?;
+        self.verify(session)
+    }
+
+    fn restart(&mut self, fault: Fault) -> Attempt<()> {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            return Err(fault);
+        }
+        self.context.notice(&Notice::Restarted {
+            remote: self.remote.clone(),
+            why: ErrorCode::Changed.sentence().to_owned(),
+        });
+        self.candidate = None;
+        self.current = None;
+        self.resumed_at = 0;
+        self.furthest = 0;
+        Ok(())
+    }
+
+    /// Compares the blocks of an earlier try with the slave's, up to the first that differs.
+    fn compare(&mut self, session: &mut Session) -> Attempt<()> {
+        while let Some((trailer, blocks)) = &mut self.candidate {
+            if blocks.count() >= block_count(trailer.size) {
+                return self.begin_behind_prefix();
+            }
+            let number = session.request(&Request::Blocks {
+                path: self.remote.clone(),
+                expected: trailer.version.clone(),
+                first: blocks.count(),
+                count: BLOCKS_AT_ONCE,
+            });
+            session.flush()?;
+            let before = blocks.count();
+            let mut is_same = true;
+            let mut more = true;
+            while more {
+                let Reply::Blocks {
+                    digests,
+                    more: another,
+                    ..
+                } = session.answer(number)?
+                else {
+                    return Err(Fault::nonsense("an answer to something else"));
+                };
+                more = another;
+                for digest in digests {
+                    self.context.check()?;
+                    is_same = is_same && has_block(self.part, blocks, digest)?;
+                }
+            }
+            session.mark_progress();
+            if !is_same || blocks.count() < before + u64::from(BLOCKS_AT_ONCE) {
+                self.begin_behind_prefix()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin_behind_prefix(&mut self) -> Attempt<()> {
+        let Some((trailer, blocks)) = self.candidate.take() else {
+            return Ok(());
+        };
+        let finish = Finish {
+            size: trailer.size,
+            mode: 0,
+            modified_ns: 0,
+        };
+        self.resumed_at = trailer.size.min(blocks.count() * BLOCK);
+        self.current = Some(Current {
+            intake: Intake::new(trailer.size, blocks)?,
+            trailer,
+            finish,
+            announced: None,
+        });
+        Ok(())
+    }
+
+    fn retrieve(&mut self, session: &mut Session) -> Attempt<()> {
+        let current = self.current.as_ref();
+        let offset = current.map_or(0, |current| current.intake.position());
+        let number = session.request(&Request::Retrieve {
+            path: self.remote.clone(),
+            offset,
+            length: u64::MAX,
+            expected: current.map(|current| current.trailer.version.clone()),
+            digest: self.context.options.verify,
+        });
+        session.flush()?;
+        let reply = session.answer(number)?;
+        self.accept(reply, offset)?;
+        let Some(mut current) = self.current.take() else {
+            return Ok(());
+        };
+        let result = self.receive(&mut current, session, number);
+        self.current = Some(current);
+        result
+    }
+
+    /// Notes what the slave is about to send.
+    fn accept(&mut self, reply: Reply, expected_offset: u64) -> Attempt<()> {
+        let Reply::Content {
+            version,
+            size,
+            modified_ns,
+            mode,
+            offset,
+            length,
+        } = reply
+        else {
+            return Err(unexpected(&reply));
+        };
+        if offset != expected_offset || offset.checked_add(length) != Some(size) {
+            return Err(Fault::nonsense("other content than was asked for"));
+        }
+        let finish = Finish {
+            size,
+            mode,
+            modified_ns,
+        };
+        let trailer = Trailer {
+            remote: self.remote.clone(),
+            version,
+            size,
+        };
+        match &mut self.current {
+            Some(current) if current.trailer == trailer => current.finish = finish,
+            Some(_) => return Err(Fault::nonsense("another version than was asked for")),
+            None => {
+                self.part.begin(&trailer).map_err(ClientError::from)?;
+                self.current = Some(Current {
+                    intake: Intake::new(size, BlockDigests::new(size))?,
+                    trailer,
+                    finish,
+                    announced: None,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        current: &mut Current,
+        session: &mut Session,
+        number: u32,
+    ) -> Attempt<()> {
+        let mut frame_start = current.intake.position();
+        loop {
+            let result = match session.frame(number) {
+                Ok(Frame::Data) => {
+                    frame_start = current.intake.position();
+                    self.take_frame(current, session)
+                }
+                Ok(Frame::Reply(Reply::ContentEnd { digest })) => {
+                    current.announced = digest;
+                    if current.intake.position() != current.trailer.size {
+                        return Err(Fault::nonsense("less content than was announced"));
+                    }
+                    self.tell(current, true);
+                    return Ok(());
+                }
+                Ok(Frame::Reply(other)) => Err(unexpected(&other)),
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = result {
+                // The frame before an error may be padding, and without a digest nothing else would tell.
+                if !self.context.options.verify || matches!(fault, Fault::Failed(_)) {
+                    current.intake.go_back(frame_start)?;
+                }
+                return Err(fault);
+            }
+        }
+    }
+
+    fn take_frame(&mut self, current: &mut Current, session: &mut Session) -> Attempt<()> {
+        while session.data_left() > 0 {
+            let room = current.intake.room();
+            let wanted = self.context.piece(room.len());
+            let piece = room.get_mut(..wanted).unwrap_or_default();
+            if piece.is_empty() {
+                return Err(Fault::nonsense("more content than was announced"));
+            }
+            let read = session.read_data(piece)?;
+            current.intake.note_filled(read);
+            if current.intake.position() > self.furthest {
+                self.furthest = current.intake.position();
+                session.mark_progress();
+            }
+            if current.intake.room().is_empty() {
+                let verify = self.context.options.verify;
+                current.intake.hand_over(self.part, verify)?;
+            }
+            self.tell(current, false);
+            self.context.spend(read)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, current: &Current, is_last: bool) {
+        if is_last || self.told.elapsed() >= TELLING {
+            self.told = Instant::now();
+            let done = current.intake.position();
+            self.context
+                .progress(done, current.trailer.size, self.remote.as_bytes());
+        }
+    }
+
+    fn verify(&mut self, session: &mut Session) -> Attempt<Fetched> {
+        let Some(current) = &mut self.current else {
+            return Err(Fault::nonsense("no content"));
+        };
+        let mut digest = None;
+        if self.context.options.verify {
+            let mut announced = current
+                .announced
+                .ok_or_else(|| Fault::nonsense("no digest behind the content"))?;
+            let mut blocks = current.intake.settle()?;
+            current.intake.put_back(blocks.clone())?;
+            while blocks.whole() != Some(announced) {
+                self.repairs += 1;
+                if self.repairs > MAX_REPAIRS {
+                    return Err(ClientError::not_verified().into());
+                }
+                announced = fresh_digest(session, &current.trailer)?;
+                if blocks.whole() == Some(announced) {
+                    break;
+                }
+                let damaged = repair(
+                    &self.context,
+                    session,
+                    self.part,
+                    &current.trailer,
+                    &mut blocks,
+                );
+                current.intake.settle()?;
+                current.intake.put_back(blocks.clone())?;
+                damaged?;
+            }
+            digest = Some(announced);
+        }
+        Ok(Fetched {
+            trailer: current.trailer.clone(),
+            finish: current.finish,
+            digest,
+            resumed_at: self.resumed_at,
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! Listings: streamed, checked name by name, and never telling a name twice however many slaves it takes.
+
+use std::collections::HashSet;
+
+use protocol::{Entry, RemotePath, Reply, Request, Unreadable, check_component};
+
+use crate::fault::Attempt;
+use crate::notice::Notice;
+use crate::session::{Session, unexpected};
+use crate::{Client, Result};
+
+/// What a listing is to contain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Whether to descend; names are then paths below the folder, and a folder comes before what is in it.
+    pub recursive: bool,
+    /// Whether size, time, mode, version and digest are wanted, or names and kinds alone.
+    pub facts: bool,
+}
+
+/// A name's fingerprint: in a listing of millions the names themselves would be too much to keep.
+type Seen = HashSet<[u8; 16]>;
+
+impl Client {
+    /// Gives every name in a folder to `visit`, unsorted, as it comes. The folders below it that could not be read are
+    /// given back.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
+    pub fn list(
+        &mut self,
+        path: &RemotePath,
+        listing: Listing,
+        visit: &mut dyn FnMut(Entry),
+    ) -> Result<Vec<Unreadable>> {
+        let request = Request::List {
+            path: path.clone(),
+            recursive: listing.recursive,
+            facts: listing.facts,
+        };
+        let mut seen = Seen::new();
+        let mut unreadable = Vec::new();
+        let context = self.context.clone();
+        self.attempt(|session| {
+            let mut take = |entry: Entry| {
+                if !is_below(&entry.name, listing.recursive) {
+                    context.notice(&Notice::Skipped {
+                        name: entry.name,
+                        why: "no name that a server may give".to_owned(),
+                    });
+                } else if seen.insert(fingerprint(&entry.name)) {
+                    visit(entry);
+                }
+            };
+            receive(session, &request, &mut take, &mut unreadable)
+        })?;
+        unreadable.sort_by(|a, b| a.name.cmp(&b.name));
+        unreadable.dedup_by(|a, b| a.name == b.name);
+        Ok(unreadable)
+    }
+}
+
+fn receive(
+    session: &mut Session,
+    request: &Request,
+    take: &mut dyn FnMut(Entry),
+    unreadable: &mut Vec<Unreadable>,
+) -> Attempt<()> {
+    let number = session.request(request);
+    session.flush()?;
+    loop {
+        match session.answer(number)? {
+            Reply::Entries {
+                entries,
+                unreadable: here,
+                more,
+            } => {
+                session.mark_progress();
+                entries.into_iter().for_each(&mut *take);
+                unreadable.extend(here);
+                if !more {
+                    return Ok(());
+                }
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+}
+
+/// Whether a listed name stays below the folder: one component, or with `recursive` several.
+fn is_below(name: &[u8], recursive: bool) -> bool {
+    if recursive {
+        name.split(|&byte| byte == b'/')
+            .all(|component| check_component(component).is_ok())
+    } else {
+        check_component(name).is_ok()
+    }
+}
+
+fn fingerprint(name: &[u8]) -> [u8; 16] {
+    let mut short = [0; 16];
+    blake3::Hasher::new()
+        .update(name)
+        .finalize_xof()
+        .fill(&mut short);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_below_the_folder_pass() {
+        for name in [b"a".as_slice(), b"a/b", b"\n\xff", b"..."] {
+            assert!(is_below(name, true));
+        }
+        assert!(!is_below(b"a/b", false));
+        for name in [
+            b"".as_slice(),
+            b"/",
+            b"/etc",
+            b"..",
+            b"a/../b",
+            b"a//b",
+            b"a/",
+            b".",
+            b"a\0",
+        ] {
+            assert!(!is_below(name, true), "{}", name.escape_ascii());
+            assert!(!is_below(name, false));
+        }
+    }
+}

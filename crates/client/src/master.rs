@@ -1,0 +1,173 @@
+//! What is asked of a master: who serves, and what it knows of its slaves.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use protocol::{
+    Address, Connection, ErrorCode, MasterReply, MasterRequest, Role, ServerPreface, SlaveId,
+    SlaveOffer,
+};
+
+use crate::Target;
+use crate::context::Context;
+use crate::dial::{dial, greet, resolve};
+use crate::fault::{Attempt, Fault};
+use crate::patient::Patient;
+use crate::session::{Pass, Session};
+
+/// How long a master may take for an answer, which it has in memory.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// A slave that a master offered.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) pass: Pass,
+    addresses: Vec<Address>,
+    /// Where the master was reached: the host that [`Address::SameHost`] means.
+    host: IpAddr,
+}
+
+/// What a master answered to "who serves me?".
+#[derive(Clone, Debug)]
+pub(crate) struct Located {
+    pub(crate) offers: Vec<Offer>,
+    pub(crate) life: Duration,
+}
+
+/// Who was found at a target.
+#[derive(Debug)]
+pub(crate) enum Reached {
+    Master(Master),
+    /// A slave that stands alone: the session with it.
+    Slave(Box<Session>),
+}
+
+/// A conversation with a master.
+#[derive(Debug)]
+pub(crate) struct Master {
+    connection: Connection<Patient>,
+    host: IpAddr,
+    last_request: u32,
+}
+
+/// Connects to `target`, trying each of its addresses once.
+pub(crate) fn reach(target: &Target, context: &Context) -> Attempt<Reached> {
+    let mut last = None;
+    for address in resolve(&target.host, target.port)? {
+        match reach_address(address, context) {
+            Err(fault @ Fault::Failed(_)) => return Err(fault),
+            Err(fault) => last = Some(fault),
+            found => return found,
+        }
+    }
+    Err(last.unwrap_or_else(|| Fault::Lost("no such host".to_owned())))
+}
+
+fn reach_address(address: SocketAddr, context: &Context) -> Attempt<Reached> {
+    let mut connection = dial(address, context)?;
+    let preface: ServerPreface = greet(&mut connection)?;
+    Ok(match preface.role {
+        Role::Master => {
+            connection.stream().set_limit(ANSWER_LIMIT);
+            Reached::Master(Master {
+                connection,
+                host: address.ip(),
+                last_request: 0,
+            })
+        }
+        Role::Slave => Reached::Slave(Box::new(Session::new(
+            connection, address, &preface, context,
+        ))),
+    })
+}
+
+impl Master {
+    /// Who serves this client? Those in `tried` come last; with `renew` nobody's turn is taken.
+    pub(crate) fn locate(&mut self, tried: Vec<SlaveId>, renew: bool) -> Attempt<Located> {
+        match self.ask(&MasterRequest::Locate { tried, renew })? {
+            MasterReply::Located { slaves, life, .. } => Ok(Located {
+                offers: slaves.into_iter().map(|offer| self.offer(offer)).collect(),
+                life: Duration::from_secs(life.into()),
+            }),
+            _ => Err(Fault::nonsense("an answer to something else")),
+        }
+    }
+
+    /// Asks one thing and waits for the answer.
+    pub(crate) fn ask(&mut self, request: &MasterRequest) -> Attempt<MasterReply> {
+        self.last_request = self.last_request.wrapping_add(1).max(1);
+        self.connection.send(self.last_request, request);
+        self.connection
+            .flush()
+            .map_err(|error| Fault::from_socket(&error))?;
+        let header = self.connection.receive_answer()?;
+        match self.connection.decode(&header)? {
+            MasterReply::Error {
+                code: ErrorCode::NoSlave,
+                ..
+            } => Err(Fault::Refused(ErrorCode::NoSlave)),
+            MasterReply::Error { code, .. } => Err(code.into()),
+            _ if header.request != self.last_request => {
+                Err(Fault::nonsense("an answer out of order"))
+            }
+            reply => Ok(reply),
+        }
+    }
+
+    fn offer(&self, offer: SlaveOffer) -> Offer {
+        Offer {
+            pass: Pass {
+                id: offer.id,
+                ticket: offer.ticket,
+                secret: offer.secret,
+            },
+            addresses: offer.addresses,
+            host: self.host,
+        }
+    }
+}
+
+impl Offer {
+    /// Opens a session, trying each of the slave's addresses once.
+    pub(crate) fn open(&self, context: &Context) -> Attempt<Session> {
+        let mut last = None;
+        for address in self
+            .addresses
+            .iter()
+            .flat_map(|address| self.locate(address))
+        {
+            match Session::open(address, Some(&self.pass), context) {
+                Ok(session) => return Ok(session),
+                Err(Fault::Lost(cause)) => {
+                    last = Some(Fault::Lost(format!("{address}: {cause}")));
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(last.unwrap_or_else(|| Fault::Lost("it has no address".to_owned())))
+    }
+
+    fn locate(&self, address: &Address) -> Vec<SocketAddr> {
+        match address {
+            Address::SameHost { port } => vec![SocketAddr::new(self.host, *port)],
+            Address::Ip { ip, port } => vec![SocketAddr::new(*ip, *port)],
+            Address::Name { host, port } => resolve(host.as_str(), *port).unwrap_or_default(),
+        }
+    }
+}
+
+/// A slave's address as people write it; that of a slave on the master's machine with the host at which the master was
+/// reached.
+pub(crate) fn written(address: &Address, host: IpAddr) -> String {
+    match address {
+        Address::SameHost { port } => SocketAddr::new(host, *port).to_string(),
+        Address::Ip { ip, port } => SocketAddr::new(*ip, *port).to_string(),
+        Address::Name { host, port } => format!("{}:{port}", host.as_str()),
+    }
+}
+
+impl Master {
+    pub(crate) fn host(&self) -> IpAddr {
+        self.host
+    }
+}

@@ -1,0 +1,55 @@
+//! Where a download goes: a held folder and one name in it.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use protocol::ErrorCode;
+use rustix::fs::FileType;
+
+use crate::ClientError;
+use crate::folder::{Facts, Folder};
+
+/// A name in a folder.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) folder: Folder,
+    pub(crate) name: OsString,
+}
+
+impl Place {
+    /// What a person means by `path`.
+    pub(crate) fn of(path: &Path) -> Result<Self, ClientError> {
+        let name = path
+            .file_name()
+            .ok_or_else(|| ClientError::from(ErrorCode::IsDirectory))?;
+        let parent = path.parent().unwrap_or(Path::new(""));
+        Ok(Self {
+            folder: Folder::open(parent)?,
+            name: name.to_owned(),
+        })
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path_of(&self.name)
+    }
+
+    /// The same folder, another name.
+    pub(crate) fn path_of(&self, name: &OsStr) -> PathBuf {
+        self.folder.path_of(name)
+    }
+
+    /// What is there now. A folder, or anything but a file or link, is an error: it is never replaced by a file.
+    pub(crate) fn occupant(&self) -> Result<Option<Facts>, ClientError> {
+        occupant(&self.folder, &self.name)
+    }
+}
+
+/// What has that name now; an error unless a file may take its place.
+pub(crate) fn occupant(folder: &Folder, name: &OsStr) -> Result<Option<Facts>, ClientError> {
+    let facts = folder.facts(name)?;
+    match facts.map(|facts| facts.kind) {
+        None | Some(FileType::RegularFile | FileType::Symlink) => Ok(facts),
+        Some(FileType::Directory) => Err(ErrorCode::IsDirectory.into()),
+        Some(_) => Err(ErrorCode::NotRegular.into()),
+    }
+}

@@ -1,0 +1,181 @@
+//! Is the worker at the other end of a silent connection alive? Asked on a second connection, within a deadline.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use protocol::limits::MAX_GREETING;
+use protocol::{
+    ClientPreface, Connection, ConnectionError, DecodeError, Reply, Request, ServerPreface,
+};
+
+/// What a probe found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probed {
+    /// The slave answers; its worker showed life that long ago.
+    Alive {
+        /// Since when the worker has been silent.
+        silent: Duration,
+    },
+    /// No answer in time.
+    Dead,
+}
+
+/// Asks the slave at `address` about one of its workers.
+pub(crate) fn probe(address: SocketAddr, worker: u32, limit: Duration) -> Probed {
+    match ask(address, worker, Instant::now() + limit) {
+        Ok(silent) => Probed::Alive { silent },
+        Err(error) => {
+            tracing::debug!(%address, %error, "probe failed");
+            Probed::Dead
+        }
+    }
+}
+
+fn ask(address: SocketAddr, worker: u32, end: Instant) -> Result<Duration, ConnectionError> {
+    let stream = TcpStream::connect_timeout(&address, left(end)?)?;
+    stream.set_nodelay(true)?;
+    let mut connection = Connection::new(Deadline { stream, end });
+    connection.send_raw(&ClientPreface::ours().encode());
+    connection.send(1, &Request::Probe { worker });
+    connection.flush()?;
+    if connection.read_line(MAX_GREETING)?.starts_with(b"421") {
+        // It has no place for us, but somebody is there to say so.
+        return Ok(Duration::ZERO);
+    }
+    let mut preface = [0; ServerPreface::LENGTH];
+    connection.read_exact(&mut preface)?;
+    ServerPreface::decode(&preface)?;
+    let header = connection.receive_answer()?;
+    match connection.decode(&header)? {
+        Reply::Alive { silent_ms, .. } => Ok(Duration::from_millis(silent_ms.into())),
+        // Whoever refuses to answer is there.
+        Reply::Error { .. } => Ok(Duration::ZERO),
+        _ => Err(DecodeError::UnknownKind(header.kind).into()),
+    }
+}
+
+fn left(end: Instant) -> io::Result<Duration> {
+    Some(end.saturating_duration_since(Instant::now()))
+        .filter(|left| !left.is_zero())
+        .ok_or_else(|| io::ErrorKind::TimedOut.into())
+}
+
+/// A stream whose reads and writes all end by one moment.
+#[derive(Debug)]
+struct Deadline {
+    stream: TcpStream,
+    end: Instant,
+}
+
+impl Read for Deadline {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(left(self.end)?))?;
+        self.stream.read(bytes)
+    }
+}
+
+impl Write for Deadline {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(left(self.end)?))?;
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::net::TcpListener;
+
+    use protocol::Role;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(1);
+
+    /// Plays a slave that is asked about a worker.
+    pub(crate) fn answer_probe(stream: TcpStream, silent: Duration) {
+        let mut connection = Connection::new(stream);
+        let mut preface = [0; ClientPreface::LENGTH];
+        connection.read_exact(&mut preface).unwrap();
+        let header = connection.receive_answer().unwrap();
+        let request: Request = connection.decode(&header).unwrap();
+        assert!(matches!(request, Request::Probe { .. }));
+        connection.send_raw(b"220 mini-ftp ready\r\n");
+        connection.send_raw(&preface_of_a_slave().encode());
+        connection.send(
+            header.request,
+            &Reply::Alive {
+                silent_ms: u32::try_from(silent.as_millis()).unwrap(),
+                sessions: 1,
+                places: 2,
+                draining: false,
+            },
+        );
+        connection.flush().unwrap();
+    }
+
+    fn preface_of_a_slave() -> ServerPreface {
+        ServerPreface {
+            version: 1,
+            oldest: 1,
+            newest: 1,
+            role: Role::Slave,
+            login_required: false,
+            features: 0,
+            worker: 1,
+            window_requests: 256,
+            window_answer_bytes: 1 << 20,
+        }
+    }
+
+    fn with_peer(answer: impl FnOnce(TcpStream) + Send + 'static) -> Probed {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let answering = std::thread::Builder::new()
+            .spawn(move || answer(listener.accept().unwrap().0))
+            .unwrap();
+        let probed = probe(address, 1, LIMIT);
+        answering.join().unwrap();
+        probed
+    }
+
+    #[test]
+    fn the_answer_says_how_long_the_worker_has_been_silent() {
+        let silent = Duration::from_millis(1234);
+        assert_eq!(
+            with_peer(move |stream| answer_probe(stream, silent)),
+            Probed::Alive { silent }
+        );
+    }
+
+    #[test]
+    fn busy_is_alive() {
+        let probed = with_peer(|mut stream| {
+            stream.write_all(b"421 busy\r\n").unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).unwrap();
+        });
+        assert_eq!(
+            probed,
+            Probed::Alive {
+                silent: Duration::ZERO
+            }
+        );
+    }
+
+    #[test]
+    fn no_answer_is_dead() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let start = Instant::now();
+        assert_eq!(probe(address, 1, LIMIT), Probed::Dead);
+        assert!(start.elapsed() >= LIMIT);
+        drop(listener);
+        assert_eq!(probe(address, 1, LIMIT), Probed::Dead);
+    }
+}

@@ -1,0 +1,130 @@
+//! Content whose digest is not the announced one: the blocks that differ are found by their own digests, and fetched
+//! alone.
+
+use protocol::limits::{BLOCK, MAX_BLOCK_DIGESTS};
+use protocol::{Digest, ErrorCode, Reply, Request};
+
+use crate::ClientError;
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::notice::Notice;
+use crate::offload::{BlockDigests, new_buffer};
+use crate::part_file::PartFile;
+use crate::session::{Frame, Session, unexpected};
+use crate::trailer::Trailer;
+
+/// The digest of the file as it is on the slave's disk now: the one it had kept may have been wrong.
+pub(crate) fn fresh_digest(session: &mut Session, trailer: &Trailer) -> Attempt<Digest> {
+    let question = Request::Checksum {
+        path: trailer.remote.clone(),
+        fresh: true,
+    };
+    match session.ask(&question)? {
+        Reply::Sum {
+            digest, version, ..
+        } if version == trailer.version => Ok(digest),
+        Reply::Sum { .. } => Err(ErrorCode::Changed.into()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Fetches every block again whose digest is not the slave's.
+pub(crate) fn repair(
+    context: &Context,
+    session: &mut Session,
+    part: &PartFile,
+    trailer: &Trailer,
+    blocks: &mut BlockDigests,
+) -> Attempt<()> {
+    let damaged = find_damaged(session, trailer, blocks)?;
+    context.notice(&Notice::Damaged {
+        remote: trailer.remote.clone(),
+        blocks: u64::try_from(damaged.len()).unwrap_or(u64::MAX),
+    });
+    for index in damaged {
+        context.check()?;
+        let content = fetch_block(session, trailer, index)?;
+        part.write(&content, index * BLOCK)
+            .map_err(ClientError::from)?;
+        blocks.replace(index, blocks.digest_of(index, &content));
+    }
+    Ok(())
+}
+
+fn find_damaged(
+    session: &mut Session,
+    trailer: &Trailer,
+    blocks: &BlockDigests,
+) -> Attempt<Vec<u64>> {
+    let at_once = u32::try_from(MAX_BLOCK_DIGESTS).unwrap_or(u32::MAX);
+    let mut theirs: Vec<Digest> = Vec::new();
+    while theirs.len() < blocks.digests().len() {
+        let number = session.request(&Request::Blocks {
+            path: trailer.remote.clone(),
+            expected: trailer.version.clone(),
+            first: u64::try_from(theirs.len()).unwrap_or(u64::MAX),
+            count: at_once,
+        });
+        session.flush()?;
+        let before = theirs.len();
+        loop {
+            match session.answer(number)? {
+                Reply::Blocks { digests, more, .. } => {
+                    theirs.extend(digests);
+                    if !more {
+                        break;
+                    }
+                }
+                other => return Err(unexpected(&other)),
+            }
+        }
+        if theirs.len() == before {
+            return Err(Fault::nonsense("fewer blocks than the content has"));
+        }
+    }
+    let pairs = blocks.digests().iter().zip(&theirs);
+    Ok((0..)
+        .zip(pairs)
+        .filter(|(_, (ours, theirs))| ours != theirs)
+        .map(|(index, _)| index)
+        .collect())
+}
+
+fn fetch_block(session: &mut Session, trailer: &Trailer, index: u64) -> Attempt<Vec<u8>> {
+    let number = session.request(&Request::Retrieve {
+        path: trailer.remote.clone(),
+        offset: index * BLOCK,
+        length: BLOCK,
+        expected: Some(trailer.version.clone()),
+        digest: false,
+    });
+    session.flush()?;
+    match session.answer(number)? {
+        Reply::Content { .. } => {}
+        other => return Err(unexpected(&other)),
+    }
+    let mut content = new_buffer();
+    let mut filled = 0;
+    loop {
+        match session.frame(number)? {
+            Frame::Data => {
+                while session.data_left() > 0 {
+                    let room = content.get_mut(filled..).unwrap_or_default();
+                    if room.is_empty() {
+                        return Err(Fault::nonsense("more content than was asked for"));
+                    }
+                    filled += session.read_data(room)?;
+                    session.mark_progress();
+                }
+            }
+            Frame::Reply(Reply::ContentEnd { .. }) => break,
+            Frame::Reply(other) => return Err(unexpected(&other)),
+        }
+    }
+    let expected = trailer.size.saturating_sub(index * BLOCK).min(BLOCK);
+    if u64::try_from(filled).ok() != Some(expected) {
+        return Err(Fault::nonsense("less content than was asked for"));
+    }
+    content.truncate(filled);
+    Ok(content)
+}

@@ -1,0 +1,311 @@
+//! One file's content to as many slaves as it takes, going on behind what the one before has kept.
+
+use std::time::{Duration, Instant};
+
+use protocol::limits::MAX_INLINE_CONTENT;
+use protocol::{Condition, Content, Digest, ErrorCode, RemotePath, Reply, Request, UploadId};
+use transfer::ContentHasher;
+use transfer::block_tree::BLOCK_LENGTH;
+
+use crate::ClientError;
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::notice::Notice;
+use crate::offload::{Offload, new_buffer};
+use crate::session::{Session, is_code, unexpected};
+use crate::source_file::SourceFile;
+use crate::upload_record::UploadRecord;
+
+/// How often content that arrived damaged, or that another writer took over, is sent anew.
+const MAX_REPEATS: u32 = 3;
+
+/// How often a slave that waits is told that this side is busy.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// How often progress is told, at most.
+const TELLING: Duration = Duration::from_millis(100);
+
+/// The sending of one file.
+#[derive(Debug)]
+pub(crate) struct Sending<'a> {
+    context: Context,
+    source: &'a SourceFile,
+    remote: RemotePath,
+    condition: Condition,
+    upload: UploadId,
+    /// Whether a slave may hold part of it.
+    resume: bool,
+    /// The digest that was announced to a slave: its answer may have been lost.
+    announced: Option<Digest>,
+    furthest: u64,
+    repeats: u32,
+    told: Instant,
+}
+
+/// A content that is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) digest: Digest,
+    pub(crate) resumed_at: u64,
+}
+
+/// Whether a file of that size is sent whole, in one frame.
+pub(crate) fn is_small(size: u64) -> bool {
+    usize::try_from(size).is_ok_and(|size| size <= MAX_INLINE_CONTENT)
+}
+
+impl<'a> Sending<'a> {
+    pub(crate) fn new(
+        context: &Context,
+        source: &'a SourceFile,
+        remote: &RemotePath,
+        condition: Condition,
+        record: &UploadRecord,
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            source,
+            remote: remote.clone(),
+            condition,
+            upload: record.id(),
+            resume: record.was_there(),
+            announced: None,
+            furthest: 0,
+            repeats: 0,
+            told: Instant::now(),
+        }
+    }
+
+    /// Goes on with one slave until the content is stored.
+    pub(crate) fn step(&mut self, session: &mut Session) -> Attempt<Sent> {
+        if let Some(sent) = self.find_stored(session)? {
+            return Ok(sent);
+        }
+        loop {
+            let result = if is_small(self.source.size()) {
+                self.send_whole(session)
+            } else {
+                self.send_stream(session)
+            };
+            match result {
+                Err(fault) if is_code(&fault, ErrorCode::Corrupt) => {
+                    self.repeat()?;
+                    self.context.notice(&Notice::Damaged {
+                        remote: self.remote.clone(),
+                        blocks: 0,
+                    });
+                }
+                Err(fault) if is_code(&fault, ErrorCode::Superseded) => {
+                    self.repeat()?;
+                    self.upload = UploadRecord::fresh(self.source, &self.remote)?.id();
+                }
+                Err(fault) if is_code(&fault, ErrorCode::Exists) => {
+                    return self.find_stored(session)?.ok_or(fault);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn repeat(&mut self) -> Result<(), ClientError> {
+        self.repeats += 1;
+        self.resume = false;
+        if self.repeats > MAX_REPEATS {
+            return Err(ClientError::not_verified());
+        }
+        Ok(())
+    }
+
+    /// Whether a slave whose answer was lost has stored the content all the same.
+    fn find_stored(&self, session: &mut Session) -> Attempt<Option<Sent>> {
+        let Some(ours) = self.announced else {
+            return Ok(None);
+        };
+        let question = Request::Checksum {
+            path: self.remote.clone(),
+            fresh: false,
+        };
+        match session.ask(&question) {
+            Ok(Reply::Sum { digest, size, .. }) => {
+                let is_ours = digest == ours && size == self.source.size();
+                Ok(is_ours.then_some(Sent {
+                    digest,
+                    resumed_at: 0,
+                }))
+            }
+            Ok(other) => Err(unexpected(&other)),
+            Err(Fault::Failed(error))
+                if matches!(error.kind(), crate::ClientErrorKind::Remote(_)) =>
+            {
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn send_whole(&mut self, session: &mut Session) -> Attempt<Sent> {
+        let (content, digest) = read_whole(self.source)?;
+        self.context.spend(content.as_bytes().len())?;
+        self.announced = Some(digest);
+        let facts = self.source.facts();
+        let reply = session.ask(&Request::StoreWhole {
+            path: self.remote.clone(),
+            modified_ns: facts.modified_ns,
+            mode: facts.mode,
+            condition: self.condition.clone(),
+            digest,
+            deferred: false,
+            content,
+        })?;
+        session.mark_progress();
+        stored(&reply, digest, 0)
+    }
+
+    fn send_stream(&mut self, session: &mut Session) -> Attempt<Sent> {
+        let facts = self.source.facts();
+        let number = session.request(&Request::Store {
+            path: self.remote.clone(),
+            upload: self.upload,
+            size: facts.size,
+            modified_ns: facts.modified_ns,
+            mode: facts.mode,
+            condition: self.condition.clone(),
+            resume: self.resume,
+            deferred: false,
+        });
+        let mut hasher = ContentHasher::new();
+        if self.resume {
+            session.flush()?;
+            let (offset, prefix) = match session.answer(number)? {
+                Reply::Ready { offset, prefix } => (offset, prefix),
+                other => return Err(unexpected(&other)),
+            };
+            match self.hash_prefix(session, number, offset)? {
+                Some(hashed) if hashed.finalize() == prefix => hasher = hashed,
+                _ => {
+                    abandon(session, number)?;
+                    self.resume = false;
+                    return self.send_stream(session);
+                }
+            }
+        }
+        self.resume = true;
+        let resumed_at = hasher.position();
+        let digest = match self.send_content(session, number, hasher) {
+            Ok(digest) => digest,
+            Err(fault @ Fault::Failed(_)) if !session.is_over(number) => {
+                abandon(session, number)?;
+                return Err(fault);
+            }
+            Err(fault) => return Err(fault),
+        };
+        self.announced = Some(digest);
+        session.add(number, &Request::StoreEnd { digest });
+        session.flush()?;
+        stored(&session.answer(number)?, digest, resumed_at)
+    }
+
+    /// Hashes what the slave says it has; `None` where that is more than there is.
+    fn hash_prefix(
+        &mut self,
+        session: &mut Session,
+        number: u32,
+        length: u64,
+    ) -> Attempt<Option<ContentHasher>> {
+        if length > self.source.size() {
+            return Ok(None);
+        }
+        let mut hasher = ContentHasher::new();
+        let mut buffer = new_buffer();
+        let mut signed = Instant::now();
+        while hasher.position() < length {
+            self.context.check()?;
+            if signed.elapsed() >= SIGN_OF_LIFE {
+                session.keep_alive(number)?;
+                signed = Instant::now();
+            }
+            let left = usize::try_from(length - hasher.position()).unwrap_or(usize::MAX);
+            let piece = buffer.get_mut(..left.min(BLOCK_LENGTH)).unwrap_or_default();
+            self.source.read(piece, hasher.position())?;
+            hasher.update(piece);
+        }
+        Ok(Some(hasher))
+    }
+
+    /// Sends what follows the part that `hasher` has taken; gives the digest of the whole.
+    fn send_content(
+        &mut self,
+        session: &mut Session,
+        number: u32,
+        hasher: ContentHasher,
+    ) -> Attempt<Digest> {
+        let mut position = hasher.position();
+        let size = self.source.size();
+        let mut hashing = Offload::start(hasher, size - position).map_err(ClientError::from)?;
+        let mut buffer = new_buffer();
+        while position < size {
+            let left = usize::try_from(size - position).unwrap_or(usize::MAX);
+            buffer.resize(self.context.piece(left.min(BLOCK_LENGTH)), 0);
+            self.source.read(&mut buffer, position)?;
+            session.check_refusal(number)?;
+            self.context.spend(buffer.len())?;
+            send_data(session, number, &buffer)?;
+            position += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+            buffer = hashing.give(buffer);
+            if position > self.furthest {
+                self.furthest = position;
+                session.mark_progress();
+            }
+            if self.told.elapsed() >= TELLING || position == size {
+                self.told = Instant::now();
+                self.context
+                    .progress(position, size, self.remote.as_bytes());
+            }
+        }
+        self.source.check()?;
+        Ok(hashing.finish().map_err(ClientError::from)?.finalize())
+    }
+}
+
+/// A small file's content and digest, read in one go.
+pub(crate) fn read_whole(source: &SourceFile) -> Result<(Content, Digest), ClientError> {
+    let mut bytes = vec![0; usize::try_from(source.size()).unwrap_or(usize::MAX)];
+    source.read(&mut bytes, 0)?;
+    source.check()?;
+    let digest = Digest(*blake3::hash(&bytes).as_bytes());
+    let content = Content::new(bytes).ok_or_else(|| ClientError::from(ErrorCode::TooLarge))?;
+    Ok((content, digest))
+}
+
+/// Sends content; where the slave has closed, the reason it gave before counts for more than the broken connection.
+pub(crate) fn send_data(session: &mut Session, number: u32, content: &[u8]) -> Attempt<()> {
+    match session.send_data(number, content) {
+        Err(fault @ Fault::Lost(_)) => match session.check_refusal(number) {
+            Err(refusal @ Fault::Failed(_)) => Err(refusal),
+            _ => Err(fault),
+        },
+        result => result,
+    }
+}
+
+/// Gives an upload up for now, and waits until the slave has put away what it has.
+fn abandon(session: &mut Session, number: u32) -> Attempt<()> {
+    session.add(number, &Request::Abandon {});
+    session.flush()?;
+    match session.answer(number) {
+        // What the slave would have said to the whole is of no interest any more.
+        Ok(_) | Err(Fault::Failed(_)) => Ok(()),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn stored(reply: &Reply, ours: Digest, resumed_at: u64) -> Attempt<Sent> {
+    match reply {
+        Reply::Stored { digest, .. } if *digest == ours => Ok(Sent {
+            digest: ours,
+            resumed_at,
+        }),
+        Reply::Stored { .. } => Err(Fault::from(ErrorCode::Corrupt)),
+        other => Err(unexpected(other)),
+    }
+}

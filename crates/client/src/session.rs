@@ -1,0 +1,335 @@
+//! One conversation with one slave: requests out, answers in, matched by number.
+
+use std::collections::HashSet;
+use std::io;
+use std::net::SocketAddr;
+
+use protocol::frame::{DATA, Header, KEEP_ALIVE};
+use protocol::{
+    Connection, ConnectionError, ErrorCode, Reply, Request, Role, Secret, ServerPreface, SlaveId,
+    Ticket,
+};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::context::Context;
+use crate::dial::{dial, greet};
+use crate::fault::{Attempt, Fault};
+use crate::patient::Patient;
+
+/// Bytes of requests that may be under way while nobody reads answers: more could fill the socket buffers of both sides.
+const WINDOW_BYTES: usize = 32 * 1024;
+
+/// A slave that serves this client.
+#[derive(Debug)]
+pub(crate) struct Session {
+    connection: Connection<Patient>,
+    address: SocketAddr,
+    id: Option<SlaveId>,
+    window: usize,
+    last_request: u32,
+    open: usize,
+    closed_early: HashSet<u32>,
+    moved: bool,
+}
+
+/// What opens a slave.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass {
+    pub(crate) id: SlaveId,
+    pub(crate) ticket: Ticket,
+    pub(crate) secret: Secret,
+}
+
+/// The next frame of an answer.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// A message.
+    Reply(Reply),
+    /// Content, to be read by [`Session::read_data`].
+    Data,
+}
+
+impl Session {
+    /// Connects to a slave and shows it the ticket.
+    pub(crate) fn open(
+        address: SocketAddr,
+        pass: Option<&Pass>,
+        context: &Context,
+    ) -> Attempt<Self> {
+        let mut connection = dial(address, context)?;
+        let shown = pass.filter(|pass| !pass.ticket.as_bytes().is_empty());
+        if let Some(pass) = shown {
+            connection.send(
+                1,
+                &Request::Present {
+                    ticket: pass.ticket.clone(),
+                    secret: pass.secret,
+                },
+            );
+        }
+        let preface = greet(&mut connection)?;
+        if preface.role != Role::Slave {
+            return Err(Fault::nonsense("a slave was expected here"));
+        }
+        let mut session = Self::new(connection, address, &preface, context);
+        session.id = pass.map(|pass| pass.id);
+        if shown.is_some() {
+            session.last_request = 1;
+            session.open = 1;
+            match session.answer(1)? {
+                Reply::Welcome { .. } => {}
+                other => return Err(unexpected(&other)),
+            }
+        }
+        Ok(session)
+    }
+
+    /// Goes on with a connection whose prefaces have been exchanged.
+    pub(crate) fn new(
+        mut connection: Connection<Patient>,
+        address: SocketAddr,
+        preface: &ServerPreface,
+        context: &Context,
+    ) -> Self {
+        let patient = connection.stream();
+        patient.set_limit(context.options.timeout);
+        patient.watch(address, preface.worker);
+        Self {
+            connection,
+            address,
+            id: None,
+            window: usize::try_from(preface.window_requests).unwrap_or(1).max(1),
+            last_request: 0,
+            open: 0,
+            closed_early: HashSet::new(),
+            moved: false,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn id(&self) -> Option<SlaveId> {
+        self.id
+    }
+
+    /// Whether `outstanding` requests of `bytes` in all leave room for another.
+    pub(crate) fn has_room(&self, outstanding: usize, bytes: usize) -> bool {
+        outstanding == 0 || (outstanding < self.window && bytes < WINDOW_BYTES)
+    }
+
+    /// Notes that the work at hand came further, so that another loss starts the counting anew.
+    pub(crate) fn mark_progress(&mut self) {
+        self.moved = true;
+    }
+
+    /// Whether the work came further since this was asked last.
+    pub(crate) fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Whether every request has had its closing answer: only then may another piece of work use this session.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Whether the slave is still there, as far as this side's kernel knows. An idle slave has nothing to say, so
+    /// whatever arrived is its farewell.
+    pub(crate) fn is_open(&mut self) -> bool {
+        !self.has_input().unwrap_or(true)
+    }
+
+    /// Whether an answer, or the end, has arrived.
+    pub(crate) fn has_input(&mut self) -> io::Result<bool> {
+        if self.connection.has_input() {
+            return Ok(true);
+        }
+        let socket = self.connection.stream_ref().socket();
+        let mut descriptors = [PollFd::new(socket, PollFlags::IN)];
+        Ok(poll(&mut descriptors, Some(&Timespec::default()))? > 0)
+    }
+
+    /// Collects a request and gives its number.
+    pub(crate) fn request(&mut self, request: &Request) -> u32 {
+        self.last_request = self.last_request.wrapping_add(1).max(1);
+        self.open += 1;
+        self.connection.send(self.last_request, request);
+        self.last_request
+    }
+
+    /// Collects a further message of the request `number`.
+    pub(crate) fn add(&mut self, number: u32, request: &Request) {
+        self.connection.send(number, request);
+    }
+
+    /// Sends what was collected.
+    pub(crate) fn flush(&mut self) -> Attempt<()> {
+        self.connection
+            .flush()
+            .map_err(|error| Fault::from_socket(&error))
+    }
+
+    /// Bytes that were collected and not sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.connection.unsent()
+    }
+
+    /// Asks one thing and waits for its only answer.
+    pub(crate) fn ask(&mut self, request: &Request) -> Attempt<Reply> {
+        let number = self.request(request);
+        self.flush()?;
+        self.answer(number)
+    }
+
+    /// The next message, which must belong to the request `number`. An error that the slave answered is a fault.
+    pub(crate) fn answer(&mut self, number: u32) -> Attempt<Reply> {
+        match self.frame(number)? {
+            Frame::Reply(reply) => Ok(reply),
+            Frame::Data => Err(Fault::nonsense("content where an answer was expected")),
+        }
+    }
+
+    /// The next frame, which must belong to the request `number`. An error that the slave answered is a fault.
+    pub(crate) fn frame(&mut self, number: u32) -> Attempt<Frame> {
+        match self.receive()? {
+            (of, _) if of != number => Err(Fault::nonsense("an answer out of order")),
+            (_, Frame::Reply(Reply::Error { code, .. })) => Err(code.into()),
+            (_, frame) => Ok(frame),
+        }
+    }
+
+    /// The next frame of any request, with its number. An error with the number 0 is about the whole session.
+    pub(crate) fn receive(&mut self) -> Attempt<(u32, Frame)> {
+        loop {
+            let header = self.connection.receive_answer()?;
+            if let Some(frame) = self.take(&header)? {
+                return Ok((header.request, frame));
+            }
+        }
+    }
+
+    /// The next frame, if one has arrived: for looking up while something is sent.
+    pub(crate) fn receive_arrived(&mut self) -> Attempt<Option<(u32, Frame)>> {
+        while self
+            .has_input()
+            .map_err(|error| Fault::from_socket(&error))?
+        {
+            let header = self.connection.receive()?.ok_or(ConnectionError::Closed)?;
+            if header.kind == KEEP_ALIVE {
+                continue;
+            }
+            if let Some(frame) = self.take(&header)? {
+                return Ok(Some((header.request, frame)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Fails where the slave has refused the request `number`, all of which is not sent yet.
+    pub(crate) fn check_refusal(&mut self, number: u32) -> Attempt<()> {
+        match self.receive_arrived()? {
+            None => Ok(()),
+            Some((of, Frame::Reply(Reply::Error { code, .. }))) if of == number => {
+                // The reason counts, even where the slave has closed behind it.
+                match self.abandon_refused(number) {
+                    Ok(()) | Err(Fault::Lost(_)) => Err(code.into()),
+                    Err(fault) => Err(fault),
+                }
+            }
+            Some(_) => Err(Fault::nonsense("an answer out of order")),
+        }
+    }
+
+    /// What the frame behind `header` says; `None` where it belongs to a request that is over for this side.
+    fn take(&mut self, header: &Header) -> Attempt<Option<Frame>> {
+        if header.kind == DATA {
+            let is_over = self.closed_early.contains(&header.request);
+            return Ok((!is_over).then_some(Frame::Data));
+        }
+        let reply: Reply = self.connection.decode(header)?;
+        if self.closed_early.remove(&header.request) {
+            return Ok(None);
+        }
+        if closes(&reply) {
+            self.open = self.open.saturating_sub(1);
+        }
+        match reply {
+            Reply::Error { code, .. } if header.request == 0 => Err(match Fault::from(code) {
+                Fault::Failed(error) => Fault::Lost(error.to_string()),
+                other => other,
+            }),
+            reply => Ok(Some(Frame::Reply(reply))),
+        }
+    }
+
+    /// Reads content of the data frame at hand; 0 at its end.
+    pub(crate) fn read_data(&mut self, bytes: &mut [u8]) -> Attempt<usize> {
+        Ok(self.connection.read_data(bytes)?)
+    }
+
+    /// Bytes of the data frame at hand that are still to be read.
+    pub(crate) fn data_left(&self) -> usize {
+        self.connection.data_left()
+    }
+
+    /// Sends a data frame of the request `number`.
+    pub(crate) fn send_data(&mut self, number: u32, content: &[u8]) -> Attempt<()> {
+        let length = u32::try_from(content.len())
+            .map_err(|_| Fault::nonsense("a data frame larger than any may be"))?;
+        self.connection.send_data_header(number, length);
+        self.flush()?;
+        io::Write::write_all(self.connection.stream(), content)
+            .map_err(|error| Fault::from_socket(&error))
+    }
+
+    /// Tells the slave that this side is alive, but busy.
+    pub(crate) fn keep_alive(&mut self, number: u32) -> Attempt<()> {
+        self.connection.send_keep_alive(number);
+        self.flush()
+    }
+
+    /// Whether the request `number` was closed before all of it was sent.
+    pub(crate) fn is_over(&self, number: u32) -> bool {
+        self.closed_early.contains(&number)
+    }
+
+    /// Gives up an upload that the slave has refused before all of it was sent. Should it answer that too, the answer is
+    /// passed over.
+    pub(crate) fn abandon_refused(&mut self, number: u32) -> Attempt<()> {
+        self.closed_early.insert(number);
+        self.add(number, &Request::Abandon {});
+        self.flush()
+    }
+}
+
+/// Whether an answer is the last one to its request.
+fn closes(reply: &Reply) -> bool {
+    match reply {
+        Reply::Content { .. } | Reply::Ready { .. } | Reply::Received {} => false,
+        Reply::Entries { more, .. } | Reply::Blocks { more, .. } => !more,
+        Reply::Error { .. }
+        | Reply::Done {}
+        | Reply::Alive { .. }
+        | Reply::Identity { .. }
+        | Reply::Welcome { .. }
+        | Reply::Facts { .. }
+        | Reply::ContentEnd { .. }
+        | Reply::Sum { .. }
+        | Reply::Space { .. }
+        | Reply::Stored { .. } => true,
+    }
+}
+
+/// An answer that does not belong to what was asked.
+pub(crate) fn unexpected(reply: &Reply) -> Fault {
+    match reply {
+        Reply::Error { code, .. } => (*code).into(),
+        _ => Fault::nonsense("an answer to something else"),
+    }
+}
+
+/// Codes that a slave answers when what it was asked for had happened already.
+pub(crate) fn is_code(fault: &Fault, code: ErrorCode) -> bool {
+    matches!(fault, Fault::Failed(error) if error.is(code))
+}

@@ -1,0 +1,388 @@
+//! The small files of a tree: many requests under way at once, each answer taken as it comes.
+
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::PathBuf;
+
+use protocol::{Digest, ErrorCode, RemotePath, Reply};
+use transfer::ContentHasher;
+
+use crate::batch::{Batch, Waiting};
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::folder::Folder;
+use crate::notice::Notice;
+use crate::part_file::PartFile;
+use crate::publish::{Finish, set_facts};
+use crate::session::{Frame, Session, unexpected};
+use crate::tree_download::stop_if_hopeless;
+use crate::tree_job::{Decider, Job, Next, is_worth_another_try};
+use crate::tree_report::TreeReport;
+use crate::{ClientError, Conflict, Result, Status, Transferred};
+
+/// How often a file that changed, or arrived damaged, is fetched again.
+const MAX_TRIES: u32 = 3;
+
+/// Content is read in pieces of this size, bytes.
+const PIECE: usize = 256 * 1024;
+
+/// The fetching of all small files.
+#[derive(Debug)]
+pub(crate) struct TreeFetch<'a> {
+    context: Context,
+    root: &'a Folder,
+    decider: Decider<'a>,
+    queue: VecDeque<Job>,
+    asked: VecDeque<Asked>,
+    batch: Batch,
+    /// Files that need a closer look than there is time for here.
+    left_over: Vec<(RemotePath, PathBuf)>,
+    buffer: Vec<u8>,
+}
+
+/// A request under way.
+#[derive(Debug)]
+struct Asked {
+    number: u32,
+    job: Job,
+    /// Bytes of the request.
+    bytes: usize,
+    /// The local file's digest, where the remote one was asked for to compare.
+    ours: Option<Digest>,
+}
+
+/// A content that has arrived to its end.
+struct Arrived {
+    part: PartFile,
+    name: OsString,
+    finish: Finish,
+    digest: Digest,
+    length: u64,
+    announced: Option<Digest>,
+}
+
+/// What has become of a file.
+enum Ended {
+    /// It is there.
+    Unchanged(Digest),
+    /// It waits for its name.
+    Waits(Box<Waiting>),
+    /// It is asked for once more.
+    Again,
+    /// It is fetched later, alone.
+    Later,
+}
+
+impl<'a> TreeFetch<'a> {
+    pub(crate) fn new(
+        context: &Context,
+        root: &'a Folder,
+        conflict: Conflict,
+        queue: VecDeque<Job>,
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            root,
+            decider: Decider::new(context, root, conflict),
+            queue,
+            asked: VecDeque::new(),
+            batch: Batch::default(),
+            left_over: Vec::new(),
+            buffer: vec![0; PIECE],
+        }
+    }
+
+    /// Files that are to be fetched one by one.
+    pub(crate) fn left_over(self) -> Vec<(RemotePath, PathBuf)> {
+        self.left_over
+    }
+
+    /// Goes on with one slave until every file has ended one way or another.
+    pub(crate) fn step(
+        &mut self,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<()> {
+        // What the slave before was asked and did not answer is asked again.
+        while let Some(asked) = self.asked.pop_back() {
+            self.queue.push_front(asked.job);
+        }
+        loop {
+            self.ask(session, report)?;
+            session.flush()?;
+            let Some(asked) = self.asked.pop_front() else {
+                return Ok(());
+            };
+            self.take_answer(asked, session, report)?;
+            if self.batch.is_due() {
+                self.publish(report)?;
+            }
+        }
+    }
+
+    /// Sends requests, many at a time: only when half of the window is free again.
+    fn ask(&mut self, session: &mut Session, report: &mut TreeReport<'_>) -> Attempt<()> {
+        let mut bytes: usize = self.asked.iter().map(|asked| asked.bytes).sum();
+        if !session.has_room(self.asked.len() * 2, bytes * 2) {
+            return Ok(());
+        }
+        while session.has_room(self.asked.len(), bytes) {
+            self.context.check()?;
+            let Some(mut job) = self.queue.pop_front() else {
+                break;
+            };
+            let before = session.unsent();
+            let (request, ours) = match self.decider.decide(&mut job) {
+                Ok(Next::Fetch) => (job.retrieve(self.context.options.verify), None),
+                Ok(Next::Compare(ours)) => (job.checksum(), Some(ours)),
+                Ok(Next::Same(digest)) => {
+                    report.done(self.unchanged(&job, digest, session));
+                    continue;
+                }
+                Err(error) => {
+                    self.give_up(&job, error, report)?;
+                    continue;
+                }
+            };
+            let number = session.request(&request);
+            let sent = session.unsent() - before;
+            bytes += sent;
+            self.asked.push_back(Asked {
+                number,
+                job,
+                bytes: sent,
+                ours,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes the answer to the oldest request.
+    fn take_answer(
+        &mut self,
+        asked: Asked,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<()> {
+        let mut job = asked.job;
+        let ended = match asked.ours {
+            Some(ours) => self.compare(&mut job, session, asked.number, ours),
+            None => self.take_content(&mut job, session, asked.number),
+        };
+        if ended.is_ok() {
+            session.mark_progress();
+        }
+        match ended {
+            Ok(Ended::Unchanged(digest)) => report.done(self.unchanged(&job, digest, session)),
+            Ok(Ended::Waits(waiting)) => self.batch.push(*waiting),
+            Ok(Ended::Again) => self.queue.push_front(job),
+            Ok(Ended::Later) => self.left_over.push((job.remote, job.relative)),
+            Err(Fault::Failed(error)) if is_worth_another_try(&error) => {
+                job.tries += 1;
+                if job.tries <= MAX_TRIES {
+                    job.version = None;
+                    self.queue.push_back(job);
+                } else if error.is(ErrorCode::Corrupt) {
+                    self.give_up(&job, ClientError::not_verified(), report)?;
+                } else {
+                    self.give_up(&job, error, report)?;
+                }
+            }
+            Err(Fault::Failed(error)) => self.give_up(&job, error, report)?,
+            Err(fault) => {
+                self.queue.push_front(job);
+                return Err(fault);
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&self, job: &Job, error: ClientError, report: &mut TreeReport<'_>) -> Result<()> {
+        let local = self.root.path_of(job.relative.as_os_str());
+        stop_if_hopeless(report, &job.remote, local, error)
+    }
+
+    fn compare(
+        &mut self,
+        job: &mut Job,
+        session: &mut Session,
+        number: u32,
+        ours: Digest,
+    ) -> Attempt<Ended> {
+        match session.answer(number)? {
+            Reply::Sum { digest, .. } if digest == ours => Ok(Ended::Unchanged(ours)),
+            Reply::Sum { .. } => {
+                self.decider.store_beside(job)?;
+                Ok(Ended::Again)
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn take_content(
+        &mut self,
+        job: &mut Job,
+        session: &mut Session,
+        number: u32,
+    ) -> Attempt<Ended> {
+        let finish = match session.answer(number)? {
+            Reply::Content {
+                size,
+                modified_ns,
+                mode,
+                offset: 0,
+                length,
+                ..
+            } if length == size => Finish {
+                size,
+                mode,
+                modified_ns,
+            },
+            other => return Err(unexpected(&other)),
+        };
+        let name = job
+            .name
+            .clone()
+            .unwrap_or_else(|| job.own_name().to_owned());
+        // A name that cannot be made is this file's fault alone: its content is passed over.
+        let mut part = self.open_part(job, &name);
+        let mut hasher = ContentHasher::new();
+        let announced = loop {
+            match session.frame(number) {
+                Ok(Frame::Data) => self.take_frame(session, &mut part, &mut hasher)?,
+                Ok(Frame::Reply(Reply::ContentEnd { digest })) => break digest,
+                Ok(Frame::Reply(other)) => return Err(unexpected(&other)),
+                Err(fault) => {
+                    self.discard(job, part);
+                    return Err(fault);
+                }
+            }
+        };
+        match part? {
+            None => Ok(Ended::Later),
+            Some(part) => {
+                let file = Arrived {
+                    part,
+                    name,
+                    finish,
+                    digest: hasher.finalize(),
+                    length: hasher.position(),
+                    announced,
+                };
+                self.finish(job, file, session)
+            }
+        }
+    }
+
+    /// Checks what arrived of a file, and lets it wait for its name.
+    fn finish(&mut self, job: &Job, file: Arrived, session: &Session) -> Attempt<Ended> {
+        if file.length != file.finish.size {
+            return Err(Fault::nonsense("other content than was announced"));
+        }
+        let verify = self.context.options.verify;
+        if verify && file.announced != Some(file.digest) {
+            self.context.notice(&Notice::Damaged {
+                remote: job.remote.clone(),
+                blocks: 0,
+            });
+            self.discard(job, Ok(Some(file.part)));
+            return Err(Fault::Failed(ErrorCode::Corrupt.into()));
+        }
+        set_facts(file.part.file(), &file.finish).map_err(ClientError::from)?;
+        Ok(Ended::Waits(Box::new(Waiting {
+            part: file.part,
+            folder: job.folder().to_owned(),
+            replace: self.decider.replaces(),
+            transferred: Transferred {
+                remote: job.remote.clone(),
+                local: self.root.path_of(job.folder().join(&file.name).as_os_str()),
+                bytes: file.finish.size,
+                resumed_at: 0,
+                seconds: job.started.elapsed().as_secs_f64(),
+                digest: verify.then_some(file.digest),
+                verified: verify,
+                slave: Some(session.address()),
+                status: if file.name == job.own_name() {
+                    Status::Done
+                } else {
+                    Status::Renamed
+                },
+            },
+            relative: job.relative.clone(),
+            name: file.name,
+        })))
+    }
+
+    /// The empty part for a file's content; `None` where another process works on it.
+    fn open_part(&mut self, job: &Job, name: &OsStr) -> Result<Option<PartFile>> {
+        let part = PartFile::open(self.decider.enter(job.folder())?, name)?;
+        if let Some(part) = &part {
+            part.file().set_len(0)?;
+        }
+        Ok(part)
+    }
+
+    fn take_frame(
+        &mut self,
+        session: &mut Session,
+        part: &mut Result<Option<PartFile>>,
+        hasher: &mut ContentHasher,
+    ) -> Attempt<()> {
+        while session.data_left() > 0 {
+            let wanted = self.context.piece(PIECE);
+            let piece = self.buffer.get_mut(..wanted).unwrap_or_default();
+            let read = session.read_data(piece)?;
+            let piece = piece.get(..read).unwrap_or_default();
+            if let Ok(Some(file)) = part
+                && let Err(error) = file.write(piece, hasher.position())
+            {
+                *part = Err(error.into());
+            }
+            hasher.update(piece);
+            self.context.spend(read)?;
+        }
+        Ok(())
+    }
+
+    /// Removes a part that nothing can be made of.
+    fn discard(&mut self, job: &Job, part: Result<Option<PartFile>>) {
+        if let Ok(Some(part)) = part
+            && let Ok(folder) = self.decider.enter(job.folder())
+        {
+            let removed = folder.remove(part.name());
+            tracing::trace!(?removed, "part of no use");
+        }
+    }
+
+    fn unchanged(&self, job: &Job, digest: Digest, session: &Session) -> Transferred {
+        Transferred {
+            remote: job.remote.clone(),
+            local: self.root.path_of(job.relative.as_os_str()),
+            bytes: job.size,
+            resumed_at: job.size,
+            seconds: job.started.elapsed().as_secs_f64(),
+            digest: Some(digest),
+            verified: true,
+            slave: Some(session.address()),
+            status: Status::Unchanged,
+        }
+    }
+
+    /// Gives everything that waits its name.
+    pub(crate) fn publish(&mut self, report: &mut TreeReport<'_>) -> Result<()> {
+        let left_over = &mut self.left_over;
+        self.batch
+            .publish(self.root, |waiting, result| match result {
+                Ok(()) => report.done(waiting.transferred),
+                // Somebody was quicker: looked at like anything that was there before.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    left_over.push((waiting.transferred.remote, waiting.relative));
+                }
+                Err(error) => {
+                    let transferred = waiting.transferred;
+                    report.failed(&transferred.remote, transferred.local, error.into());
+                }
+            })
+    }
+}

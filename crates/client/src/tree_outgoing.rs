@@ -1,0 +1,112 @@
+//! One folder or small file of a tree that is sent: under which name, and what is known of it.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use protocol::{Condition, Digest, Entry, RemotePath};
+
+use crate::session::Session;
+use crate::{Status, Transferred};
+
+/// Something to be sent.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// A folder to be made.
+    Folder { remote: RemotePath, local: PathBuf },
+    /// A file to be stored.
+    File(Box<Job>),
+}
+
+/// A file on its way.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) local: PathBuf,
+    /// The name it would have if that were free.
+    pub(crate) own: RemotePath,
+    /// The name it is stored under; `None`: it is only compared.
+    pub(crate) target: Option<RemotePath>,
+    pub(crate) condition: Condition,
+    /// What has its own name, if that may be the same.
+    pub(crate) there: Option<Entry>,
+    /// What was announced to a slave whose answer may have been lost.
+    pub(crate) announced: Option<Digest>,
+    pub(crate) size: u64,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) tries: u32,
+    pub(crate) started: Instant,
+}
+
+impl Outgoing {
+    pub(crate) fn file(
+        local: PathBuf,
+        own: RemotePath,
+        target: RemotePath,
+        condition: Condition,
+    ) -> Self {
+        Self::File(Box::new(Job {
+            local,
+            own,
+            target: Some(target),
+            condition,
+            there: None,
+            announced: None,
+            size: 0,
+            digest: None,
+            tries: 0,
+            started: Instant::now(),
+        }))
+    }
+
+    /// A file that may be there already; if it is not, it is stored as `beside`.
+    pub(crate) fn compare(
+        local: PathBuf,
+        own: RemotePath,
+        there: Entry,
+        beside: Option<RemotePath>,
+    ) -> Self {
+        Self::File(Box::new(Job {
+            local,
+            own,
+            target: beside,
+            condition: Condition::Absent,
+            there: Some(there),
+            announced: None,
+            size: 0,
+            digest: None,
+            tries: 0,
+            started: Instant::now(),
+        }))
+    }
+}
+
+impl Job {
+    /// How it ends once it is stored.
+    pub(crate) fn status(&self) -> Status {
+        if self.target.as_ref() == Some(&self.own) {
+            Status::Done
+        } else {
+            Status::Renamed
+        }
+    }
+
+    pub(crate) fn transferred(&self, status: Status, session: &Session) -> Transferred {
+        let remote = match status {
+            Status::Unchanged => &self.own,
+            Status::Done | Status::Renamed => self.target.as_ref().unwrap_or(&self.own),
+        };
+        Transferred {
+            remote: remote.clone(),
+            local: self.local.clone(),
+            bytes: self.size,
+            resumed_at: match status {
+                Status::Unchanged => self.size,
+                Status::Done | Status::Renamed => 0,
+            },
+            seconds: self.started.elapsed().as_secs_f64(),
+            digest: self.digest,
+            verified: self.digest.is_some(),
+            slave: Some(session.address()),
+            status,
+        }
+    }
+}

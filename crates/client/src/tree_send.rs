@@ -1,0 +1,404 @@
+//! Folders and small files of a tree, sent many at a time. Their publication is put off, so that the slave pays for
+//! durability once for many; a file has ended only when the slave says that it is stored.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+
+use protocol::{Digest, ErrorCode, RemotePath, Reply, Request};
+
+use crate::content::digest_of;
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::notice::Notice;
+use crate::sending::{is_small, read_whole, send_data};
+use crate::session::{Frame, Session};
+use crate::source_file::SourceFile;
+use crate::tree_download::stop_if_hopeless;
+use crate::tree_outgoing::{Job, Outgoing};
+use crate::tree_report::TreeReport;
+use crate::upload_record::UploadRecord;
+use crate::{ClientError, Status};
+
+/// How often a file that arrived damaged is sent again.
+const MAX_TRIES: u32 = 3;
+
+/// Requests with content are collected up to this and then written together, bytes.
+const TOGETHER: usize = 256 * 1024;
+
+/// Content of a larger file is read in pieces of this size, bytes.
+const PIECE: usize = 256 * 1024;
+
+/// What an answer is awaited for.
+#[derive(Debug)]
+enum Asked {
+    Folder {
+        remote: RemotePath,
+        local: PathBuf,
+    },
+    Store(Box<Job>),
+    /// The digest of what has the file's own name, to be compared with ours.
+    Compare(Box<Job>, Digest),
+    /// The digest of what has the target's name: is it what an earlier try stored?
+    Recognise(Box<Job>, Digest),
+    /// Nothing: this side gave the upload up.
+    Abandoned,
+    Flush,
+}
+
+/// The sending of all folders and small files.
+#[derive(Debug)]
+pub(crate) struct TreeSend {
+    context: Context,
+    queue: VecDeque<Outgoing>,
+    asked: VecDeque<(u32, Asked)>,
+    /// Received by the slave, not yet stored.
+    deferred: HashMap<u32, Box<Job>>,
+    is_flushed: bool,
+}
+
+impl TreeSend {
+    pub(crate) fn new(context: &Context, queue: VecDeque<Outgoing>) -> Self {
+        Self {
+            context: context.clone(),
+            queue,
+            asked: VecDeque::new(),
+            deferred: HashMap::new(),
+            is_flushed: false,
+        }
+    }
+
+    /// Goes on with one slave until everything has ended one way or another.
+    pub(crate) fn step(
+        &mut self,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<()> {
+        self.take_back();
+        loop {
+            self.context.check()?;
+            // A folder's answer is awaited before anything is stored in it: a refusal says why, not `no such folder`.
+            if session.has_room(self.asked.len(), 0)
+                && let Some(next) = self.queue.pop_front()
+            {
+                self.is_flushed = false;
+                self.send(next, session, report)?;
+                if session.unsent() >= TOGETHER {
+                    session.flush()?;
+                    self.take_arrived(session, report)?;
+                }
+                continue;
+            }
+            if self.asked.is_empty() && self.queue.is_empty() {
+                if self.is_flushed || self.deferred.is_empty() {
+                    break;
+                }
+                self.is_flushed = true;
+                let number = session.request(&Request::Flush {});
+                self.asked.push_back((number, Asked::Flush));
+            }
+            session.flush()?;
+            let (number, frame) = session.receive()?;
+            self.take(number, frame, session, report)?;
+        }
+        if self.deferred.is_empty() {
+            Ok(())
+        } else {
+            Err(Fault::nonsense("uploads without a last word"))
+        }
+    }
+
+    /// What a lost slave had not confirmed is sent again.
+    fn take_back(&mut self) {
+        for (_, asked) in std::mem::take(&mut self.asked).into_iter().rev() {
+            if let Some(outgoing) = asked.into_outgoing() {
+                self.queue.push_front(outgoing);
+            }
+        }
+        for (_, job) in self.deferred.drain() {
+            self.queue.push_back(Outgoing::File(job));
+        }
+        self.is_flushed = false;
+    }
+
+    fn send(
+        &mut self,
+        next: Outgoing,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<()> {
+        let mut job = match next {
+            Outgoing::File(job) => job,
+            Outgoing::Folder { remote, local } => {
+                let number = session.request(&Request::MakeDirectory {
+                    path: remote.clone(),
+                    parents: true,
+                });
+                let asked = Asked::Folder { remote, local };
+                self.asked.push_back((number, asked));
+                return Ok(());
+            }
+        };
+        match self.send_file(&mut job, session, report) {
+            Ok(Some((number, make))) => {
+                self.asked.push_back((number, make(job)));
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(Fault::Failed(error)) => Ok(stop_if_hopeless(report, &job.own, job.local, error)?),
+            Err(fault) => {
+                self.queue.push_front(Outgoing::File(job));
+                Err(fault)
+            }
+        }
+    }
+
+    /// Sends whatever the file needs next; `None` where it has ended.
+    fn send_file(
+        &mut self,
+        job: &mut Job,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<Option<(u32, MakeAsked)>> {
+        let source = SourceFile::open_found(&job.local)?;
+        job.size = source.size();
+        if let Some(ours) = job.announced {
+            let target = job.target.clone().unwrap_or_else(|| job.own.clone());
+            let number = session.request(&checksum(target));
+            return Ok(Some((
+                number,
+                Box::new(move |job| Asked::Recognise(job, ours)),
+            )));
+        }
+        if let Some(there) = job.there.clone().filter(|there| there.size == job.size) {
+            let ours = digest_of(source.file(), job.size, &self.context)?;
+            job.digest = Some(ours);
+            match there.digest {
+                Some(theirs) if theirs == ours => {
+                    report.done(job.transferred(Status::Unchanged, session));
+                    return Ok(None);
+                }
+                Some(_) => {}
+                None => {
+                    let number = session.request(&checksum(job.own.clone()));
+                    return Ok(Some((
+                        number,
+                        Box::new(move |job| Asked::Compare(job, ours)),
+                    )));
+                }
+            }
+        }
+        let number = self.store(job, &source, session, report)?;
+        Ok(Some((number, Box::new(Asked::Store))))
+    }
+
+    fn store(
+        &mut self,
+        job: &mut Job,
+        source: &SourceFile,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<u32> {
+        let target = job.target.clone();
+        let path = target.ok_or_else(|| ClientError::from(ErrorCode::Exists))?;
+        let facts = source.facts();
+        if is_small(job.size) {
+            let (content, digest) = read_whole(source)?;
+            self.context.spend(content.as_bytes().len())?;
+            job.digest = Some(digest);
+            job.announced = Some(digest);
+            return Ok(session.request(&Request::StoreWhole {
+                path,
+                modified_ns: facts.modified_ns,
+                mode: facts.mode,
+                condition: job.condition.clone(),
+                digest,
+                deferred: true,
+                content,
+            }));
+        }
+        let upload = UploadRecord::fresh(source, &path)?.id();
+        let number = session.request(&Request::Store {
+            path,
+            upload,
+            size: facts.size,
+            modified_ns: facts.modified_ns,
+            mode: facts.mode,
+            condition: job.condition.clone(),
+            resume: false,
+            deferred: true,
+        });
+        match self.stream(number, source, session, report) {
+            Ok(digest) => {
+                job.digest = Some(digest);
+                job.announced = Some(digest);
+                session.add(number, &Request::StoreEnd { digest });
+                Ok(number)
+            }
+            Err(fault @ Fault::Failed(_)) if !session.is_over(number) => {
+                session.add(number, &Request::Abandon {});
+                self.asked.push_back((number, Asked::Abandoned));
+                Err(fault)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Sends a larger file's content; answers to what was sent before are taken in between.
+    fn stream(
+        &mut self,
+        number: u32,
+        source: &SourceFile,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<Digest> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; PIECE];
+        let mut position = 0;
+        while position < source.size() {
+            let left = usize::try_from(source.size() - position).unwrap_or(usize::MAX);
+            buffer.resize(self.context.piece(left.min(PIECE)), 0);
+            source.read(&mut buffer, position)?;
+            while let Some((of, frame)) = session.receive_arrived()? {
+                match frame {
+                    Frame::Reply(Reply::Error { code, .. }) if of == number => {
+                        session.abandon_refused(number)?;
+                        return Err(code.into());
+                    }
+                    frame => self.take(of, frame, session, report)?,
+                }
+            }
+            self.context.spend(buffer.len())?;
+            send_data(session, number, &buffer)?;
+            hasher.update(&buffer);
+            position += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+        }
+        source.check()?;
+        Ok(Digest(*hasher.finalize().as_bytes()))
+    }
+
+    fn take_arrived(&mut self, session: &mut Session, report: &mut TreeReport<'_>) -> Attempt<()> {
+        while let Some((number, frame)) = session.receive_arrived()? {
+            self.take(number, frame, session, report)?;
+        }
+        Ok(())
+    }
+
+    /// Takes one answer: the next in order, or the last word on a deferred upload.
+    fn take(
+        &mut self,
+        number: u32,
+        frame: Frame,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<()> {
+        let Frame::Reply(reply) = frame else {
+            return Err(Fault::nonsense("content where an answer was expected"));
+        };
+        if let Some(job) = self.deferred.remove(&number) {
+            return self.take_last_word(job, &reply, session, report);
+        }
+        let asked = match self.asked.pop_front() {
+            Some((next, asked)) if next == number => asked,
+            next => {
+                next.into_iter()
+                    .for_each(|next| self.asked.push_front(next));
+                return Err(Fault::nonsense("an answer out of order"));
+            }
+        };
+        match (asked, reply) {
+            (Asked::Store(job), Reply::Received {}) => {
+                self.deferred.insert(number, job);
+                Ok(())
+            }
+            (Asked::Store(job), reply) => self.take_last_word(job, &reply, session, report),
+            (Asked::Folder { .. } | Asked::Flush, Reply::Done {}) | (Asked::Abandoned, _) => Ok(()),
+            (Asked::Folder { remote, local }, Reply::Error { code, .. }) => {
+                Ok(stop_if_hopeless(report, &remote, local, only(code)?)?)
+            }
+            (Asked::Compare(job, ours), Reply::Sum { digest, .. }) if digest == ours => {
+                report.done(job.transferred(Status::Unchanged, session));
+                Ok(())
+            }
+            (Asked::Compare(mut job, _), Reply::Sum { .. } | Reply::Error { .. }) => {
+                job.there = None;
+                self.queue.push_front(Outgoing::File(job));
+                Ok(())
+            }
+            (Asked::Recognise(job, ours), Reply::Sum { digest, .. }) if digest == ours => {
+                report.done(job.transferred(job.status(), session));
+                Ok(())
+            }
+            (Asked::Recognise(mut job, _), Reply::Sum { .. } | Reply::Error { .. }) => {
+                job.announced = None;
+                self.queue.push_front(Outgoing::File(job));
+                Ok(())
+            }
+            _ => Err(Fault::nonsense("an answer to something else")),
+        }
+    }
+
+    fn take_last_word(
+        &mut self,
+        mut job: Box<Job>,
+        reply: &Reply,
+        session: &mut Session,
+        report: &mut TreeReport<'_>,
+    ) -> Attempt<()> {
+        session.mark_progress();
+        let code = match reply {
+            Reply::Stored { digest, .. } if Some(*digest) == job.digest => {
+                report.done(job.transferred(job.status(), session));
+                return Ok(());
+            }
+            Reply::Stored { .. } => ErrorCode::Corrupt,
+            Reply::Error { code, .. } => *code,
+            _ => return Err(Fault::nonsense("an answer to something else")),
+        };
+        if matches!(code, ErrorCode::Corrupt | ErrorCode::Superseded) && job.tries < MAX_TRIES {
+            job.tries += 1;
+            job.announced = None;
+            self.context.notice(&Notice::Damaged {
+                remote: job.own.clone(),
+                blocks: 0,
+            });
+            self.queue.push_back(Outgoing::File(job));
+            return Ok(());
+        }
+        let error = match only(code) {
+            Ok(_) if code == ErrorCode::Corrupt => ClientError::not_verified(),
+            Ok(error) => error,
+            Err(fault) => {
+                self.queue.push_back(Outgoing::File(job));
+                return Err(fault);
+            }
+        };
+        Ok(stop_if_hopeless(report, &job.own, job.local, error)?)
+    }
+}
+
+/// Makes of a file what is awaited for it.
+type MakeAsked = Box<dyn FnOnce(Box<Job>) -> Asked>;
+
+impl Asked {
+    fn into_outgoing(self) -> Option<Outgoing> {
+        match self {
+            Self::Folder { remote, local } => Some(Outgoing::Folder { remote, local }),
+            Self::Store(job) | Self::Compare(job, _) | Self::Recognise(job, _) => {
+                Some(Outgoing::File(job))
+            }
+            Self::Abandoned | Self::Flush => None,
+        }
+    }
+}
+
+fn checksum(path: RemotePath) -> Request {
+    Request::Checksum { path, fresh: false }
+}
+
+/// An error that is about one name; a fault where it is about the slave.
+fn only(code: ErrorCode) -> Attempt<ClientError> {
+    match Fault::from(code) {
+        Fault::Failed(error) => Ok(error),
+        fault => Err(fault),
+    }
+}

@@ -1,0 +1,144 @@
+//! One file, from a local name to the storage.
+
+use std::time::Instant;
+
+use protocol::{Condition, Digest, EntryKind, ErrorCode, RemotePath};
+
+use crate::content::digest_of;
+use crate::names::{name_beside, renamed};
+use crate::sending::{Sending, is_small};
+use crate::source_file::SourceFile;
+use crate::upload_record::UploadRecord;
+use crate::{Client, Conflict, Result, Status, Transferred, Upload};
+
+/// How often a name that was free a moment ago is looked at again.
+const MAX_LOOKS: u32 = 3;
+
+/// Under which name an upload ends.
+enum Plan {
+    /// The same content is there.
+    Leave(Digest),
+    /// Under this name, if that is so then.
+    Store(RemotePath, Condition),
+}
+
+impl Client {
+    /// Sends one file. It appears under its name whole, verified and durable, or not at all; what a slave has of it is
+    /// gone on with the next time.
+    ///
+    /// # Errors
+    /// Local errors; `changed` where the file changes while it is read; `exists` where the name is taken by something
+    /// else; what the slave says; [`NotVerified`](crate::ClientErrorKind::NotVerified);
+    /// [`NoConnection`](crate::ClientErrorKind::NoConnection) when all slaves are lost.
+    pub fn upload(&mut self, request: &Upload) -> Result<Transferred> {
+        let source = SourceFile::open(&request.local)?;
+        self.upload_from(&source, &request.remote, request.conflict)
+    }
+
+    pub(crate) fn upload_from(
+        &mut self,
+        source: &SourceFile,
+        remote: &RemotePath,
+        conflict: Conflict,
+    ) -> Result<Transferred> {
+        let started = Instant::now();
+        let mut looks = 0;
+        loop {
+            let (target, condition) = match self.plan_upload(source, remote, conflict)? {
+                Plan::Store(target, condition) => (target, condition),
+                Plan::Leave(digest) => {
+                    let mut left = self.sent(source, remote, (digest, source.size()), started);
+                    left.status = Status::Unchanged;
+                    return Ok(left);
+                }
+            };
+            let record = if is_small(source.size()) || conflict == Conflict::Overwrite {
+                UploadRecord::fresh(source, &target)?
+            } else {
+                UploadRecord::of(source, &target)?
+            };
+            let mut sending = Sending::new(&self.context, source, &target, condition, &record);
+            match self.attempt(|session| sending.step(session)) {
+                Ok(sent) => {
+                    record.forget();
+                    let facts = (sent.digest, sent.resumed_at);
+                    let mut done = self.sent(source, &target, facts, started);
+                    if target != *remote {
+                        done.status = Status::Renamed;
+                    }
+                    return Ok(done);
+                }
+                // Somebody was quicker: what is there now is looked at like anything that was there before.
+                Err(error)
+                    if error.is(ErrorCode::Exists)
+                        && conflict != Conflict::Overwrite
+                        && looks < MAX_LOOKS =>
+                {
+                    looks += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn plan_upload(
+        &mut self,
+        source: &SourceFile,
+        remote: &RemotePath,
+        conflict: Conflict,
+    ) -> Result<Plan> {
+        if conflict == Conflict::Overwrite {
+            return Ok(Plan::Store(remote.clone(), Condition::Any));
+        }
+        let entry = match self.stat(remote, true) {
+            Ok(entry) => entry,
+            Err(error) if error.is(ErrorCode::NotFound) => {
+                return Ok(Plan::Store(remote.clone(), Condition::Absent));
+            }
+            Err(error) => return Err(error),
+        };
+        if entry.kind == EntryKind::Directory {
+            return Err(ErrorCode::IsDirectory.into());
+        }
+        if entry.kind == EntryKind::File && entry.size == source.size() {
+            let theirs = match entry.digest {
+                Some(digest) => digest,
+                None => self.checksum(remote)?.digest,
+            };
+            if digest_of(source.file(), source.size(), &self.context)? == theirs {
+                return Ok(Plan::Leave(theirs));
+            }
+        }
+        if conflict == Conflict::Refuse {
+            return Err(ErrorCode::Exists.into());
+        }
+        let name = name_beside(remote.name().unwrap_or_default(), |name| {
+            match self.stat(&renamed(remote, name)?, false) {
+                Ok(_) => Ok(true),
+                Err(error) if error.is(ErrorCode::NotFound) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })?;
+        Ok(Plan::Store(renamed(remote, &name)?, Condition::Absent))
+    }
+
+    pub(crate) fn sent(
+        &self,
+        source: &SourceFile,
+        remote: &RemotePath,
+        (digest, resumed_at): (Digest, u64),
+        started: Instant,
+    ) -> Transferred {
+        Transferred {
+            remote: remote.clone(),
+            local: source.path().to_owned(),
+            bytes: source.size(),
+            resumed_at,
+            seconds: started.elapsed().as_secs_f64(),
+            digest: Some(digest),
+            verified: true,
+            slave: self.slave(),
+            status: Status::Done,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! What makes an upload the same one after this process has been killed: a random key, kept per source and target.
+//!
+//! A record that cannot be kept costs nothing but the resuming.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use protocol::{RemotePath, UploadId};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+
+use crate::ClientError;
+use crate::source_file::SourceFile;
+
+/// A record that nobody has used for this long is removed.
+const OLDEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Longest record, bytes.
+const LONGEST: u64 = 4096;
+
+/// The identity of one upload, and the file that remembers it.
+#[derive(Debug)]
+pub(crate) struct UploadRecord {
+    id: UploadId,
+    was_there: bool,
+    kept: Option<Kept>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    path: PathBuf,
+    /// Held for the lock on it: two processes must not send as the same upload.
+    _file: File,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Content {
+    size: u64,
+    modified_ns: i64,
+    key: String,
+}
+
+impl UploadRecord {
+    /// The identity of the upload of `source` to `remote`: the one of an earlier try, as long as the source is the same.
+    pub(crate) fn of(source: &SourceFile, remote: &RemotePath) -> Result<Self, ClientError> {
+        Self::beneath(state_directory().as_deref(), source, remote)
+    }
+
+    fn beneath(
+        state: Option<&Path>,
+        source: &SourceFile,
+        remote: &RemotePath,
+    ) -> Result<Self, ClientError> {
+        let opened = state
+            .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+            .and_then(|state| Self::open(state, source, remote));
+        match opened {
+            Ok(record) => Ok(record),
+            Err(error) => {
+                tracing::debug!(%error, "upload not recorded");
+                Self::fresh(source, remote)
+            }
+        }
+    }
+
+    /// An identity that nobody else has, and that will not be known again.
+    pub(crate) fn fresh(source: &SourceFile, remote: &RemotePath) -> Result<Self, ClientError> {
+        let content = Content::new(source)?;
+        Ok(Self {
+            id: content.id(source, remote),
+            was_there: false,
+            kept: None,
+        })
+    }
+
+    fn open(state: &Path, source: &SourceFile, remote: &RemotePath) -> io::Result<Self> {
+        let folder = state.join("uploads");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)?;
+        remove_old(&folder);
+        let path = folder.join(file_name(source, remote));
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(no_follow())
+            .open(&path)?;
+        // Fails where another process sends the same: that one keeps the record.
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        let mut text = Vec::new();
+        (&mut file).take(LONGEST).read_to_end(&mut text)?;
+        let found = serde_json::from_slice(&text)
+            .ok()
+            .filter(|found: &Content| found.is_of(source));
+        let was_there = found.is_some();
+        let content = match found {
+            Some(found) => found,
+            None => {
+                let fresh = Content::new(source)?;
+                file.set_len(0)?;
+                io::Seek::rewind(&mut file)?;
+                file.write_all(&serde_json::to_vec(&fresh)?)?;
+                file.sync_all()?;
+                fresh
+            }
+        };
+        Ok(Self {
+            id: content.id(source, remote),
+            was_there,
+            kept: Some(Kept { path, _file: file }),
+        })
+    }
+
+    pub(crate) fn id(&self) -> UploadId {
+        self.id
+    }
+
+    /// Whether an earlier try may have left something at the slaves.
+    pub(crate) fn was_there(&self) -> bool {
+        self.was_there
+    }
+
+    /// The upload is complete: there is nothing to remember any more.
+    pub(crate) fn forget(self) {
+        if let Some(kept) = self.kept {
+            let removed = fs::remove_file(&kept.path);
+            tracing::trace!(?removed, "upload record");
+        }
+    }
+}
+
+impl Content {
+    fn new(source: &SourceFile) -> io::Result<Self> {
+        let mut key = [0; 16];
+        getrandom::fill(&mut key)?;
+        Ok(Self {
+            size: source.size(),
+            modified_ns: source.facts().modified_ns,
+            key: format!("{:032x}", u128::from_be_bytes(key)),
+        })
+    }
+
+    fn is_of(&self, source: &SourceFile) -> bool {
+        (self.size, self.modified_ns) == (source.size(), source.facts().modified_ns)
+    }
+
+    fn id(&self, source: &SourceFile, remote: &RemotePath) -> UploadId {
+        let mut hasher = blake3::Hasher::new();
+        for field in [
+            source.absolute().as_slice(),
+            remote.as_bytes(),
+            &self.size.to_be_bytes(),
+            &self.modified_ns.to_be_bytes(),
+            self.key.as_bytes(),
+        ] {
+            hasher.update(&u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hasher.update(field);
+        }
+        UploadId(*hasher.finalize().as_bytes())
+    }
+}
+
+fn file_name(source: &SourceFile, remote: &RemotePath) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&source.absolute());
+    hasher.update(&[0]);
+    hasher.update(remote.as_bytes());
+    hasher.finalize().to_hex().chars().take(32).collect()
+}
+
+fn remove_old(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let modified = entry.metadata().and_then(|facts| facts.modified());
+        let age = modified.map(|time| SystemTime::now().duration_since(time));
+        if matches!(age, Ok(Ok(age)) if age > OLDEST) {
+            let removed = fs::remove_file(entry.path());
+            tracing::debug!(?removed, "old upload record");
+        }
+    }
+}
+
+fn no_follow() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default()
+}
+
+/// `$XDG_STATE_HOME/mini-ftp`, else `~/.local/state/mini-ftp`; for root `/var/lib/mini-ftp/client`.
+fn state_directory() -> Option<PathBuf> {
+    if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|state| !state.is_empty()) {
+        return Some(PathBuf::from(state).join("mini-ftp"));
+    }
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/mini-ftp/client"));
+    }
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
+    Some(PathBuf::from(home).join(".local/state/mini-ftp"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Setting {
+        directory: tempfile::TempDir,
+        remote: RemotePath,
+    }
+
+    impl Setting {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            fs::write(directory.path().join("a"), "content").unwrap();
+            Self {
+                directory,
+                remote: RemotePath::try_from("/a").unwrap(),
+            }
+        }
+
+        fn record(&self) -> UploadRecord {
+            let source = SourceFile::open(&self.directory.path().join("a")).unwrap();
+            let state = self.directory.path().join("state");
+            UploadRecord::beneath(Some(&state), &source, &self.remote).unwrap()
+        }
+    }
+
+    #[test]
+    fn an_interrupted_upload_is_known_again() {
+        let setting = Setting::new();
+        let first = setting.record();
+        let id = first.id();
+        assert!(!first.was_there());
+        drop(first);
+        let second = setting.record();
+        assert_eq!(second.id(), id);
+        assert!(second.was_there());
+        second.forget();
+        let third = setting.record();
+        assert_ne!(third.id(), id);
+        assert!(!third.was_there());
+    }
+
+    #[test]
+    fn another_source_is_another_upload() {
+        let setting = Setting::new();
+        let id = setting.record().id();
+        fs::write(setting.directory.path().join("a"), "other content").unwrap();
+        let record = setting.record();
+        assert_ne!(record.id(), id);
+        assert!(!record.was_there());
+    }
+
+    #[test]
+    fn two_at_once_are_two_uploads() {
+        let setting = Setting::new();
+        let first = setting.record();
+        let second = setting.record();
+        assert_ne!(first.id(), second.id());
+        second.forget();
+        drop(first);
+        assert!(setting.record().was_there());
+    }
+
+    #[test]
+    fn without_a_state_directory_uploads_still_have_an_identity() {
+        let setting = Setting::new();
+        let source = SourceFile::open(&setting.directory.path().join("a")).unwrap();
+        let blocked = setting.directory.path().join("a");
+        for state in [None, Some(blocked.as_path())] {
+            let record = UploadRecord::beneath(state, &source, &setting.remote).unwrap();
+            assert!(!record.was_there());
+        }
+    }
+
+    #[test]
+    fn garbage_is_replaced() {
+        let setting = Setting::new();
+        drop(setting.record());
+        let folder = setting.directory.path().join("state/uploads");
+        let file = fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+        fs::write(file.path(), "{").unwrap();
+        assert!(!setting.record().was_there());
+        assert!(setting.record().was_there());
+    }
+}
