@@ -7,15 +7,16 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser};
 
-const EXAMPLES: &str = "Examples:\n  \
-    ftpclient localhost                       an interactive session ('help' lists its commands)\n  \
-    ftpclient localhost ls -l pub             one command\n  \
-    ftpclient 5106 get 'pub/*.bin' /tmp       a port on this machine, wildcards of the server\n  \
-    ftpclient -c 'cd pub; get -r src' a,b     several commands, the first master that answers\n  \
-    printf 'put a\\nput b\\n' | ftpclient host   commands from stdin, a line each\n\n\
-Exit status:\n  \
-    0 done; 1 a command failed; 2 wrong usage; 3 no connection; 4 login or identity; 5 not verified;\n  \
-    130 interrupted (Ctrl-C or SIGTERM): what was received is kept for resuming";
+const EXAMPLES: &str = "Examples:
+  ftpclient localhost                        an interactive session ('help' lists its commands)
+  ftpclient localhost ls -l pub              one command
+  ftpclient 5106 get 'pub/*.bin' /tmp        a port on this machine, wildcards of the server
+  ftpclient -c 'cd pub; get -r src' a,b      several commands, the first master that answers
+  printf 'put a\\nput b\\n' | ftpclient host   commands from stdin, a line each
+
+Exit status:
+  0 done; 1 a command failed; 2 wrong usage; 3 no connection; 4 login or identity; 5 not verified;
+  130 interrupted (Ctrl-C or SIGTERM): what was received is kept for resuming";
 
 /// Moves files to and from a mini-ftp server
 #[derive(Clone, Debug, Parser)]

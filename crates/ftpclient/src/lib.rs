@@ -2,12 +2,12 @@
 //!
 //! | subject | where |
 //! | --- | --- |
-//! | what was typed, and what it means | [`args`], [`settings`] |
-//! | lines, words, wildcards | [`script`], [`words`], [`glob`], [`names`] |
-//! | the commands: one table, a file for each group | [`command`], [`commands`] |
-//! | what `get` and `put` share | [`transfer`], [`destination`] |
-//! | what is seen: results, bars, failures, statuses | [`output`], [`human`], [`json`], [`listed`], [`screen`], [`failure`], [`exit_status`] |
-//! | the person: session, questions, Ctrl-C | [`interactive`], [`ask`], [`interrupt`] |
+//! | what was typed, and what it means | `args`, `settings` |
+//! | lines, words, wildcards | `script`, `words`, `glob`, `names` |
+//! | the commands: one table, a file for each group | `command`, `commands` |
+//! | what `get` and `put` share | `transfer`, `destination` |
+//! | what is seen: results, bars, failures, statuses | `output`, `human`, `json`, `listed`, `screen`, `failure`, `exit_status` |
+//! | the person: session, questions, Ctrl-C | `interactive`, `ask`, `interrupt` |
 #![forbid(unsafe_code)]
 
 mod args;

@@ -100,7 +100,11 @@ impl Output {
             stdout: &mut *self.stdout,
             error: None,
         };
-        let value = write(&mut watched);
+        let value = if self.is_terminal {
+            self.screen.without_bars(|| write(&mut watched))
+        } else {
+            write(&mut watched)
+        };
         let error = watched.error;
         let taken = self.result(|_| error.map_or(Ok(()), Err));
         (value, taken)

@@ -1,6 +1,7 @@
 //! What a person sees on stderr while a transfer runs: a bar, and notices above it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ pub(crate) struct Screen {
     bars: bool,
     notices: bool,
     running: Mutex<Option<Running>>,
+    is_hushed: AtomicBool,
 }
 
 /// The transfer that moves now.
@@ -37,6 +39,7 @@ impl Screen {
             bars,
             notices,
             running: Mutex::new(None),
+            is_hushed: AtomicBool::new(false),
         }
     }
 
@@ -61,6 +64,14 @@ impl Screen {
         }
     }
 
+    /// Shows no bar while `run` fills the same terminal with something else.
+    pub(crate) fn without_bars<T>(&self, run: impl FnOnce() -> T) -> T {
+        self.is_hushed.store(true, Ordering::Relaxed);
+        let value = run();
+        self.is_hushed.store(false, Ordering::Relaxed);
+        value
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,7 +85,7 @@ impl Observer for Screen {
     }
 
     fn progress(&self, progress: &Progress) {
-        if !self.bars {
+        if !self.bars || self.is_hushed.load(Ordering::Relaxed) {
             return;
         }
         let mut lock = self.lock();
