@@ -1,0 +1,316 @@
+//! Names in the storage: listing, moving, removing, folders, facts.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::{Duration, UNIX_EPOCH};
+
+use crate::harness::{Cluster, digest_of, write_file};
+
+/// A master and a slave over a few files in folders.
+fn furnished() -> Cluster {
+    let cluster = Cluster::start(1);
+    cluster.write("b.txt", b"bb");
+    cluster.write("a.txt", b"a");
+    cluster.write(".hidden", b"");
+    cluster.write("docs/deep/c.txt", b"ccc");
+    cluster.write("docs/d.txt", b"dddd");
+    cluster
+}
+
+fn lines(text: &str) -> Vec<&str> {
+    text.lines().collect()
+}
+
+#[test]
+fn ls_sorts_names_and_hides_dotfiles_unless_asked() {
+    let cluster = furnished();
+    let client = cluster.client();
+    assert_eq!(
+        lines(&client.run(["ls"]).succeeded().stdout),
+        ["a.txt", "b.txt", "docs"]
+    );
+    assert_eq!(
+        lines(&client.run(["ls", "-a"]).succeeded().stdout),
+        [".hidden", "a.txt", "b.txt", "docs"]
+    );
+    assert_eq!(
+        lines(&client.run(["dir", "docs"]).succeeded().stdout),
+        ["d.txt", "deep"]
+    );
+    let below = client.run(["ls", "-R"]).succeeded().stdout.clone();
+    assert_eq!(
+        lines(&below),
+        [
+            "a.txt",
+            "b.txt",
+            "docs",
+            "docs/d.txt",
+            "docs/deep",
+            "docs/deep/c.txt"
+        ]
+    );
+}
+
+#[test]
+fn ls_l_adds_type_size_and_time() {
+    let cluster = furnished();
+    let stdout = cluster
+        .client()
+        .run(["ls", "-l", "docs"])
+        .succeeded()
+        .stdout
+        .clone();
+    let file = lines(&stdout)
+        .into_iter()
+        .find(|line| line.ends_with("d.txt"))
+        .unwrap();
+    assert!(file.starts_with('-') || file.starts_with("file"), "{file}");
+    assert!(file.split_whitespace().any(|word| word == "4"), "{file}");
+}
+
+#[test]
+fn ls_json_gives_an_object_an_entry() {
+    let cluster = furnished();
+    let odd = OsStr::from_bytes(b"odd\xff");
+    cluster.write(odd, b"12345");
+    symlink("a.txt", cluster.path("link")).unwrap();
+    let time = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    fs::File::options()
+        .write(true)
+        .open(cluster.path("b.txt"))
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    let records = cluster
+        .client()
+        .options(["--json"])
+        .run(["ls"])
+        .succeeded()
+        .json();
+    let of = |name: &str| {
+        records
+            .iter()
+            .find(|record| record["name"] == name)
+            .unwrap()
+    };
+    assert_eq!(
+        (&of("b.txt")["type"], &of("b.txt")["size"]),
+        (&"file".into(), &2.into())
+    );
+    assert!(
+        of("b.txt")["modified"]
+            .as_str()
+            .unwrap()
+            .starts_with("2023-11-14T22:13:20")
+    );
+    assert_eq!(of("docs")["type"], "dir");
+    assert_eq!(of("link")["type"], "link");
+    let odd = records.iter().find(|record| record["size"] == 5).unwrap();
+    assert_eq!(odd["name_base64"], "b2Rk/w==");
+}
+
+#[test]
+fn what_the_slaves_keep_for_themselves_is_shown_to_nobody() {
+    let cluster = furnished();
+    assert!(cluster.path(".mini-ftp/storage-id").exists());
+    let client = cluster.client();
+    assert!(
+        !client
+            .run(["ls", "-a", "-R"])
+            .succeeded()
+            .stdout
+            .contains("mini-ftp")
+    );
+    client
+        .run(["ls", ".mini-ftp"])
+        .failed(1, "cannot list '/.mini-ftp'");
+    client
+        .run(["get", ".mini-ftp/storage-id"])
+        .failed(1, "storage-id");
+    client.run(["rm", "-r", ".mini-ftp"]).failed(1, ".mini-ftp");
+    client.write("x", b"x");
+    client
+        .run(["put", "x", ".mini-ftp.x"])
+        .failed(1, ".mini-ftp.x");
+    assert!(cluster.path(".mini-ftp/storage-id").exists());
+}
+
+#[test]
+fn folders_are_made_and_removed() {
+    let cluster = furnished();
+    let client = cluster.client();
+    client.run(["mkdir", "new"]).succeeded();
+    assert!(cluster.path("new").is_dir());
+    client
+        .run(["mkdir", "new"])
+        .failed_exactly(1, "ftpclient: cannot make '/new': exists");
+    client.run(["mkdir", "x/y/z"]).failed(1, "no such file");
+    client.run(["mkdir", "-p", "x/y/z"]).succeeded();
+    client.run(["mkdir", "-p", "x/y/z"]).succeeded();
+    client
+        .run(["rmdir", "x/y"])
+        .failed(1, "directory not empty");
+    client.run(["rmdir", "x/y/z"]).succeeded();
+    assert!(cluster.path("x/y").is_dir() && !cluster.path("x/y/z").exists());
+    client.run(["rmdir", "a.txt"]).failed(1, "not a directory");
+}
+
+#[test]
+fn rm_removes_files_and_with_r_folders() {
+    let cluster = furnished();
+    let client = cluster.client();
+    client.run(["rm", "a.txt", "b.txt"]).succeeded();
+    assert!(!cluster.path("a.txt").exists() && !cluster.path("b.txt").exists());
+    client
+        .run(["rm", "a.txt"])
+        .failed_exactly(1, "ftpclient: cannot remove '/a.txt': no such file");
+    client.run(["rm", "-f", "a.txt"]).succeeded();
+    client.run(["rm", "docs"]).failed(1, "is a directory");
+    client.run(["rm", "-r", "docs"]).succeeded();
+    assert!(!cluster.path("docs").exists());
+}
+
+#[test]
+fn rm_of_a_link_removes_the_link_alone() {
+    let cluster = furnished();
+    symlink("docs", cluster.path("link")).unwrap();
+    cluster.client().run(["rm", "-r", "link"]).succeeded();
+    assert!(!cluster.path("link").is_symlink());
+    assert!(cluster.path("docs/d.txt").exists());
+}
+
+#[test]
+fn mv_renames_as_in_a_shell_and_with_n_overwrites_nothing() {
+    let cluster = furnished();
+    let client = cluster.client();
+    client.run(["mv", "a.txt", "docs/moved.txt"]).succeeded();
+    assert_eq!(fs::read(cluster.path("docs/moved.txt")).unwrap(), b"a");
+    client
+        .run(["mv", "-n", "b.txt", "docs/moved.txt"])
+        .failed(1, "exists");
+    assert_eq!(fs::read(cluster.path("docs/moved.txt")).unwrap(), b"a");
+    client.run(["mv", "b.txt", "docs"]).succeeded();
+    assert_eq!(fs::read(cluster.path("docs/b.txt")).unwrap(), b"bb");
+    client
+        .run(["mv", "docs/b.txt", "docs/moved.txt"])
+        .succeeded();
+    assert_eq!(fs::read(cluster.path("docs/moved.txt")).unwrap(), b"bb");
+    client
+        .run(["mv", "docs", "docs/deep"])
+        .failed(1, "cannot move");
+    client.run(["mv", "nothing", "x"]).failed(1, "no such file");
+}
+
+#[test]
+fn cd_resolves_by_the_text_and_stops_at_the_root() {
+    let cluster = furnished();
+    let client = cluster.client();
+    let finished =
+        client.run_script("pwd\ncd docs/deep\npwd\ncd ..\npwd\ncd ../../..\npwd\ncd docs\nls\n");
+    assert_eq!(
+        lines(&finished.succeeded().stdout),
+        ["/", "/docs/deep", "/docs", "/", "d.txt", "deep"]
+    );
+    client.run_script("cd nowhere\n").failed(1, "nowhere");
+    client.run_script("cd a.txt\n").failed(1, "not a directory");
+}
+
+#[test]
+fn stat_sum_cat_and_df_tell_facts() {
+    let cluster = furnished();
+    let client = cluster.client();
+    assert_eq!(client.run(["cat", "docs/d.txt"]).succeeded().raw, b"dddd");
+    let sum = client
+        .run(["sum", "docs/d.txt", "a.txt"])
+        .succeeded()
+        .stdout
+        .clone();
+    assert!(
+        sum.contains(&digest_of(b"dddd")) && sum.contains(&digest_of(b"a")),
+        "{sum}"
+    );
+    assert!(
+        client
+            .run(["stat", "docs/d.txt"])
+            .succeeded()
+            .stdout
+            .contains('4')
+    );
+    let facts = cluster
+        .client()
+        .options(["--json"])
+        .run(["stat", "docs/d.txt"])
+        .succeeded()
+        .json();
+    assert_eq!(facts[0]["size"], 4);
+    assert!(!client.run(["df"]).succeeded().stdout.is_empty());
+}
+
+#[test]
+fn links_that_lead_out_are_listed_and_refused() {
+    let cluster = furnished();
+    let outside = cluster.state().join("secret");
+    write_file(&outside, b"secret");
+    symlink(&outside, cluster.path("out")).unwrap();
+    symlink("..", cluster.path("up")).unwrap();
+    let client = cluster.client();
+    assert!(client.run(["ls"]).succeeded().stdout.contains("out\n"));
+    client.run(["get", "out"]).failed(1, "symbolic link");
+    client
+        .run(["get", "up/state/secret"])
+        .failed(1, "symbolic link");
+    client.write("x", b"x");
+    client.run(["put", "x", "up/x"]).failed(1, "symbolic link");
+    assert!(!client.path("out").exists());
+    assert_eq!(fs::read(&outside).unwrap(), b"secret");
+}
+
+#[test]
+fn control_characters_in_names_are_raw_in_a_pipe_and_kept_on_disk() {
+    let cluster = Cluster::start(1);
+    let name = OsStr::from_bytes(b"red\x1b[31m");
+    cluster.write(name, b"x");
+    let client = cluster.client();
+    assert_eq!(client.run(["ls"]).succeeded().raw, b"red\x1b[31m\n");
+    let finished = client.run([OsStr::new("get"), name]);
+    assert!(
+        !finished.succeeded().stdout.contains('\x1b'),
+        "{}",
+        finished.stdout
+    );
+    assert_eq!(client.read(name), b"x");
+}
+
+#[test]
+fn a_large_listing_comes_whole() {
+    let cluster = Cluster::start(1);
+    fs::create_dir(cluster.path("many")).unwrap();
+    let mut names: Vec<String> = (0..5000)
+        .map(|n| format!("a-rather-long-name-to-fill-frames-{n}"))
+        .collect();
+    names
+        .iter()
+        .for_each(|name| fs::write(cluster.path("many").join(name), b"").unwrap());
+    names.sort();
+    assert_eq!(
+        lines(&cluster.client().run(["ls", "many"]).succeeded().stdout),
+        names
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_spoils_no_listing() {
+    if rustix::process::geteuid().is_root() {
+        eprintln!("skipped: the superuser reads everything");
+        return;
+    }
+    let cluster = furnished();
+    let closed = fs::Permissions::from_mode(0o000);
+    fs::set_permissions(cluster.path("docs/deep"), closed).unwrap();
+    let finished = cluster.client().run(["ls", "-R"]);
+    assert!(finished.stdout.contains("docs/d.txt"));
+    assert!(finished.stderr.contains("docs/deep"), "{}", finished.stderr);
+    fs::set_permissions(cluster.path("docs/deep"), fs::Permissions::from_mode(0o755)).unwrap();
+}
