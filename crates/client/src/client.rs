@@ -44,15 +44,27 @@ impl Client {
         observer: Arc<dyn Observer>,
         interrupt: Interrupt,
     ) -> Result<Self> {
+        let mut client = Self::unconnected(targets, options, observer, interrupt);
+        client.session = Some(client.wait_for_slave()?);
+        Ok(client)
+    }
+
+    /// A client that looks for a slave only when something is asked of one: for [`slaves`](Self::slaves), which takes
+    /// nobody's turn and has an answer where no slave is up.
+    #[must_use]
+    pub fn unconnected(
+        targets: &[Target],
+        options: Options,
+        observer: Arc<dyn Observer>,
+        interrupt: Interrupt,
+    ) -> Self {
         let context = Context::new(options, observer, interrupt);
-        let mut client = Self {
+        Self {
             route: Route::new(targets.to_vec(), context.clone()),
             context,
             session: None,
             lost: None,
-        };
-        client.session = Some(client.wait_for_slave()?);
-        Ok(client)
+        }
     }
 
     /// Who serves now; `None` where the last one was lost and nothing has been asked since.

@@ -22,8 +22,8 @@ pub(crate) struct Command {
     options: &'static str,
     /// How many words may stand behind the options.
     words: RangeInclusive<usize>,
-    /// Whether it can do its work alone.
-    pub(crate) is_local: bool,
+    /// Whether it asks something of a slave.
+    pub(crate) needs_slave: bool,
     run: fn(&mut Session, &Invocation) -> Result<(), Failure>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Invocation {
 
 const ANY: usize = usize::MAX;
 
-const REMOTE: Command = Command {
+const ON_SLAVE: Command = Command {
     name: "",
     aliases: &[],
     synopsis: "",
@@ -45,13 +45,13 @@ const REMOTE: Command = Command {
     details: "",
     options: "",
     words: 0..=0,
-    is_local: false,
+    needs_slave: true,
     run: help::leave,
 };
 
-const LOCAL: Command = Command {
-    is_local: true,
-    ..REMOTE
+const WITHOUT_SLAVE: Command = Command {
+    needs_slave: false,
+    ..ON_SLAVE
 };
 
 const TRANSFER_OPTIONS: &str = "-r  folders and all that is in them\n\
@@ -68,7 +68,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         options: "rfn",
         words: 1..=ANY,
         run: get::get,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "put",
@@ -79,7 +79,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         options: "rfn",
         words: 1..=ANY,
         run: put::put,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "ls",
@@ -92,7 +92,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         options: "laR",
         words: 0..=1,
         run: list::list,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "cd",
@@ -100,14 +100,14 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "go to another folder (without PATH: to the root)",
         words: 0..=1,
         run: folders::change,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "pwd",
         synopsis: "pwd",
         about: "show the current folder",
         run: folders::show,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "mkdir",
@@ -117,7 +117,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         options: "p",
         words: 1..=ANY,
         run: folders::make,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "rm",
@@ -128,7 +128,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         options: "rf",
         words: 1..=ANY,
         run: folders::remove,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "rmdir",
@@ -136,17 +136,17 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "remove empty folders",
         words: 1..=ANY,
         run: folders::remove_empty,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "mv",
-        synopsis: "mv [-n] FROM TO",
-        about: "rename, or move into a folder; replaces a file that is there",
-        details: "-n  never replace: `exists` is the answer then",
-        options: "n",
+        synopsis: "mv [-f] FROM TO",
+        about: "rename, or move into a folder",
+        details: "-f  replace a file that is there",
+        options: "f",
         words: 2..=2,
         run: folders::rename,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "stat",
@@ -154,7 +154,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "show what is known of a name",
         words: 1..=1,
         run: facts::stat,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "sum",
@@ -162,7 +162,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "show the BLAKE3 digests of files",
         words: 1..=ANY,
         run: facts::sum,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "cat",
@@ -170,21 +170,21 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "write files to stdout",
         words: 1..=ANY,
         run: facts::cat,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "df",
         synopsis: "df",
         about: "show the free space of the storage",
         run: facts::disk_free,
-        ..REMOTE
+        ..ON_SLAVE
     },
     Command {
         name: "slaves",
         synopsis: "slaves",
         about: "show the slaves that the master knows",
         run: facts::slaves,
-        ..REMOTE
+        ..WITHOUT_SLAVE
     },
     Command {
         name: "lcd",
@@ -192,14 +192,14 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "go to another local folder (without PATH: home)",
         words: 0..=1,
         run: local_side::change,
-        ..LOCAL
+        ..WITHOUT_SLAVE
     },
     Command {
         name: "lpwd",
         synopsis: "lpwd",
         about: "show the current local folder",
         run: local_side::show,
-        ..LOCAL
+        ..WITHOUT_SLAVE
     },
     Command {
         name: "lls",
@@ -210,7 +210,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         options: "la",
         words: 0..=1,
         run: local_side::list,
-        ..LOCAL
+        ..WITHOUT_SLAVE
     },
     Command {
         name: "!",
@@ -218,7 +218,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "run a command of the local shell (interactive sessions only)",
         words: 0..=1,
         run: local_side::shell,
-        ..LOCAL
+        ..WITHOUT_SLAVE
     },
     Command {
         name: "help",
@@ -227,7 +227,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         about: "explain a command, or list them all",
         words: 0..=1,
         run: help::help,
-        ..LOCAL
+        ..WITHOUT_SLAVE
     },
     Command {
         name: "bye",
@@ -235,7 +235,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         synopsis: "bye",
         about: "leave",
         run: help::leave,
-        ..REMOTE
+        ..ON_SLAVE
     },
 ];
 

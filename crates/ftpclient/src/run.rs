@@ -78,7 +78,7 @@ struct Run<'s> {
 impl Run<'_> {
     fn commands(mut self, commands: &[Invocation]) -> Result<(), Failure> {
         // Whether the server is there is said first, also of commands that would do nothing with it.
-        if !commands.iter().all(|command| command.command.is_local) {
+        if commands.iter().any(|command| command.command.needs_slave) {
             self.session.client()?;
         }
         self.obey(commands)?;

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use client::{Client, ClientError, Interrupt, Options, Target};
+use client::{Client, ClientError, Interrupt, KnownSlave, Options, Target};
 use protocol::RemotePath;
 
 use crate::ask::Person;
@@ -98,6 +98,21 @@ impl Connection {
     pub(crate) fn name(&self) -> String {
         let names: Vec<_> = self.targets.iter().map(Target::to_string).collect();
         names.join(",")
+    }
+
+    /// What the masters know of their slaves: asked of them alone, so it has an answer where no slave is up.
+    pub(crate) fn slaves(&mut self) -> Result<Vec<KnownSlave>, Failure> {
+        let slaves = match &mut self.client {
+            Some(client) => client.slaves(),
+            None => Client::unconnected(
+                &self.targets,
+                self.options.clone(),
+                Arc::clone(&self.screen) as _,
+                self.interrupt.clone(),
+            )
+            .slaves(),
+        };
+        slaves.map_err(Failure::of("cannot list the slaves".to_owned()))
     }
 
     fn connect(&self) -> Result<Client, Failure> {

@@ -89,10 +89,7 @@ pub(crate) fn disk_free(session: &mut Session, _: &Invocation) -> Result<(), Fai
 
 /// `slaves`
 pub(crate) fn slaves(session: &mut Session, _: &Invocation) -> Result<(), Failure> {
-    let slaves = session
-        .client()?
-        .slaves()
-        .map_err(Failure::of("cannot list the slaves".to_owned()))?;
+    let slaves = session.connection.slaves()?;
     let output = &mut session.output;
     if output.is_json() {
         return slaves
