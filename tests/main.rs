@@ -19,4 +19,12 @@
 )]
 mod harness;
 
+mod faults;
 mod framed;
+mod kill_loop;
+mod pool;
+mod resume;
+mod command_line;
+mod namespace;
+mod redirection;
+mod transfers;

@@ -19,6 +19,7 @@ pub struct Client {
     directory: TempDir,
     host: String,
     options: Vec<OsString>,
+    helper: Vec<OsString>,
 }
 
 /// What a client that has ended left behind.
@@ -43,7 +44,14 @@ impl Client {
             directory,
             host: host.into(),
             options: Vec::new(),
+            helper: Vec::new(),
         }
+    }
+
+    /// Is started by another program, as [`without_privileges`](super::without_privileges) names one.
+    pub fn behind(mut self, helper: Vec<OsString>) -> Self {
+        self.helper = helper;
+        self
     }
 
     /// Adds options that stand before the host in every run.
@@ -142,7 +150,10 @@ impl Client {
     }
 
     fn program(&self) -> Command {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_ftpclient"));
+        let mut words = self.helper.clone();
+        words.push(env!("CARGO_BIN_EXE_ftpclient").into());
+        let mut program = Command::new(&words[0]);
+        program.args(&words[1..]);
         private_environment(&mut program, &self.directory.path().join("home"));
         program.current_dir(self.folder());
         program

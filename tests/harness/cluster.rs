@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::client::{Client, private_environment};
-use super::process::Process;
-use super::wait::{PATIENCE, wait_until};
+use super::proc::{children, descendants, is_alive, peers_of};
+use super::process::{Process, signal_pid};
+use super::wait::{PATIENCE, wait_for, wait_until};
 
 /// The master's program.
 pub fn master_binary() -> &'static Path {
@@ -30,6 +32,7 @@ pub struct Setup {
     shape: Shape,
     master_options: Vec<OsString>,
     slave_options: Vec<OsString>,
+    slave_helper: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,7 @@ impl Setup {
             shape: Shape::Registered,
             master_options: Vec::new(),
             slave_options: Vec::new(),
+            slave_helper: Vec::new(),
         };
         setup.slave_options(["--grace", "5"])
     }
@@ -93,6 +97,12 @@ impl Setup {
     ) -> Self {
         self.slave_options
             .extend(options.into_iter().map(Into::into));
+        self
+    }
+
+    /// Slaves that another program starts, as [`without_privileges`](super::without_privileges) names one.
+    pub fn behind(mut self, helper: Vec<OsString>) -> Self {
+        self.slave_helper = helper;
         self
     }
 
@@ -185,7 +195,11 @@ impl Cluster {
 
     /// Starts another slave, with more arguments than the setup's.
     pub fn add_slave(&mut self, options: &[&str]) -> &mut Server {
-        let mut arguments = self.common_arguments();
+        let mut words = self.setup.slave_helper.clone();
+        words.push(slave_binary().into());
+        let program = PathBuf::from(words.remove(0));
+        let mut arguments = words;
+        arguments.extend(self.common_arguments());
         arguments.extend(["--root".into(), self.root().into()]);
         match &self.master {
             Some(master) if self.setup.shape == Shape::Registered => {
@@ -197,8 +211,33 @@ impl Cluster {
         arguments.extend(options.iter().map(Into::into));
         let label = format!("ftpslave {}", self.slaves.len() + 1);
         self.slaves
-            .push(Server::start(label, slave_binary(), arguments, self.home()));
+            .push(Server::start(label, &program, arguments, self.home()));
         self.slaves.last_mut().unwrap()
+    }
+
+    /// The slave that serves somebody now, waiting until there is one.
+    pub fn serving(&self) -> usize {
+        wait_for("a slave that serves", PATIENCE, || {
+            let serves = |slave: &Server| !peers_of(slave.address).is_empty();
+            self.slaves.iter().position(serves)
+        })
+    }
+
+    /// Kills every process at once, as a power cut would.
+    pub fn kill(&mut self) {
+        for server in self.slaves.iter_mut().chain(&mut self.master) {
+            server.kill();
+        }
+    }
+
+    /// Starts every server again, on the port that it had.
+    pub fn restart(&mut self) {
+        for server in self.master.iter_mut().chain(&mut self.slaves) {
+            server.restart();
+        }
+        if self.master.is_some() {
+            self.wait_for_slaves(self.slaves.len());
+        }
     }
 
     /// Waits until the master offers `count` slaves.
@@ -269,6 +308,46 @@ impl Server {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Its processes: the supervisor first, then its children.
+    pub fn family(&self) -> Vec<u32> {
+        let mut family = vec![self.pid()];
+        family.extend(descendants(self.pid()));
+        family
+    }
+
+    /// Of a slave: the processes that serve.
+    pub fn workers(&self) -> Vec<u32> {
+        let is_worker = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0)
+                .any(|word| word == b"--pool-worker")
+        };
+        children(self.pid()).into_iter().filter(is_worker).collect()
+    }
+
+    /// Sends a signal to every process of it.
+    pub fn signal_all(&self, signal: Signal) {
+        self.family()
+            .into_iter()
+            .for_each(|pid| signal_pid(pid, signal));
+    }
+
+    /// Kills every process of it, as if its machine were gone.
+    pub fn kill(&mut self) {
+        // The supervisor first: it would replace a killed child.
+        let family = self.family();
+        self.signal_all(Signal::KILL);
+        self.process.kill();
+        wait_until("the killed to be gone", PATIENCE, || {
+            !family.iter().any(|pid| is_alive(*pid))
+        });
+    }
+
+    /// Puts an argument before all others, from the next start on.
+    pub fn add_argument(&mut self, argument: impl Into<OsString>) {
+        self.arguments.insert(0, argument.into());
     }
 
     /// Starts it again on the same port; what still runs of it is killed first.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// `length` bytes that look random and are the same for the same `seed`.
@@ -19,6 +20,12 @@ pub fn random_bytes(seed: u64, length: usize) -> Vec<u8> {
 pub fn write_file(path: &Path, content: &[u8]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
+}
+
+/// Bytes that a file takes on disk, which for one with holes tells how much of it is there; 0 where there is none.
+pub fn allocated(path: &Path) -> u64 {
+    const UNIT: u64 = 512; // stat(2)
+    fs::metadata(path).map_or(0, |facts| facts.blocks() * UNIT)
 }
 
 /// The digest as users see it.

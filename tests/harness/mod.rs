@@ -4,18 +4,24 @@ mod checks;
 mod client;
 mod cluster;
 mod content;
+mod machine;
 mod proc;
 mod process;
 mod proxy;
+mod session;
 mod wait;
+mod wire;
 
 pub use client::{Client, Finished};
 pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary};
-pub use content::{Node, digest_of, random_bytes, staged, tree, write_file};
+pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
+pub use machine::{SmallDisk, without_privileges};
 pub use proc::{
     children, descendants, is_alive, open_descriptors, owner_of_connection, peers_of,
     resident_bytes,
 };
 pub use process::{Process, code_of, signal_pid};
 pub use proxy::{Direction, Fault, Proxy};
+pub use session::Session;
 pub use wait::{PATIENCE, wait_for, wait_until};
+pub use wire::{Wire, offers, port_of, say_and_listen};

@@ -1,0 +1,13 @@
+//! Bad days: each ends in one clear sentence and the right status, or is got over without one, and nothing is lost.
+
+mod answers;
+mod changes;
+mod corruption;
+mod disks;
+mod hostile;
+mod identity;
+mod names;
+mod slaves;
+mod starting;
+
+const MEBIBYTE: usize = 1024 * 1024;

@@ -1,0 +1,192 @@
+//! One bit flipped on the way, anywhere, in either direction: mended, or told. Never stored, never shown.
+
+use std::ffi::OsString;
+use std::fs;
+
+use super::MEBIBYTE;
+use crate::harness::{Client, Cluster, Direction, Fault, Proxy, Setup, random_bytes, staged};
+
+/// A slave that stands alone behind a wire that can be bent.
+struct Line {
+    cluster: Cluster,
+    proxy: Proxy,
+    client: Client,
+}
+
+impl Line {
+    fn new() -> Self {
+        let cluster = Setup::new(1).without_master().start();
+        let proxy = Proxy::before(cluster.slaves[0].address);
+        // A flipped bit in a length makes one side wait for what never comes: not for long, here.
+        let client = Client::new(proxy.address.to_string()).options(["--timeout", "1"]);
+        Self {
+            cluster,
+            proxy,
+            client,
+        }
+    }
+}
+
+const DIRECTIONS: [Direction; 2] = [Direction::ToServer, Direction::ToClient];
+
+/// The first bytes of a connection one by one, for they are all control words, then some of the content and of its end.
+fn offsets(size: u64) -> impl Iterator<Item = u64> {
+    let words = (0..420).step_by(7).chain(20..76);
+    let content = (1..8).map(move |part| part * size / 8);
+    let end = (0..200).step_by(11).map(move |back| size + 150 - back);
+    words.chain(content).chain(end)
+}
+
+#[test]
+fn a_download_with_a_flipped_bit_is_mended_or_refused() {
+    const SIZE: usize = 2 * MEBIBYTE + 100;
+    let line = Line::new();
+    let content = random_bytes(1, SIZE);
+    line.cluster.write("a.bin", &content);
+    let mut mended = 0;
+    for direction in DIRECTIONS {
+        for offset in
+            offsets(SIZE as u64).filter(|offset| direction == Direction::ToClient || *offset < 420)
+        {
+            line.proxy.next(Fault::FlipBit { direction, offset });
+            let finished = line.client.run(["get", "a.bin"]);
+            match finished.code {
+                0 => {
+                    assert!(
+                        line.client.read("a.bin") == content,
+                        "{direction:?} {offset}"
+                    );
+                    assert_eq!(line.client.names(), [OsString::from("a.bin")]);
+                    fs::remove_file(line.client.path("a.bin")).unwrap();
+                    mended += 1;
+                }
+                code => {
+                    assert!(
+                        matches!(code, 3 | 5),
+                        "{direction:?} {offset}: {finished:?}"
+                    );
+                    assert!(!line.client.path("a.bin").exists());
+                }
+            }
+        }
+    }
+    assert!(mended > 100, "only {mended}");
+}
+
+#[test]
+fn an_upload_with_a_flipped_bit_is_mended_or_refused() {
+    const SIZE: usize = MEBIBYTE + 100;
+    let line = Line::new();
+    let content = random_bytes(2, SIZE);
+    line.client.write("a.bin", &content);
+    let mut mended = 0;
+    for direction in DIRECTIONS {
+        for offset in
+            offsets(SIZE as u64).filter(|offset| direction == Direction::ToServer || *offset < 420)
+        {
+            line.proxy.next(Fault::FlipBit { direction, offset });
+            let finished = line.client.run(["put", "a.bin"]);
+            match finished.code {
+                0 => {
+                    assert!(
+                        fs::read(line.cluster.path("a.bin")).unwrap() == content,
+                        "{direction:?} {offset}"
+                    );
+                    mended += 1;
+                }
+                code => assert!(
+                    matches!(code, 3 | 5),
+                    "{direction:?} {offset}: {finished:?}"
+                ),
+            }
+            if let Ok(stored) = fs::read(line.cluster.path("a.bin")) {
+                assert!(stored == content, "{direction:?} {offset}");
+                fs::remove_file(line.cluster.path("a.bin")).unwrap();
+            }
+            if finished.code == 0 {
+                assert!(
+                    staged(&line.cluster.root()).is_empty(),
+                    "{direction:?} {offset}"
+                );
+            }
+        }
+    }
+    assert!(mended > 100, "only {mended}");
+}
+
+#[test]
+fn a_listing_with_a_flipped_bit_is_mended_or_refused() {
+    let line = Line::new();
+    for name in ["one", "two", "three/inside"] {
+        line.cluster.write(name, name.as_bytes());
+    }
+    let right = line.client.run(["ls", "-R"]);
+    right.succeeded();
+    for direction in DIRECTIONS {
+        for offset in (0..420).step_by(5) {
+            line.proxy.next(Fault::FlipBit { direction, offset });
+            let finished = line.client.run(["ls", "-R"]);
+            match finished.code {
+                0 => assert_eq!(finished.raw, right.raw, "{direction:?} {offset}"),
+                code => assert_eq!(code, 3, "{direction:?} {offset}: {finished:?}"),
+            }
+        }
+    }
+}
+
+/// A wire that bends every connection: nothing gets through, and the client says why.
+#[test]
+fn a_wire_that_damages_all_content_ends_with_the_status_for_it_and_nothing_is_stored() {
+    let line = Line::new();
+    let content = random_bytes(3, 50_000);
+    line.cluster.write("a.bin", &content);
+    line.client.write("b.bin", &content);
+    line.proxy.always(Fault::FlipBit {
+        direction: Direction::ToClient,
+        offset: 40_000,
+    });
+    line.client
+        .run(["get", "a.bin"])
+        .failed(5, "cannot get '/a.bin': ");
+    assert!(!line.client.path("a.bin").exists());
+    line.client
+        .run(["cat", "a.bin"])
+        .failed(5, "cannot cat '/a.bin': ");
+    line.proxy.always(Fault::FlipBit {
+        direction: Direction::ToServer,
+        offset: 40_000,
+    });
+    let finished = line.client.run(["put", "b.bin"]);
+    assert!(matches!(finished.code, 3 | 5), "{finished:?}");
+    assert!(!line.cluster.path("b.bin").exists());
+}
+
+/// The kept digest of a file is wrong: the receiver finds out, and the file is read again.
+#[test]
+fn a_file_that_rotted_on_the_slave_s_disk_is_never_taken_for_whole() {
+    let line = Line::new();
+    line.client.write("a.bin", &random_bytes(4, 3 * MEBIBYTE));
+    line.client.run(["put", "a.bin"]).succeeded();
+    fs::remove_file(line.client.path("a.bin")).unwrap();
+    // A byte changes, and nothing that would tell: neither size nor time.
+    let stored = line.cluster.path("a.bin");
+    let modified = fs::metadata(&stored).unwrap().modified().unwrap();
+    let mut content = fs::read(&stored).unwrap();
+    content[MEBIBYTE] ^= 1;
+    fs::write(&stored, &content).unwrap();
+    let file = fs::File::options().write(true).open(&stored).unwrap();
+    file.set_modified(modified).unwrap();
+    let finished = line.client.run(["--json", "get", "a.bin"]);
+    match finished.code {
+        // The slave says, rightly, what the file is now.
+        0 => {
+            let digest = blake3::hash(&content).to_hex().to_string();
+            assert_eq!(finished.json()[0]["blake3"], digest);
+            assert!(line.client.read("a.bin") == content);
+        }
+        code => {
+            assert_eq!(code, 5, "{finished:?}");
+            assert!(!line.client.path("a.bin").exists());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Disks that are full, on either side.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::MEBIBYTE;
+use crate::harness::{
+    Cluster, PATIENCE, Setup, SmallDisk, allocated, random_bytes, staged, wait_until,
+};
+
+/// A slave on a disk of 8 MiB.
+fn cluster_on_a_small_disk() -> Option<(Cluster, SmallDisk)> {
+    let mut cluster = Setup::new(0).start();
+    let disk = SmallDisk::mount(&cluster.root(), 8)?;
+    cluster.add_slave(&[]);
+    cluster.wait_for_slaves(1);
+    Some((cluster, disk))
+}
+
+#[test]
+fn an_upload_that_the_storage_cannot_hold_is_refused_and_the_old_file_stays() {
+    let Some((cluster, _disk)) = cluster_on_a_small_disk() else {
+        return;
+    };
+    let client = cluster.client();
+    client.write("a.bin", b"old");
+    client.run(["put", "a.bin"]).succeeded();
+    client.write("a.bin", &random_bytes(1, 16 * MEBIBYTE));
+    client.run(["put", "-f", "a.bin"]).failed_exactly(
+        1,
+        "ftpclient: cannot put 'a.bin': no space left on the server",
+    );
+    assert_eq!(fs::read(cluster.path("a.bin")).unwrap(), b"old");
+    assert_eq!(staged(&cluster.root()), Vec::<PathBuf>::new());
+    client.write("b.bin", b"small");
+    client.run(["put", "b.bin"]).succeeded();
+}
+
+#[test]
+fn an_upload_during_which_the_disk_fills_up_is_refused_and_the_old_file_stays() {
+    let Some((cluster, _disk)) = cluster_on_a_small_disk() else {
+        return;
+    };
+    cluster.write("a.bin", b"old");
+    let client = cluster.client().options(["--limit-rate", "4M"]);
+    client.write("a.bin", &random_bytes(2, 6 * MEBIBYTE));
+    let mut upload = client.spawn(["put", "-f", "a.bin"]);
+    wait_until("the upload to begin", PATIENCE, || {
+        staged(&cluster.root())
+            .iter()
+            .any(|path| allocated(path) > 0)
+    });
+    cluster.write("other.bin", &random_bytes(3, 5 * MEBIBYTE));
+    assert_eq!(upload.wait_code(PATIENCE), 1);
+    let said = upload.stderr();
+    assert_eq!(
+        said,
+        "ftpclient: cannot put 'a.bin': no space left on the server"
+    );
+    assert_eq!(fs::read(cluster.path("a.bin")).unwrap(), b"old");
+    assert_eq!(staged(&cluster.root()), Vec::<PathBuf>::new());
+    fs::remove_file(cluster.path("other.bin")).unwrap();
+    client.run(["put", "-f", "a.bin"]).succeeded();
+    assert_eq!(
+        fs::metadata(cluster.path("a.bin")).unwrap().len(),
+        6 * MEBIBYTE as u64
+    );
+}
+
+#[test]
+fn a_download_that_the_local_disk_cannot_hold_fails_and_goes_on_when_there_is_room() {
+    let cluster = Cluster::start(1);
+    let content = random_bytes(4, 16 * MEBIBYTE);
+    cluster.write("a.bin", &content);
+    let client = cluster.client();
+    let Some(disk) = SmallDisk::mount(&client.folder(), 8) else {
+        return;
+    };
+    client.write("old.bin", b"old");
+    client.run(["get", "a.bin"]).failed_exactly(
+        1,
+        "ftpclient: cannot get '/a.bin': no space left on this disk",
+    );
+    assert!(!client.path("a.bin").exists());
+    assert_eq!(client.read("old.bin"), b"old");
+    disk.resize(32);
+    client.run(["get", "a.bin"]).succeeded();
+    assert!(client.read("a.bin") == content);
+    assert_eq!(client.names().len(), 2);
+}

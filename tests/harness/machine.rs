@@ -1,0 +1,71 @@
+//! Bad days that only the machine can make: a small disk, a process without the superuser's rights. Where the machine
+//! does not let us, the test that asks is skipped and says so.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A disk of a few megabytes, mounted over a folder until dropped.
+#[derive(Debug)]
+pub struct SmallDisk {
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    /// Mounts it over `folder`; `None`, and a line that says so, where that is not allowed.
+    pub fn mount(folder: &Path, mebibytes: u32) -> Option<Self> {
+        let size = format!("size={mebibytes}m");
+        let mounted = run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"], folder);
+        if !mounted {
+            eprintln!("skipped: mounting a small disk takes the superuser");
+        }
+        mounted.then(|| Self {
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// Gives it another size.
+    pub fn resize(&self, mebibytes: u32) {
+        let options = format!("remount,size={mebibytes}m");
+        assert!(run("mount", &["-o", &options], &self.folder));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        run("umount", &["--lazy"], &self.folder);
+    }
+}
+
+fn run(program: &str, arguments: &[&str], folder: &Path) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .arg(folder)
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// What stands before a program's path so that permission bits bind it: nothing for a normal user; for the superuser, a
+/// helper that takes the right to ignore them away. `None`, and a line that says so, where there is no such helper.
+pub fn without_privileges() -> Option<Vec<OsString>> {
+    if !rustix::process::geteuid().is_root() {
+        return Some(Vec::new());
+    }
+    let helper = [
+        "setpriv",
+        "--bounding-set=-dac_override,-dac_read_search,-fowner",
+        "--inh-caps=-dac_override,-dac_read_search,-fowner",
+    ];
+    let [program, arguments @ ..] = helper;
+    let works = Command::new(program)
+        .args(arguments)
+        .arg("true")
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if !works {
+        eprintln!("skipped: permission bits do not bind the superuser, and setpriv is missing");
+    }
+    works.then(|| helper.map(OsString::from).to_vec())
+}

@@ -1,0 +1,135 @@
+//! SIGHUP: new workers for old ones, without a client that notices.
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+
+use rustix::process::Signal;
+
+use super::count_lines;
+use crate::harness::{PATIENCE, Server, Session, Setup, random_bytes, wait_until};
+
+/// Sends SIGHUP and waits until the slave has said that all of it is new.
+fn reload(slave: &Server) {
+    let before = count_lines(&slave.process, "listening on");
+    slave.process.signal(Signal::HUP);
+    wait_until("the reload to be over", PATIENCE, || {
+        count_lines(&slave.process, "listening on") > before
+    });
+}
+
+#[test]
+fn hangup_replaces_the_workers_without_refusing_a_client() {
+    let cluster = Setup::new(1).without_master().workers(2).start();
+    cluster.write("a.bin", &random_bytes(1, 100_000));
+    let slave = &cluster.slaves[0];
+    let (over, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let hammer = || {
+        // Without retries: a client that is refused says so.
+        let client = cluster.client().options(["--retries", "0"]);
+        while !over.load(SeqCst) {
+            client.run(["get", "-f", "a.bin"]).succeeded();
+            served.fetch_add(1, SeqCst);
+        }
+    };
+    thread::scope(|threads| {
+        let hammers: Vec<_> = (0..2)
+            .map(|_| {
+                thread::Builder::new()
+                    .spawn_scoped(threads, hammer)
+                    .unwrap()
+            })
+            .collect();
+        for _ in 0..5 {
+            let old: HashSet<u32> = slave.workers().into_iter().collect();
+            let before = served.load(SeqCst);
+            reload(slave);
+            wait_until("clients meanwhile", PATIENCE, || {
+                served.load(SeqCst) > before + 4
+                    || hammers.iter().any(|hammer| hammer.is_finished())
+            });
+            wait_until("the old workers to be gone", PATIENCE, || {
+                slave.workers().len() == 2 && !slave.workers().iter().any(|pid| old.contains(pid))
+            });
+        }
+        over.store(true, SeqCst);
+    });
+}
+
+#[test]
+fn a_transfer_goes_on_in_its_old_worker_after_a_hangup() {
+    let cluster = Setup::new(1).without_master().workers(2).start();
+    let content = random_bytes(2, 8 * 1024 * 1024);
+    cluster.write("big.bin", &content);
+    let slave = &cluster.slaves[0];
+    let client = cluster
+        .client()
+        .options(["--limit-rate", "4M", "--retries", "0"]);
+    let mut download = client.spawn(["get", "big.bin"]);
+    wait_until("the download to begin", PATIENCE, || {
+        client.path(".big.bin.part").exists()
+    });
+    let old = slave.workers();
+    reload(slave);
+    assert!(download.is_running());
+    assert_eq!(download.wait_code(PATIENCE), 0);
+    assert_eq!(download.stderr(), "");
+    assert!(client.read("big.bin") == content);
+    wait_until("the old workers to be gone", PATIENCE, || {
+        !slave.workers().iter().any(|pid| old.contains(pid))
+    });
+}
+
+#[test]
+fn an_idle_session_does_not_notice_a_hangup() {
+    let cluster = Setup::new(1).without_master().workers(2).start();
+    let mut session = Session::start(&cluster.client());
+    reload(&cluster.slaves[0]);
+    session.ask("ls");
+    assert_eq!(session.end(), 0);
+    assert_eq!(session.process.stderr(), "");
+}
+
+#[test]
+fn hangup_takes_over_a_changed_configuration_and_keeps_the_old_one_where_the_new_is_wrong() {
+    let mut cluster = Setup::new(0).without_master().start();
+    let file = cluster.root().with_file_name("slave.toml");
+    fs::write(&file, "workers = 2\nsessions = 1\n").unwrap();
+    let root = cluster.root();
+    let arguments = [
+        "--config",
+        file.to_str().unwrap(),
+        "--standalone",
+        "--root",
+        root.to_str().unwrap(),
+    ];
+    let home = root.with_file_name("home");
+    let mut arguments: Vec<std::ffi::OsString> = arguments.iter().map(Into::into).collect();
+    arguments.extend(["--state".into(), cluster.state().into()]);
+    let binary = crate::harness::slave_binary();
+    cluster.slaves.push(Server::start(
+        "ftpslave".to_owned(),
+        binary,
+        arguments,
+        home,
+    ));
+    let slave = &cluster.slaves[0];
+    assert_eq!(slave.workers().len(), 2);
+
+    fs::write(&file, "workers = 3\nsessions = 1\n").unwrap();
+    reload(slave);
+    wait_until("three workers", PATIENCE, || slave.workers().len() == 3);
+    let mut sessions: Vec<Session> = (0..3).map(|_| Session::start(&cluster.client())).collect();
+    cluster.client().run(["ls"]).failed(3, "busy");
+
+    fs::write(&file, "workers = 'many'\n").unwrap();
+    slave.process.signal(Signal::HUP);
+    slave
+        .process
+        .wait_for_line("the old configuration stays", PATIENCE);
+    for session in &mut sessions {
+        session.ask("ls");
+    }
+    assert_eq!(slave.workers().len(), 3);
+}
