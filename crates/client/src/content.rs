@@ -6,10 +6,11 @@ use std::os::unix::fs::FileExt;
 
 use protocol::Digest;
 use transfer::ContentHasher;
+use transfer::block_tree::BLOCK_LENGTH;
 
 use crate::ClientError;
 use crate::context::Context;
-use crate::offload::{Offload, new_buffer};
+use crate::offload::Offload;
 
 /// Reads until `buffer` is full or the file ends; how much that was.
 pub(crate) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -26,14 +27,16 @@ pub(crate) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Resu
     Ok(filled)
 }
 
-/// The digest of all that `file` holds.
+/// The digest of all that `file` holds; `size` is what it is expected to hold.
 pub(crate) fn digest_of(file: &File, size: u64, context: &Context) -> Result<Digest, ClientError> {
     let mut file = file;
     let mut hashing = Offload::start(ContentHasher::new(), size)?;
-    let mut buffer = new_buffer();
+    // A small file needs a small buffer; the byte more is for one that has grown.
+    let length = usize::try_from(size).map_or(BLOCK_LENGTH, |size| BLOCK_LENGTH.min(size + 1));
+    let mut buffer = vec![0; length];
     loop {
         context.check()?;
-        buffer.resize(buffer.capacity(), 0);
+        buffer.resize(length, 0);
         match file.read(&mut buffer) {
             Ok(0) => break,
             Ok(read) => {

@@ -8,6 +8,9 @@ const PIECES_A_SECOND: u64 = 20;
 /// Most that may be moved at once, bytes: nobody has to wait long for the next sign of life.
 const LARGEST_PIECE: u64 = 256 * 1024;
 
+/// How much time the bucket holds: what a moment's delay has cost is caught up, a long pause is not.
+const DEPTH: Duration = Duration::from_millis(100);
+
 /// The bucket.
 #[derive(Debug)]
 pub(crate) struct Limiter {
@@ -41,8 +44,9 @@ impl Limiter {
             return Duration::ZERO;
         };
         let now = Instant::now();
-        // What was not used in a pause is not saved up.
-        let start = self.paid_at.max(now);
+        let start = now
+            .checked_sub(DEPTH)
+            .map_or(now, |earliest| self.paid_at.max(earliest));
         let moved = u128::try_from(moved).unwrap_or(u128::MAX);
         let nanoseconds = moved.saturating_mul(1_000_000_000) / u128::from(rate);
         let cost = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
@@ -76,5 +80,13 @@ mod tests {
         }
         assert!(start.elapsed() + wait >= Duration::from_millis(299));
         assert!(wait <= Duration::from_millis(300));
+    }
+
+    #[test]
+    fn a_long_pause_is_not_saved_up() {
+        let mut limiter = Limiter::new(Some(1_000));
+        std::thread::sleep(DEPTH * 3);
+        let total = limiter.pay(1_000);
+        assert!(total >= Duration::from_secs(1) - DEPTH && total <= Duration::from_secs(1));
     }
 }

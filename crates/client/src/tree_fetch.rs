@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use protocol::{Digest, ErrorCode, RemotePath, Reply};
 use transfer::ContentHasher;
@@ -132,6 +133,7 @@ impl<'a> TreeFetch<'a> {
             let Some(mut job) = self.queue.pop_front() else {
                 break;
             };
+            job.started = Instant::now();
             let before = session.unsent();
             let (request, ours) = match self.decider.decide(&mut job) {
                 Ok(Next::Fetch) => (job.retrieve(self.context.options.verify), None),

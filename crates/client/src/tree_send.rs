@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use protocol::{Digest, ErrorCode, RemotePath, Reply, Request};
 
@@ -161,6 +162,7 @@ impl TreeSend {
     ) -> Attempt<Option<(u32, MakeAsked)>> {
         let source = SourceFile::open_found(&job.local)?;
         job.size = source.size();
+        job.started = Instant::now();
         if let Some(ours) = job.announced {
             let target = job.target.clone().unwrap_or_else(|| job.own.clone());
             let number = session.request(&checksum(target));
