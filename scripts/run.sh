@@ -60,6 +60,7 @@ trap 'exit 129' HUP
 start() {
     name=$1
     shift
+    : >"$logs/$name"
     if command -v setsid >/dev/null 2>&1; then
         setsid "$@" </dev/null >"$logs/$name" 2>&1 &
     else

@@ -19,12 +19,12 @@
 )]
 mod harness;
 
+mod command_line;
 mod faults;
 mod framed;
 mod kill_loop;
-mod pool;
-mod resume;
-mod command_line;
 mod namespace;
+mod pool;
 mod redirection;
+mod resume;
 mod transfers;
