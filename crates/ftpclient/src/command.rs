@@ -140,10 +140,10 @@ pub(crate) static COMMANDS: &[Command] = &[
     },
     Command {
         name: "mv",
-        synopsis: "mv [-f] FROM TO",
-        about: "rename, or move into a folder",
-        details: "-f  replace a file that is there",
-        options: "f",
+        synopsis: "mv [-n] FROM TO",
+        about: "rename, or move into a folder; replaces a file that is there",
+        details: "-n  never replace: `exists` is the answer then",
+        options: "n",
         words: 2..=2,
         run: folders::rename,
         ..ON_SLAVE

@@ -97,17 +97,13 @@ pub(crate) fn rename(session: &mut Session, invocation: &Invocation) -> Result<(
     if let (true, Some(name)) = (is_folder && target != from, from.name()) {
         target = target.join(name).map_err(Failure::of(tried()))?;
     }
-    let replace = invocation.has(b'f');
-    let tried = format!("{} to '{}'", tried(), cli::name(target.as_bytes()));
-    let failure = match client.rename(&from, &target, replace) {
-        Ok(()) => return Ok(()),
-        Err(error) => Failure::of(tried.clone())(error),
-    };
-    Err(if failure.is(ErrorCode::Exists) && !replace {
-        Failure::refused(tried, ErrorCode::Exists, "exists (-f replaces it)")
-    } else {
-        failure
-    })
+    client
+        .rename(&from, &target, !invocation.has(b'n'))
+        .map_err(Failure::of(format!(
+            "{} to '{}'",
+            tried(),
+            cli::name(target.as_bytes())
+        )))
 }
 
 /// Removes every name of the command, in spite of those that cannot be; with `force`, missing ones count as removed.
