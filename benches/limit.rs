@@ -8,7 +8,37 @@ use std::process::{Command, Stdio};
 
 /// `cp` of a file.
 pub fn copy(source: &Path, target: &Path) {
-    assert!(Command::new("cp").arg(source).arg(target).status().unwrap().success());
+    assert!(
+        Command::new("cp")
+            .arg(source)
+            .arg(target)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// `cp -r` of a folder.
+pub fn copy_tree(source: &Path, target: &Path) {
+    assert!(
+        Command::new("cp")
+            .arg("-r")
+            .arg(source)
+            .arg(target)
+            .status()
+            .unwrap()
+            .success()
+    );
+}
+
+/// What `ls -U` says of a folder.
+pub fn list(folder: &Path) -> Vec<u8> {
+    Command::new("ls")
+        .arg("-U")
+        .arg(folder)
+        .output()
+        .unwrap()
+        .stdout
 }
 
 /// Whether the machine has a netcat that can be told to end with its input.
@@ -21,11 +51,20 @@ pub fn has_netcat() -> bool {
 
 /// `cat FILE | nc` into a file, over loopback; where there is no netcat, two threads that do what it does.
 pub fn cat_through_socket(source: &Path, target: &Path, netcat: bool) {
-    if netcat { netcats(source, target) } else { threads(source, target) }
+    if netcat {
+        netcats(source, target);
+    } else {
+        threads(source, target);
+    }
 }
 
 fn netcats(source: &Path, target: &Path) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
     let mut receiver = Command::new("nc")
         .args(["-l", "127.0.0.1", &port])
         .stdin(Stdio::null())
@@ -33,7 +72,15 @@ fn netcats(source: &Path, target: &Path) {
         .spawn()
         .unwrap();
     let script = format!("until cat \"$0\" | nc -N 127.0.0.1 {port}; do sleep 0.01; done");
-    assert!(Command::new("sh").arg("-c").arg(script).arg(source).status().unwrap().success());
+    assert!(
+        Command::new("sh")
+            .arg("-c")
+            .arg(script)
+            .arg(source)
+            .status()
+            .unwrap()
+            .success()
+    );
     assert!(receiver.wait().unwrap().success());
 }
 

@@ -12,6 +12,7 @@
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
+    unreachable_pub,
     reason = "a failed setup is a failed measurement"
 )]
 

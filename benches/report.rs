@@ -16,7 +16,8 @@ impl Report {
     /// A figure with what it is measured against and what is asked of it.
     pub fn row(&mut self, what: &str, figure: String, against: String, asked: &str) {
         println!("{what}: {figure}  {against}  (asked: {asked})");
-        self.rows.push([what.to_owned(), figure, against, asked.to_owned()]);
+        self.rows
+            .push([what.to_owned(), figure, against, asked.to_owned()]);
     }
 
     /// The whole table.
@@ -32,12 +33,17 @@ impl Report {
         let file = folder.join(format!("{stamp}.md"));
         let machine = said_by("uname", &["-srm"]);
         let commit = said_by("git", &["rev-parse", "--short", "HEAD"]);
-        fs::write(&file, format!("{stamp}, {machine}, commit {commit}\n\n{}", self.table())).unwrap();
+        fs::write(
+            &file,
+            format!("{stamp}, {machine}, commit {commit}\n\n{}", self.table()),
+        )
+        .unwrap();
         println!("kept in {}", file.display());
     }
 
     fn table(&self) -> String {
-        let mut table = "| what | figure | beside | asked |\n| --- | --- | --- | --- |\n".to_owned();
+        let mut table =
+            "| what | figure | beside | asked |\n| --- | --- | --- | --- |\n".to_owned();
         for [what, figure, against, asked] in &self.rows {
             writeln!(table, "| {what} | {figure} | {against} | {asked} |").unwrap();
         }
@@ -53,12 +59,15 @@ pub fn timed(work: impl FnOnce()) -> Duration {
 }
 
 /// The middle one, in seconds.
-pub fn median(times: &mut [Duration]) -> f64 {
+pub fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64()
 }
 
 fn said_by(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    output.map_or_else(
+        |_| "unknown".to_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
 }
