@@ -115,10 +115,10 @@ pub fn small_files(report: &mut Report, count: usize, runs: usize) {
         cp.push(timed(|| limit::copy_tree(&cluster.path("tree"), &copy)));
         fs::remove_dir_all(&copy).unwrap();
         get.push(timed(|| {
-            peak = peak.max(run(&client, &["get", "-r", "tree"]))
+            peak = peak.max(run(&client, &["get", "-r", "tree"]));
         }));
         put.push(timed(|| {
-            peak = peak.max(run(&client, &["put", "-r", "tree", "back"]))
+            peak = peak.max(run(&client, &["put", "-r", "tree", "back"]));
         }));
         fs::remove_dir_all(client.path("tree")).unwrap();
         fs::remove_dir_all(cluster.path("back")).unwrap();
