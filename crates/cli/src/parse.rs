@@ -26,8 +26,12 @@ impl Stop {
     pub fn report(&self, program: &str, config_status: u8) -> ExitCode {
         match self {
             Self::Usage(error) => {
-                // Where neither stdout nor stderr takes the text, the status alone must do.
-                error.print().unwrap_or_default();
+                if error.use_stderr() {
+                    crate::say(program, &format!("{self}; see '{program} --help'"));
+                } else {
+                    // Help or version; where stdout does not take it, there is nothing else to say.
+                    error.print().unwrap_or_default();
+                }
                 u8::try_from(error.exit_code()).unwrap_or(2).into()
             }
             Self::Config(error) => {
@@ -38,18 +42,34 @@ impl Stop {
     }
 }
 
-/// One line, for a log; [`Stop::report`] says more.
+/// One line: what is wrong, and the nearest thing that would be right.
 impl fmt::Display for Stop {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(error) => {
-                let message = error.to_string();
-                let line = message.lines().next().unwrap_or_default();
-                formatter.write_str(line.strip_prefix("error: ").unwrap_or(line))
-            }
+            Self::Usage(error) => formatter.write_str(&on_one_line(&error.to_string())),
             Self::Config(error) => formatter.write_str(&crate::one_line(error)),
         }
     }
+}
+
+/// Takes clap's paragraphs together, up to the usage, which `--help` shows better.
+fn on_one_line(message: &str) -> String {
+    let said = message
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"))
+        .filter(|line| !line.is_empty());
+    let mut line = String::new();
+    for part in said {
+        let part = part.strip_prefix("error: ").unwrap_or(part);
+        match part.strip_prefix("tip: ") {
+            Some(_) => line.push_str("; "),
+            None if line.is_empty() => {}
+            None => line.push(' '),
+        }
+        line.push_str(part.strip_prefix("tip: ").unwrap_or(part));
+    }
+    line
 }
 
 /// The arguments of the program `A` as typed in `argv` (the program's own name first). Every long option can stand in
@@ -219,6 +239,25 @@ mod tests {
             #[arg(long)]
             limit_rate: Option<String>,
         },
+    }
+
+    #[test]
+    fn wrong_usage_is_one_line_with_a_way_out() {
+        for (words, line) in [
+            (
+                &["--prot", "1"][..],
+                "unexpected argument '--prot' found; a similar argument exists: '--port'",
+            ),
+            (
+                &["--port", "x"],
+                "invalid value 'x' for '--port <PORT>': invalid digit found in string",
+            ),
+        ] {
+            let Err(stop) = parse_words(words) else {
+                panic!("{words:?} is wrong usage")
+            };
+            assert_eq!(stop.to_string(), line);
+        }
     }
 
     fn parse_words(words: &[&str]) -> Result<Args, Stop> {
