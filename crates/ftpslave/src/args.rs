@@ -24,6 +24,7 @@ const MASTER_PORT: u16 = 2121;
 )]
 pub(crate) struct Args {
     /// Port to listen on; 0 asks the kernel for a free one
+    #[arg(value_parser = parse_port)]
     pub(crate) port: u16,
 
     /// Folder to serve
@@ -51,11 +52,11 @@ pub(crate) struct Args {
     pub(crate) advertise: Vec<Advertised>,
 
     /// Processes that serve; by default one per core and at least two
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) workers: Option<NonZeroU32>,
 
     /// Sessions per process at once; 1 is the classic pool of one client per process
-    #[arg(long, value_name = "N", default_value = "1024")]
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_count)]
     pub(crate) sessions: NonZeroU32,
 
     /// Where keys and this slave's identity are kept
@@ -125,6 +126,14 @@ impl Args {
             Some(Anonymous::ReadWrite) | None => Rights::ALL,
         })
     }
+}
+
+fn parse_port(text: &str) -> anyhow::Result<u16> {
+    text.parse().context("a port is a number from 0 to 65535")
+}
+
+fn parse_count(text: &str) -> anyhow::Result<NonZeroU32> {
+    text.parse().context("a whole number from 1 up is needed")
 }
 
 fn parse_master(text: &str) -> anyhow::Result<Master> {

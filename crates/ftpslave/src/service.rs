@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auth::StateDirectory;
-use protocol::{Address, SlaveId, StorageId};
+use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 
@@ -40,12 +40,7 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     args.check()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let root = absolute(&args.root)?;
-    let storage = LocalDirectory::open(&root).with_context(|| {
-        format!(
-            "cannot serve '{}'",
-            cli::name(args.root.as_os_str().as_bytes())
-        )
-    })?;
+    let storage = LocalDirectory::open(&root).map_err(|error| cannot_serve(&root, error))?;
     let state = StateDirectory::open(args.state.as_deref())?;
     let listener = listen(SocketAddr::new(args.bind, args.port))?;
     let address = listener
@@ -75,6 +70,17 @@ fn serve(args: &Args) -> anyhow::Result<()> {
 fn absolute(root: &Path) -> anyhow::Result<PathBuf> {
     let shown = cli::name(root.as_os_str().as_bytes());
     std::path::absolute(root).with_context(|| format!("cannot serve '{shown}'"))
+}
+
+/// The storage knows its root as `/`; a person knows it by the path they typed.
+fn cannot_serve(root: &Path, error: storage::StorageError) -> anyhow::Error {
+    let shown = cli::name(root.as_os_str().as_bytes()).to_string();
+    match error.code() {
+        ErrorCode::Internal => {
+            anyhow::Error::from(error).context(format!("cannot serve '{shown}'"))
+        }
+        code => anyhow::anyhow!("cannot serve '{shown}': {code}"),
+    }
 }
 
 fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

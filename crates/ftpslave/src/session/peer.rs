@@ -24,6 +24,10 @@ impl Peer {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(STALL))?;
         stream.set_write_timeout(Some(STALL))?;
+        // The timeout for writing begins anew with whatever was written of a call; this one counts from the last byte that
+        // the client's side took, closed window or dead wire.
+        let stall_ms = u32::try_from(STALL.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(&stream, stall_ms)?;
         if address.ip().to_canonical().is_loopback() {
             // A congestion control that paces its segments halves loopback. Where this one is not to be had, the default stays.
             rustix::net::sockopt::set_tcp_congestion(&stream, "cubic").unwrap_or_default();
