@@ -1,6 +1,7 @@
 //! A client: keeps one slave, and finds another whenever that one fails.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,12 +13,14 @@ use crate::notice::{Notice, Observer};
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::session::Session;
+use crate::upload_record::state_directory;
 use crate::{ClientError, ClientErrorKind, Interrupt, Options, Result, Target};
 
 /// A client of one storage, whichever slave serves it. Every operation survives the loss of that slave.
 #[derive(Debug)]
 pub struct Client {
     pub(crate) context: Context,
+    pub(crate) state: Option<PathBuf>,
     route: Route,
     session: Option<Session>,
     lost: Option<Lost>,
@@ -62,9 +65,16 @@ impl Client {
         Self {
             route: Route::new(targets.to_vec(), context.clone()),
             context,
+            state: state_directory(),
             session: None,
             lost: None,
         }
+    }
+
+    /// Keeps the records by which interrupted uploads are known again in another folder than the user's state directory,
+    /// or, with `None`, nowhere.
+    pub fn set_state_directory(&mut self, folder: Option<PathBuf>) {
+        self.state = folder;
     }
 
     /// Who serves now; `None` where the last one was lost and nothing has been asked since.

@@ -8,12 +8,12 @@ use protocol::{
     SlaveOffer,
 };
 
-use crate::Target;
 use crate::context::Context;
 use crate::dial::{dial, greet, resolve};
 use crate::fault::{Attempt, Fault};
 use crate::patient::Patient;
 use crate::session::{Pass, Session};
+use crate::{ClientError, ClientErrorKind, Target};
 
 /// How long a master may take for an answer, which it has in memory.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -74,6 +74,11 @@ fn reach_address(address: SocketAddr, context: &Context) -> Attempt<Reached> {
                 host: address.ip(),
                 last_request: 0,
             })
+        }
+        Role::Slave if preface.login_required => {
+            let sentence =
+                "login required: this slave serves the clients of its master, connect to that one";
+            return Err(ClientError::new(ClientErrorKind::Login, sentence).into());
         }
         Role::Slave => Reached::Slave(Box::new(Session::new(
             connection, address, &preface, context,

@@ -33,6 +33,8 @@ pub(crate) struct Sending<'a> {
     remote: RemotePath,
     condition: Condition,
     upload: UploadId,
+    /// Whether it is sent in one frame, which replaces nothing that an earlier try left.
+    whole: bool,
     /// Whether a slave may hold part of it.
     resume: bool,
     /// The digest that was announced to a slave: its answer may have been lost.
@@ -68,6 +70,7 @@ impl<'a> Sending<'a> {
             remote: remote.clone(),
             condition,
             upload: record.id(),
+            whole: is_small(source.size()) && !record.is_kept(),
             resume: record.was_there(),
             announced: None,
             furthest: 0,
@@ -82,7 +85,7 @@ impl<'a> Sending<'a> {
             return Ok(sent);
         }
         loop {
-            let result = if is_small(self.source.size()) {
+            let result = if self.whole {
                 self.send_whole(session)
             } else {
                 self.send_stream(session)

@@ -52,10 +52,15 @@ impl Client {
                     return Ok(left);
                 }
             };
-            let record = if is_small(source.size()) || conflict == Conflict::Overwrite {
-                UploadRecord::fresh(source, &target)?
+            let record = if is_small(source.size()) {
+                UploadRecord::left(self.state.as_deref(), source, &target)?
             } else {
-                UploadRecord::of(source, &target)?
+                UploadRecord::of(self.state.as_deref(), source, &target)?
+            };
+            let record = if conflict == Conflict::Overwrite {
+                record.anew()
+            } else {
+                record
             };
             let mut sending = Sending::new(&self.context, source, &target, condition, &record);
             match self.attempt(|session| sending.step(session)) {

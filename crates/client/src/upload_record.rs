@@ -1,6 +1,7 @@
 //! What makes an upload the same one after this process has been killed: a random key, kept per source and target.
 //!
-//! A record that cannot be kept costs nothing but the resuming.
+//! Whatever becomes of the source, the next try goes by the same identity: what an earlier one left at the slaves is gone
+//! on with or replaced, never forgotten there. A record that cannot be kept costs nothing but that.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -45,11 +46,8 @@ struct Content {
 
 impl UploadRecord {
     /// The identity of the upload of `source` to `remote`: the one of an earlier try, as long as the source is the same.
-    pub(crate) fn of(source: &SourceFile, remote: &RemotePath) -> Result<Self, ClientError> {
-        Self::beneath(state_directory().as_deref(), source, remote)
-    }
-
-    fn beneath(
+    /// Records are kept beneath `state`.
+    pub(crate) fn of(
         state: Option<&Path>,
         source: &SourceFile,
         remote: &RemotePath,
@@ -66,18 +64,32 @@ impl UploadRecord {
         }
     }
 
+    /// The identity that an earlier try left, whatever has become of the source since; one that nobody else has where
+    /// there is none.
+    pub(crate) fn left(
+        state: Option<&Path>,
+        source: &SourceFile,
+        remote: &RemotePath,
+    ) -> Result<Self, ClientError> {
+        let name = file_name(source, remote);
+        if state.is_some_and(|state| uploads(state).join(name).exists()) {
+            Self::of(state, source, remote)
+        } else {
+            Self::fresh(source, remote)
+        }
+    }
+
     /// An identity that nobody else has, and that will not be known again.
     pub(crate) fn fresh(source: &SourceFile, remote: &RemotePath) -> Result<Self, ClientError> {
-        let content = Content::new(source)?;
         Ok(Self {
-            id: content.id(source, remote),
+            id: Content::new(source)?.id(source, remote),
             was_there: false,
             kept: None,
         })
     }
 
     fn open(state: &Path, source: &SourceFile, remote: &RemotePath) -> io::Result<Self> {
-        let folder = state.join("uploads");
+        let folder = uploads(state);
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -96,21 +108,18 @@ impl UploadRecord {
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let mut text = Vec::new();
         (&mut file).take(LONGEST).read_to_end(&mut text)?;
-        let found = serde_json::from_slice(&text)
-            .ok()
-            .filter(|found: &Content| found.is_of(source));
-        let was_there = found.is_some();
+        let found: Option<Content> = serde_json::from_slice(&text).ok();
+        let was_there = found.as_ref().is_some_and(|found| found.is_of(source));
         let content = match found {
-            Some(found) => found,
-            None => {
-                let fresh = Content::new(source)?;
-                file.set_len(0)?;
-                io::Seek::rewind(&mut file)?;
-                file.write_all(&serde_json::to_vec(&fresh)?)?;
-                file.sync_all()?;
-                fresh
-            }
+            Some(found) => found.now_of(source),
+            None => Content::new(source)?,
         };
+        if !was_there {
+            file.set_len(0)?;
+            io::Seek::rewind(&mut file)?;
+            file.write_all(&serde_json::to_vec(&content)?)?;
+            file.sync_all()?;
+        }
         Ok(Self {
             id: content.id(source, remote),
             was_there,
@@ -122,9 +131,22 @@ impl UploadRecord {
         self.id
     }
 
-    /// Whether an earlier try may have left something at the slaves.
+    /// Whether an earlier try may have left part of this very content at the slaves.
     pub(crate) fn was_there(&self) -> bool {
         self.was_there
+    }
+
+    /// Whether the next process will know this upload again.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Goes on with nothing: what an earlier try left is replaced.
+    pub(crate) fn anew(self) -> Self {
+        Self {
+            was_there: false,
+            ..self
+        }
     }
 
     /// The upload is complete: there is nothing to remember any more.
@@ -151,13 +173,19 @@ impl Content {
         (self.size, self.modified_ns) == (source.size(), source.facts().modified_ns)
     }
 
+    fn now_of(self, source: &SourceFile) -> Self {
+        Self {
+            size: source.size(),
+            modified_ns: source.facts().modified_ns,
+            ..self
+        }
+    }
+
     fn id(&self, source: &SourceFile, remote: &RemotePath) -> UploadId {
         let mut hasher = blake3::Hasher::new();
         for field in [
             source.absolute().as_slice(),
             remote.as_bytes(),
-            &self.size.to_be_bytes(),
-            &self.modified_ns.to_be_bytes(),
             self.key.as_bytes(),
         ] {
             hasher.update(&u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -165,6 +193,10 @@ impl Content {
         }
         UploadId(*hasher.finalize().as_bytes())
     }
+}
+
+fn uploads(state: &Path) -> PathBuf {
+    state.join("uploads")
 }
 
 fn file_name(source: &SourceFile, remote: &RemotePath) -> String {
@@ -194,7 +226,7 @@ fn no_follow() -> i32 {
 }
 
 /// `$XDG_STATE_HOME/mini-ftp`, else `~/.local/state/mini-ftp`; for root `/var/lib/mini-ftp/client`.
-fn state_directory() -> Option<PathBuf> {
+pub(crate) fn state_directory() -> Option<PathBuf> {
     if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|state| !state.is_empty()) {
         return Some(PathBuf::from(state).join("mini-ftp"));
     }
@@ -227,7 +259,7 @@ mod tests {
         fn record(&self) -> UploadRecord {
             let source = SourceFile::open(&self.directory.path().join("a")).unwrap();
             let state = self.directory.path().join("state");
-            UploadRecord::beneath(Some(&state), &source, &self.remote).unwrap()
+            UploadRecord::of(Some(&state), &source, &self.remote).unwrap()
         }
     }
 
@@ -248,13 +280,23 @@ mod tests {
     }
 
     #[test]
-    fn another_source_is_another_upload() {
+    fn a_changed_source_begins_anew_in_the_place_of_the_old_one() {
         let setting = Setting::new();
         let id = setting.record().id();
         fs::write(setting.directory.path().join("a"), "other content").unwrap();
         let record = setting.record();
-        assert_ne!(record.id(), id);
+        assert_eq!(record.id(), id);
         assert!(!record.was_there());
+        drop(record);
+        assert!(setting.record().was_there());
+    }
+
+    #[test]
+    fn another_target_is_another_upload() {
+        let mut setting = Setting::new();
+        let id = setting.record().id();
+        setting.remote = RemotePath::try_from("/b").unwrap();
+        assert_ne!(setting.record().id(), id);
     }
 
     #[test]
@@ -274,7 +316,7 @@ mod tests {
         let source = SourceFile::open(&setting.directory.path().join("a")).unwrap();
         let blocked = setting.directory.path().join("a");
         for state in [None, Some(blocked.as_path())] {
-            let record = UploadRecord::beneath(state, &source, &setting.remote).unwrap();
+            let record = UploadRecord::of(state, &source, &setting.remote).unwrap();
             assert!(!record.was_there());
         }
     }

@@ -1,0 +1,32 @@
+//! What a fake slave can be told to do wrong.
+
+use protocol::ErrorCode;
+
+/// Each happens once, unless it says otherwise, and is then forgotten.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// Says `421` to every connection.
+    pub(crate) busy: bool,
+    /// Answers every ticket with this.
+    pub(crate) refuse_tickets: Option<ErrorCode>,
+    /// Is gone after so many bytes of content sent.
+    pub(crate) die_after_sent: Option<u64>,
+    /// Is gone after so many bytes of content received.
+    pub(crate) die_after_received: Option<u64>,
+    /// Is gone after an upload or command was carried out, before it is answered.
+    pub(crate) die_before_answer: bool,
+    /// Says nothing any more, to anyone, after so many bytes of content sent.
+    pub(crate) hang_after_sent: Option<u64>,
+    /// Flips a bit of the byte of content at this offset of the file.
+    pub(crate) flip: Option<u64>,
+    /// Whether that happens every time.
+    pub(crate) flip_always: bool,
+    /// Puts this content in place of the file after so many bytes sent, and says that it changed.
+    pub(crate) change_after_sent: Option<(u64, Vec<u8>)>,
+    /// Refuses an upload with this after so many bytes received.
+    pub(crate) refuse_store: Option<(u64, ErrorCode)>,
+    /// Says that a content did not match its digest: so many times.
+    pub(crate) corrupt: u32,
+    /// Is gone after so many parts of a listing.
+    pub(crate) die_after_parts: Option<u32>,
+}

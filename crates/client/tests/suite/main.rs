@@ -1,0 +1,20 @@
+//! The client against slaves and masters that live in this process and can be told to misbehave.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a failed setup is a failed test"
+)]
+
+mod connecting;
+mod downloads;
+mod faults;
+mod master;
+mod setting;
+mod slave;
+mod storage;
+mod talk;
+mod talk_content;
+mod trees;
+mod uploads;

@@ -1,0 +1,247 @@
+//! One conversation of a fake slave: requests in, answers out.
+
+use std::net::TcpStream;
+use std::sync::MutexGuard;
+
+use protocol::frame::DATA;
+use protocol::{
+    ClientPreface, Connection, ConnectionError, ErrorCode, RemotePath, Reply, Request, Role,
+    ServerPreface, Text,
+};
+use transfer::block_tree::block_digest;
+
+use crate::faults::Faults;
+use crate::slave::{End, Inner};
+use crate::storage::digest;
+
+const MIB: usize = 1 << 20;
+
+/// One conversation.
+pub(crate) struct Talk<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) connection: Connection<TcpStream>,
+    pub(crate) deferred: Vec<(u32, Reply)>,
+}
+
+fn preface(role: Role) -> ServerPreface {
+    ServerPreface {
+        version: 1,
+        oldest: 1,
+        newest: 1,
+        role,
+        login_required: false,
+        features: 0,
+        worker: 1,
+        window_requests: 16,
+        window_answer_bytes: 1 << 20,
+    }
+}
+
+/// Exchanges greeting and prefaces.
+pub(crate) fn greet(connection: &mut Connection<TcpStream>, role: Role) -> Result<(), End> {
+    connection.send_raw(b"220 mini-ftp ready\r\n");
+    connection.flush()?;
+    connection.read_exact(&mut [0; ClientPreface::LENGTH])?;
+    connection.send_raw(&preface(role).encode());
+    Ok(connection.flush()?)
+}
+
+pub(crate) fn error(code: ErrorCode) -> Reply {
+    Reply::Error {
+        code,
+        detail: Text::default(),
+    }
+}
+
+impl<'a> Talk<'a> {
+    pub(crate) fn new(inner: &'a Inner, stream: TcpStream) -> Self {
+        Self {
+            inner,
+            connection: Connection::new(stream),
+            deferred: Vec::new(),
+        }
+    }
+
+    pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.inner.faults.lock().unwrap()
+    }
+
+    pub(crate) fn run(&mut self) -> Result<(), End> {
+        if self.faults().busy {
+            self.connection.send_raw(b"421 busy\r\n");
+            return Ok(self.connection.flush()?);
+        }
+        greet(&mut self.connection, Role::Slave)?;
+        let mut is_open = !self.inner.needs_ticket;
+        loop {
+            self.connection.flush()?;
+            let Some(header) = self.connection.receive()? else {
+                return Ok(());
+            };
+            if header.kind == DATA {
+                continue; // of an upload that was refused
+            }
+            let request: Request = self
+                .connection
+                .decode(&header)
+                .map_err(ConnectionError::from)?;
+            self.inner.log.lock().unwrap().push(request.clone());
+            let number = header.request;
+            match &request {
+                Request::Present { ticket, .. } => {
+                    let refusal = self.faults().refuse_tickets;
+                    let reply = match refusal {
+                        Some(code) => error(code),
+                        None if ticket.as_bytes() == b"ticket" => Reply::Welcome {
+                            user: Text::default(),
+                            rights: protocol::Rights::ALL,
+                        },
+                        None => error(ErrorCode::LoginRefused),
+                    };
+                    is_open |= matches!(reply, Reply::Welcome { .. });
+                    self.connection.send(number, &reply);
+                }
+                Request::Probe { .. } => self.connection.send(
+                    number,
+                    &Reply::Alive {
+                        silent_ms: 0,
+                        sessions: 1,
+                        places: 9,
+                        draining: false,
+                    },
+                ),
+                _ if !is_open => self
+                    .connection
+                    .send(number, &error(ErrorCode::LoginRequired)),
+                _ => self.answer(number, request)?,
+            }
+        }
+    }
+
+    fn answer(&mut self, number: u32, request: Request) -> Result<(), End> {
+        let storage = self.inner.storage.clone();
+        let changes = matches!(
+            request,
+            Request::Remove { .. } | Request::MakeDirectory { .. } | Request::Rename { .. }
+        );
+        let reply = match request {
+            Request::Stat { path, .. } => match storage.lock().entry(&path) {
+                Some(entry) => Reply::Facts { entry },
+                None => error(ErrorCode::NotFound),
+            },
+            Request::Checksum { path, .. } => match storage.lock().files.get(&path) {
+                Some(file) => Reply::Sum {
+                    digest: digest(&file.content),
+                    size: file.content.len() as u64,
+                    version: file.version.clone(),
+                },
+                None => error(ErrorCode::NotFound),
+            },
+            Request::DiskFree {} => Reply::Space {
+                total: 2,
+                available: 1,
+            },
+            Request::MakeDirectory { path, .. } => {
+                storage.lock().folders.push(path);
+                Reply::Done {}
+            }
+            Request::Remove { path, .. } => match storage.lock().files.remove(&path) {
+                Some(_) => Reply::Done {},
+                None => error(ErrorCode::NotFound),
+            },
+            Request::Rename { from, to, .. } => {
+                let mut storage = storage.lock();
+                match storage.files.remove(&from) {
+                    Some(file) => {
+                        storage.files.insert(to, file);
+                        Reply::Done {}
+                    }
+                    None => error(ErrorCode::NotFound),
+                }
+            }
+            Request::List { path, .. } => return self.list(number, &path),
+            Request::Blocks { .. } => self.blocks(&request),
+            Request::Retrieve { .. } => return self.retrieve(number, &request),
+            Request::Store { .. } => return self.store(number, &request),
+            Request::StoreWhole { .. } => return self.store_whole(number, request),
+            Request::Flush {} => {
+                for (of, reply) in self.deferred.drain(..) {
+                    self.connection.send(of, &reply);
+                }
+                Reply::Done {}
+            }
+            Request::StoreEnd { .. } | Request::Abandon {} => return Ok(()),
+            _ => error(ErrorCode::Unsupported),
+        };
+        if changes && std::mem::take(&mut self.faults().die_before_answer) {
+            return Err(End::Die);
+        }
+        self.connection.send(number, &reply);
+        Ok(())
+    }
+
+    fn list(&mut self, number: u32, path: &RemotePath) -> Result<(), End> {
+        let mut entries = Vec::new();
+        {
+            let storage = self.inner.storage.lock();
+            let below = storage.folders.iter().chain(storage.files.keys());
+            for name in below.filter(|name| name.is_within(path) && *name != path) {
+                let mut entry = storage.entry(name).unwrap();
+                let prefix = if path.is_root() {
+                    1
+                } else {
+                    path.as_bytes().len() + 1
+                };
+                entry.name = name.as_bytes()[prefix..].to_vec();
+                entries.push(entry);
+            }
+        }
+        for (part, entry) in entries.into_iter().enumerate() {
+            if self.faults().die_after_parts == Some(part as u32) {
+                self.faults().die_after_parts = None;
+                self.connection.flush()?;
+                return Err(End::Die);
+            }
+            let reply = Reply::Entries {
+                entries: vec![entry],
+                unreadable: Vec::new(),
+                more: true,
+            };
+            self.connection.send(number, &reply);
+        }
+        let last = Reply::Entries {
+            entries: Vec::new(),
+            unreadable: Vec::new(),
+            more: false,
+        };
+        self.connection.send(number, &last);
+        Ok(())
+    }
+
+    fn blocks(&self, request: &Request) -> Reply {
+        let Request::Blocks {
+            path,
+            expected,
+            first,
+            count,
+        } = request
+        else {
+            panic!("{request:?}");
+        };
+        let storage = self.inner.storage.lock();
+        match storage.files.get(path) {
+            None => error(ErrorCode::NotFound),
+            Some(file) if file.version != *expected => error(ErrorCode::Changed),
+            Some(file) => Reply::Blocks {
+                first: *first,
+                digests: (0..)
+                    .zip(file.content.chunks(MIB))
+                    .skip(*first as usize)
+                    .take(*count as usize)
+                    .map(|(index, block)| block_digest(index, block, file.content.len() <= MIB))
+                    .collect(),
+                more: false,
+            },
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Whole trees, both ways: pipelined, going on through any slave, each name told once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use client::{Client, Conflict, Download, Notice, Status, TreeItem, TreeSummary, Upload};
+use protocol::ErrorCode;
+
+use crate::setting::{Setting, content, path};
+
+const LARGE: usize = 9 * (1 << 20) + 12_345;
+
+type Items = BTreeMap<Vec<u8>, TreeItem>;
+
+fn get(setting: &Setting, client: &mut Client, conflict: Conflict) -> (TreeSummary, Items) {
+    let request = Download {
+        remote: path("/t"),
+        local: setting.local("t"),
+        conflict,
+    };
+    let mut items = Items::new();
+    let summary = client
+        .download_tree(&request, &mut |item| {
+            let before = items.insert(item.remote.as_bytes().to_vec(), item);
+            assert!(before.is_none(), "told twice: {before:?}");
+        })
+        .unwrap();
+    (summary, items)
+}
+
+fn put(setting: &Setting, client: &mut Client, conflict: Conflict) -> (TreeSummary, Items) {
+    let request = Upload {
+        remote: path("/t"),
+        local: setting.local("t"),
+        conflict,
+    };
+    let mut items = Items::new();
+    let summary = client
+        .upload_tree(&request, &mut |item| {
+            let before = items.insert(item.local.as_os_str().as_encoded_bytes().to_vec(), item);
+            assert!(before.is_none(), "told twice: {before:?}");
+        })
+        .unwrap();
+    (summary, items)
+}
+
+/// Sizes of the files that every tree here has.
+fn sizes() -> impl Iterator<Item = (String, usize)> {
+    (0..300)
+        .map(|number| (format!("d{}/f{number}", number % 3), number * 37))
+        .chain([
+            ("middle".to_owned(), 3_000_000),
+            ("large".to_owned(), LARGE),
+        ])
+}
+
+fn served(slaves: u8) -> Setting {
+    let setting = Setting::new(slaves);
+    {
+        let mut storage = setting.storage.lock();
+        storage.folders.push(path("/t"));
+        storage
+            .folders
+            .extend((0..3).map(|number| path(&format!("/t/d{number}"))));
+        storage.folders.push(path("/t/empty"));
+    }
+    for (name, size) in sizes() {
+        setting.storage.put(&format!("/t/{name}"), &content(size));
+    }
+    setting
+}
+
+fn assert_local(setting: &Setting) {
+    for (name, size) in sizes() {
+        let file = setting.local("t").join(&name);
+        assert!(fs::read(&file).unwrap() == content(size), "{name}");
+    }
+    assert_no_parts(&setting.local("t"));
+}
+
+fn assert_no_parts(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            assert_no_parts(&entry.path());
+        } else {
+            assert!(
+                !entry.file_name().to_string_lossy().ends_with(".part"),
+                "{entry:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_tree_arrives_and_is_left_alone_the_second_time() {
+    let setting = served(1);
+    let mut client = setting.connect().unwrap();
+    let (summary, items) = get(&setting, &mut client, Conflict::Refuse);
+    assert_eq!((summary.files, summary.failed, items.len()), (302, 0, 302));
+    assert_local(&setting);
+    assert!(setting.local("t/empty").is_dir());
+    let (summary, items) = get(&setting, &mut client, Conflict::Refuse);
+    assert_eq!(summary.files, 302);
+    let is_unchanged = |item: &TreeItem| item.result.as_ref().unwrap().status == Status::Unchanged;
+    assert!(items.values().all(is_unchanged));
+}
+
+#[test]
+fn a_tree_goes_on_through_the_next_slaves() {
+    let setting = served(3);
+    setting.slaves[0].set(|faults| faults.die_after_sent = Some(5_000));
+    setting.slaves[1].set(|faults| faults.die_after_sent = Some(1_500_000));
+    setting.slaves[2].set(|faults| faults.flip = Some(2_000_000));
+    let mut client = setting.connect().unwrap();
+    let (summary, _) = get(&setting, &mut client, Conflict::Refuse);
+    assert_eq!((summary.files, summary.failed), (302, 0));
+    assert_local(&setting);
+    assert!(
+        setting
+            .watcher
+            .heard(|notice| matches!(notice, Notice::SlaveLost { .. }))
+    );
+    assert!(
+        setting
+            .watcher
+            .heard(|notice| matches!(notice, Notice::Damaged { .. }))
+    );
+}
+
+#[test]
+fn one_name_that_fails_does_not_hold_the_others_up() {
+    let setting = served(1);
+    let mut client = setting.connect().unwrap();
+    fs::create_dir_all(setting.local("t/d0/f3")).unwrap();
+    fs::write(setting.local("t/d0/f6"), "mine").unwrap();
+    fs::write(setting.local("t/middle"), content(2_999_999)).unwrap();
+    symlink("/", setting.local("t/d1")).unwrap();
+    let (summary, items) = get(&setting, &mut client, Conflict::Refuse);
+    let code = |name: &str| items[name.as_bytes()].result.as_ref().unwrap_err().word();
+    assert_eq!(code("/t/d0/f3"), ErrorCode::IsDirectory.word());
+    assert_eq!(code("/t/d0/f6"), ErrorCode::Exists.word());
+    assert_eq!(code("/t/middle"), ErrorCode::Exists.word());
+    assert_eq!(code("/t/d1"), ErrorCode::NotDirectory.word());
+    assert_eq!(code("/t/d1/f1"), ErrorCode::NotDirectory.word());
+    assert_eq!(summary.files, 302 - 3 - 100);
+    let (summary, items) = get(&setting, &mut client, Conflict::StoreBeside);
+    assert_eq!(
+        items[b"/t/d0/f6".as_slice()]
+            .result
+            .as_ref()
+            .unwrap()
+            .status,
+        Status::Renamed
+    );
+    assert_eq!(
+        fs::read(setting.local("t/d0/newf6")).unwrap(),
+        content(6 * 37)
+    );
+    assert_eq!(summary.files, 302 - 1 - 100);
+}
+
+#[test]
+fn a_tree_is_stored_and_left_alone_the_second_time() {
+    let setting = local_tree(1);
+    let mut client = setting.connect().unwrap();
+    let (summary, _) = put(&setting, &mut client, Conflict::Refuse);
+    assert_eq!((summary.files, summary.failed), (302, 0));
+    assert_stored(&setting);
+    let is_skipped = |notice: &Notice| matches!(notice, Notice::Skipped { .. });
+    assert!(setting.watcher.heard(is_skipped));
+    let (summary, items) = put(&setting, &mut client, Conflict::Refuse);
+    assert_eq!(summary.files, 302);
+    let is_unchanged = |item: &TreeItem| item.result.as_ref().unwrap().status == Status::Unchanged;
+    assert!(items.values().all(is_unchanged));
+}
+
+#[test]
+fn a_tree_is_stored_through_the_next_slaves() {
+    let setting = local_tree(4);
+    setting.slaves[0].set(|faults| faults.die_before_answer = true);
+    setting.slaves[1].set(|faults| faults.die_after_received = Some(1_000_000));
+    setting.slaves[2].set(|faults| faults.corrupt = 2);
+    let mut client = setting.connect().unwrap();
+    let (summary, items) = put(&setting, &mut client, Conflict::Refuse);
+    assert_eq!((summary.files, summary.failed), (302, 0), "{items:?}");
+    assert_stored(&setting);
+}
+
+#[test]
+fn names_that_are_taken_there_are_not_replaced() {
+    let setting = local_tree(1);
+    let mut client = setting.connect().unwrap();
+    setting.storage.lock().folders.push(path("/t"));
+    setting.storage.put("/t/d0/f6", b"theirs");
+    setting.storage.put("/t/d0/f9", &vec![1; 9 * 37]);
+    setting.storage.put("/t/d0/newf9", b"theirs");
+    let (summary, items) = put(&setting, &mut client, Conflict::Refuse);
+    assert_eq!((summary.files, summary.failed), (300, 2));
+    let f6 = setting.local("t/d0/f6");
+    let item = &items[f6.as_os_str().as_encoded_bytes()];
+    assert_eq!(item.result.as_ref().unwrap_err().word(), "exists");
+    let (summary, _) = put(&setting, &mut client, Conflict::StoreBeside);
+    assert_eq!((summary.files, summary.failed), (302, 0));
+    assert_eq!(setting.storage.content("/t/d0/f6").unwrap(), b"theirs");
+    assert_eq!(
+        setting.storage.content("/t/d0/newf6").unwrap(),
+        content(6 * 37)
+    );
+    assert_eq!(
+        setting.storage.content("/t/d0/newnewf9").unwrap(),
+        content(9 * 37)
+    );
+    let (summary, _) = put(&setting, &mut client, Conflict::Overwrite);
+    assert_eq!(summary.files, 302);
+    assert_eq!(
+        setting.storage.content("/t/d0/f6").unwrap(),
+        content(6 * 37)
+    );
+}
+
+fn local_tree(slaves: u8) -> Setting {
+    let setting = Setting::new(slaves);
+    for number in 0..3 {
+        fs::create_dir_all(setting.local("t").join(format!("d{number}"))).unwrap();
+    }
+    for (name, size) in sizes() {
+        fs::write(setting.local("t").join(name), content(size)).unwrap();
+    }
+    symlink("..", setting.local("t/up")).unwrap();
+    setting
+}
+
+fn assert_stored(setting: &Setting) {
+    for (name, size) in sizes() {
+        let stored = setting.storage.content(&format!("/t/{name}")).unwrap();
+        assert!(stored == content(size), "{name}");
+    }
+}
