@@ -252,7 +252,7 @@ impl<'a> TreeFetch<'a> {
         let mut hasher = ContentHasher::new();
         let announced = loop {
             match session.frame(number) {
-                Ok(Frame::Data) => self.take_frame(session, &mut part, &mut hasher)?,
+                Ok(Frame::Data) => self.take_frame(job, session, &mut part, &mut hasher)?,
                 Ok(Frame::Reply(Reply::ContentEnd { digest })) => break digest,
                 Ok(Frame::Reply(other)) => return Err(unexpected(&other)),
                 Err(fault) => {
@@ -327,6 +327,7 @@ impl<'a> TreeFetch<'a> {
 
     fn take_frame(
         &mut self,
+        job: &Job,
         session: &mut Session,
         part: &mut Result<Option<PartFile>>,
         hasher: &mut ContentHasher,
@@ -336,12 +337,15 @@ impl<'a> TreeFetch<'a> {
             let piece = self.buffer.get_mut(..wanted).unwrap_or_default();
             let read = session.read_data(piece)?;
             let piece = piece.get(..read).unwrap_or_default();
-            if let Ok(Some(file)) = part
-                && let Err(error) = file.write(piece, hasher.position())
-            {
-                *part = Err(error.into());
-            }
+            let written = match part {
+                Ok(Some(file)) => file.write(piece, hasher.position()),
+                _ => Ok(()),
+            };
             hasher.update(piece);
+            if let Err(error) = written {
+                let broken = std::mem::replace(part, Err(error.into()));
+                self.discard(job, broken);
+            }
             self.context.spend(read)?;
         }
         Ok(())
