@@ -3,6 +3,7 @@
 mod deaths;
 mod parts;
 mod sources;
+mod trees;
 mod wire;
 
 use std::ffi::OsString;

@@ -53,7 +53,7 @@ fn a_part_that_was_damaged_meanwhile_is_mended() {
     damaged(3 * MEBIBYTE);
     damaged(SIZE - 1);
     finish_with(&job, &part, |path| {
-        fs::write(path, vec![0; part.len()]).unwrap()
+        fs::write(path, vec![0; part.len()]).unwrap();
     });
     finish_with(&job, &part, |path| {
         let mut zeroed = part.clone();
@@ -132,7 +132,7 @@ fn a_staged_upload_that_was_damaged_meanwhile_is_mended() {
                 .open(path)
                 .unwrap()
                 .set_len(MEBIBYTE as u64 + 5)
-                .unwrap()
+                .unwrap();
         },
         |path| fs::write(path, "").unwrap(),
         |path| fs::write(path, vec![7; SIZE]).unwrap(),

@@ -57,6 +57,7 @@ mod tree_report;
 mod tree_send;
 mod tree_upload;
 mod upload;
+mod upload_key;
 mod upload_record;
 mod walk;
 

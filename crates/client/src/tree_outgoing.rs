@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use protocol::{Condition, Digest, Entry, RemotePath};
+use protocol::{Condition, Digest, Entry, RemotePath, UploadId};
 
 use crate::session::Session;
 use crate::{Status, Transferred};
@@ -30,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) there: Option<Entry>,
     /// What was announced to a slave whose answer may have been lost.
     pub(crate) announced: Option<Digest>,
+    /// The upload it is from now on, once another writer has taken over the one it was.
+    pub(crate) upload: Option<UploadId>,
     pub(crate) size: u64,
     pub(crate) digest: Option<Digest>,
     pub(crate) tries: u32,
@@ -50,6 +52,7 @@ impl Outgoing {
             condition,
             there: None,
             announced: None,
+            upload: None,
             size: 0,
             digest: None,
             tries: 0,
@@ -71,6 +74,7 @@ impl Outgoing {
             condition: Condition::Absent,
             there: Some(there),
             announced: None,
+            upload: None,
             size: 0,
             digest: None,
             tries: 0,

@@ -17,7 +17,7 @@ use crate::source_file::SourceFile;
 use crate::tree_download::stop_if_hopeless;
 use crate::tree_outgoing::{Job, Outgoing};
 use crate::tree_report::TreeReport;
-use crate::upload_record::UploadRecord;
+use crate::upload_key::UploadKey;
 use crate::{ClientError, Status};
 
 /// How often a file that arrived damaged is sent again.
@@ -50,6 +50,7 @@ enum Asked {
 #[derive(Debug)]
 pub(crate) struct TreeSend {
     context: Context,
+    key: UploadKey,
     queue: VecDeque<Outgoing>,
     asked: VecDeque<(u32, Asked)>,
     /// Received by the slave, not yet stored.
@@ -58,9 +59,10 @@ pub(crate) struct TreeSend {
 }
 
 impl TreeSend {
-    pub(crate) fn new(context: &Context, queue: VecDeque<Outgoing>) -> Self {
+    pub(crate) fn new(context: &Context, key: UploadKey, queue: VecDeque<Outgoing>) -> Self {
         Self {
             context: context.clone(),
+            key,
             queue,
             asked: VecDeque::new(),
             deferred: HashMap::new(),
@@ -218,7 +220,9 @@ impl TreeSend {
                 content,
             }));
         }
-        let upload = UploadRecord::fresh(source, &path)?.id();
+        let upload = job
+            .upload
+            .unwrap_or_else(|| self.key.id(&source.absolute(), &path));
         let number = session.request(&Request::Store {
             path,
             upload,
@@ -359,6 +363,10 @@ impl TreeSend {
         if matches!(code, ErrorCode::Corrupt | ErrorCode::Superseded) && job.tries < MAX_TRIES {
             job.tries += 1;
             job.announced = None;
+            if code == ErrorCode::Superseded {
+                let alone = UploadKey::of(None).map_err(ClientError::from)?;
+                job.upload = Some(alone.id(&[], &job.own));
+            }
             self.context.notice(&Notice::Damaged {
                 remote: job.own.clone(),
                 blocks: 0,

@@ -14,6 +14,7 @@ use crate::tree_download::{below, stop_if_hopeless};
 use crate::tree_outgoing::Outgoing;
 use crate::tree_report::TreeReport;
 use crate::tree_send::TreeSend;
+use crate::upload_key::UploadKey;
 use crate::walk::{Walk, walk};
 use crate::{Client, Conflict, Listing, Result, TreeItem, TreeSummary, Upload};
 
@@ -66,7 +67,8 @@ impl Client {
                 Err(error) => report.failed(&remote, local, error),
             }
         }
-        let mut send = TreeSend::new(&self.context, queue);
+        let key = UploadKey::of(self.state.as_deref())?;
+        let mut send = TreeSend::new(&self.context, key, queue);
         self.attempt(|session| send.step(session, &mut report))?;
         for (local, remote) in large {
             let sent = SourceFile::open_found(&local)

@@ -20,8 +20,8 @@ use master::{Introduction, stay_registered};
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Between two sweeps of the staging area.
-const SWEEP: Duration = Duration::from_secs(3600);
+/// Between two sweeps of the staging area: what cannot be resumed goes soon after its worker was killed.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// Interrupted uploads are kept for a week,
 const KEEP_FOR: Duration = Duration::from_secs(7 * 24 * 3600);

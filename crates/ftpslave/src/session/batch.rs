@@ -37,10 +37,24 @@ impl Batch {
         self.pending.len() >= MOST_FILES || self.bytes >= MOST_BYTES
     }
 
+    fn is_due(&self) -> bool {
+        self.patience().is_some_and(|left| left.is_zero())
+    }
+
     /// How long the batch may still wait; `None` where there is none.
     pub(super) fn patience(&self) -> Option<Duration> {
         self.due
             .map(|due| due.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// A connection that is lost takes along what nobody was told is stored: the client sends it again, by a slave that may
+/// serve it better.
+impl Drop for Batch {
+    fn drop(&mut self) {
+        for (_, commit) in self.pending.drain(..) {
+            commit.upload.discard();
+        }
     }
 }
 
@@ -60,13 +74,22 @@ impl Session<'_> {
         }
     }
 
+    /// Publishes what has waited long enough, while a large upload goes on.
+    pub(super) fn publish_if_due(&mut self) -> Result<(), ConnectionError> {
+        if self.batch.is_due() {
+            self.publish()?;
+            self.connection.flush()?;
+        }
+        Ok(())
+    }
+
     /// Publishes what waits, and answers for each upload.
     pub(super) fn publish(&mut self) -> Result<(), ConnectionError> {
-        let batch = std::mem::take(&mut self.batch);
-        let Some(&(first, _)) = batch.pending.first() else {
+        let pending = std::mem::take(&mut std::mem::take(&mut self.batch).pending);
+        let Some(&(first, _)) = pending.first() else {
             return Ok(());
         };
-        let (requests, commits): (Vec<u32>, Vec<PendingCommit>) = batch.pending.into_iter().unzip();
+        let (requests, commits): (Vec<u32>, Vec<PendingCommit>) = pending.into_iter().unzip();
         let storage: Arc<dyn Storage> = Arc::clone(&self.context.storage);
         self.connection.flush()?;
         let results = alive_during(&mut self.connection, first, move || {

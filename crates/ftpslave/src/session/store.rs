@@ -112,6 +112,7 @@ impl Session<'_> {
         };
         let mut before_last = receiver.position();
         loop {
+            self.publish_if_due()?;
             let header = self.connection.receive_answer()?;
             if header.request != request {
                 return Err(DecodeError::Field("request id within an upload").into());

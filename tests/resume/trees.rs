@@ -1,0 +1,141 @@
+//! Trees: what has been moved is not moved again, and nothing is left lying about.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use super::MEBIBYTE;
+use crate::harness::{
+    Client, Cluster, PATIENCE, Process, Setup, allocated, random_bytes, staged, tree, wait_until,
+    write_file,
+};
+
+/// Small files, middling ones, and a large one in the middle.
+fn fill(root: &Path) {
+    for number in 0..30 {
+        let folder = root.join(format!("tree/folder {}", number % 3));
+        let size = if number % 4 == 0 { 300_000 } else { 5_000 };
+        write_file(
+            &folder.join(format!("{number}.bin")),
+            &random_bytes(number, size),
+        );
+    }
+    write_file(
+        &root.join("tree/folder 1/large.bin"),
+        &random_bytes(99, 6 * MEBIBYTE),
+    );
+}
+
+/// Starts the command, slowly; `arrived` says how many bytes are there, published or not.
+fn begin(client: &Client, verb: &str, arrived: impl Fn() -> u64) -> Process {
+    let transfer = client.spawn(["--limit-rate", "3M", verb, "-r", "tree"]);
+    wait_until("the large file to be under way", PATIENCE, || {
+        arrived() > 4 * MEBIBYTE as u64
+    });
+    transfer
+}
+
+fn sum(paths: impl IntoIterator<Item = PathBuf>) -> u64 {
+    paths.into_iter().map(|path| allocated(&path)).sum()
+}
+
+fn beneath(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let names = if folder.exists() {
+        tree(folder)
+    } else {
+        BTreeMap::new()
+    };
+    let folder = folder.to_owned();
+    names.into_keys().map(move |name| folder.join(name))
+}
+
+fn assert_clean(cluster: &Cluster, client: &Client) {
+    let (ours, theirs) = (tree(&client.folder()), tree(&cluster.root()));
+    assert_eq!(ours, theirs);
+    let is_part = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extension == "part")
+    };
+    assert!(!ours.keys().any(is_part), "{:?}", ours.keys());
+    assert_eq!(staged(&cluster.root()), Vec::<PathBuf>::new());
+}
+
+fn get(setup: Setup) -> (Cluster, Client, Process) {
+    let cluster = setup.start();
+    fill(&cluster.root());
+    let client = cluster.client();
+    let transfer = begin(&client, "get", || sum(beneath(&client.path("tree"))));
+    (cluster, client, transfer)
+}
+
+fn put(setup: Setup) -> (Cluster, Client, Process) {
+    let cluster = setup.start();
+    let client = cluster.client();
+    fill(&client.folder());
+    let transfer = begin(&client, "put", || {
+        sum(beneath(&cluster.path("tree")).chain(staged(&cluster.root())))
+    });
+    (cluster, client, transfer)
+}
+
+/// What a person does who tries again.
+fn again(client: &Client, verb: &str) {
+    client.run([verb, "-r", "tree"]).succeeded();
+}
+
+#[test]
+fn get_of_a_tree_goes_on_after_the_client_is_killed() {
+    let (cluster, client, mut transfer) = get(Setup::new(1));
+    transfer.kill();
+    again(&client, "get");
+    assert_clean(&cluster, &client);
+}
+
+#[test]
+fn put_of_a_tree_goes_on_after_the_client_is_killed() {
+    let (cluster, client, mut transfer) = put(Setup::new(1));
+    transfer.kill();
+    again(&client, "put");
+    assert_clean(&cluster, &client);
+}
+
+fn goes_on_with_the_other_slave((mut cluster, client, mut transfer): (Cluster, Client, Process)) {
+    let serving = cluster.serving();
+    cluster.slaves[serving].kill();
+    assert_eq!(transfer.wait_code(PATIENCE), 0, "{}", transfer.stderr());
+    assert_eq!(
+        transfer.stderr().lines().count(),
+        1,
+        "{}",
+        transfer.stderr()
+    );
+    // Small files that the dead slave had received cannot be asked for again: it sweeps when it is back.
+    cluster.slaves[serving].restart();
+    wait_until("a clean storage", PATIENCE, || {
+        staged(&cluster.root()).is_empty()
+    });
+    assert_clean(&cluster, &client);
+}
+
+#[test]
+fn get_of_a_tree_goes_on_with_the_other_slave() {
+    goes_on_with_the_other_slave(get(Setup::new(2)));
+}
+
+#[test]
+fn put_of_a_tree_goes_on_with_the_other_slave() {
+    goes_on_with_the_other_slave(put(Setup::new(2)));
+}
+
+#[test]
+fn ctrl_c_during_a_tree_keeps_what_is_there() {
+    for way in [get, put] {
+        let (cluster, client, mut transfer) = way(Setup::new(1));
+        transfer.signal(Signal::INT);
+        assert_eq!(transfer.wait_code(PATIENCE), 130);
+        // Small files come before the large one, and do not wait for it.
+        assert!(beneath(&client.path("tree")).count() >= 10);
+        assert!(beneath(&cluster.path("tree")).count() >= 10);
+    }
+}
