@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
+use std::time::Duration;
 
 use super::MEBIBYTE;
 use crate::harness::{
@@ -99,35 +100,34 @@ fn a_file_that_is_removed_while_it_is_read_arrives_whole() {
 /// Somebody writes to the file all the time: no version stands still long enough to be sent.
 #[test]
 fn a_file_that_never_stands_still_is_refused() {
+    const SIZE: usize = 4 * MEBIBYTE;
     let cluster = Cluster::start(1);
-    let content = random_bytes(6, SIZE);
-    cluster.write("a.bin", &content);
+    cluster.write("a.bin", &random_bytes(6, SIZE));
     let over = AtomicBool::new(false);
-    let finished = thread::scope(|threads| {
-        let scribble = || {
-            let file = File::options()
-                .write(true)
-                .open(cluster.path("a.bin"))
-                .unwrap();
-            for count in 0_u64.. {
-                if over.load(SeqCst) {
-                    break;
-                }
-                file.write_all_at(&count.to_be_bytes(), count * 4099 % (SIZE as u64 - 8))
-                    .unwrap();
-                thread::yield_now();
+    let scribble = || {
+        let path = cluster.path("a.bin");
+        let file = File::options().write(true).open(path).unwrap();
+        for count in 0_u64.. {
+            if over.load(SeqCst) {
+                break;
             }
-        };
+            let place = count * 4099 % (SIZE as u64 - 8);
+            file.write_all_at(&count.to_be_bytes(), place).unwrap();
+            thread::sleep(Duration::from_millis(1));
+        }
+    };
+    // Slow enough that many writes fall into every try.
+    let client = cluster.client().options(["--limit-rate", "16M"]);
+    let finished = thread::scope(|threads| {
         thread::Builder::new()
             .spawn_scoped(threads, scribble)
             .unwrap();
-        let client = cluster.client();
         let finished = client.run(["get", "a.bin"]);
         over.store(true, SeqCst);
-        assert!(!client.path("a.bin").exists());
         finished
     });
     finished.failed(1, "cannot get '/a.bin': the file changed meanwhile");
+    assert!(!client.path("a.bin").exists());
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub enum Fault {
     None,
     /// One bit of the byte at `offset` is flipped.
     FlipBit { direction: Direction, offset: u64 },
+    /// One bit of every `bytes`-th byte is flipped, the very first left out.
+    FlipEvery { direction: Direction, bytes: u64 },
     /// Both directions end once this many bytes have passed.
     CutAfter { direction: Direction, bytes: u64 },
     /// Nothing passes any more in either direction once this many bytes have; the connection stays open.
@@ -229,6 +231,17 @@ impl Pump {
                     .and_then(|index| usize::try_from(index).ok());
                 if let Some(byte) = index.and_then(|index| bytes.get_mut(index)) {
                     *byte ^= 0x10;
+                }
+                length
+            }
+            Fault::FlipEvery {
+                direction,
+                bytes: every,
+            } if direction == self.direction => {
+                for (offset, byte) in (self.passed..).zip(bytes) {
+                    if offset > 0 && offset % every == 0 {
+                        *byte ^= 0x10;
+                    }
                 }
                 length
             }

@@ -242,7 +242,10 @@ fn accepting_goes_on_when_descriptors_are_to_be_had_again() {
         .ok()
         .and_then(rustix::process::Pid::from_raw);
     let maximum = getrlimit(Resource::Nofile).maximum;
-    let none = Rlimit { current: Some(1), maximum };
+    let none = Rlimit {
+        current: Some(1),
+        maximum,
+    };
     let usual = prlimit(pid, Resource::Nofile, none).unwrap();
     let mut client = cluster.client().spawn(["ls"]);
     slave.process.wait_for_line("accepting pauses", PATIENCE);
