@@ -20,6 +20,7 @@
 mod harness;
 
 mod command_line;
+mod documents;
 mod faults;
 mod framed;
 mod kill_loop;

@@ -1,0 +1,83 @@
+//! The documents name nothing that is not there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The words in backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Whether `subject::…::function` is a test of this program.
+fn is_test(name: &str) -> bool {
+    let Some((modules, function)) = name.rsplit_once("::") else {
+        return false;
+    };
+    let file = PathBuf::from("tests")
+        .join(modules.replace("::", "/"))
+        .with_extension("rs");
+    read(file).contains(&format!("#[test]\nfn {function}()"))
+}
+
+#[test]
+fn every_row_of_the_classic_exercise_names_a_test_or_a_departure() {
+    let readme = read("README.md");
+    let (_, table) = readme
+        .split_once("| there | here | tested by, or why not |")
+        .unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() > 15);
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let tests: Vec<&str> = quoted(cells[2])
+            .filter(|name| name.contains("::"))
+            .collect();
+        assert!(
+            !tests.is_empty() || cells[1].starts_with("departure"),
+            "{row}"
+        );
+        for name in tests {
+            assert!(is_test(name), "no test {name}");
+        }
+    }
+}
+
+#[test]
+fn every_make_target_of_the_readme_exists() {
+    let makefile = read("Makefile");
+    let readme = read("README.md");
+    let words = readme.split(|letter: char| letter == '`' || letter == '\n' || letter == '|');
+    for word in words.filter_map(|word| word.trim().strip_prefix("make ")) {
+        let target = word.split_whitespace().next().unwrap();
+        assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
+    }
+}
+
+#[test]
+fn every_linked_file_exists() {
+    for document in [
+        "README.md",
+        "CHANGELOG.md",
+        "docs/OPERATIONS.md",
+        "docs/PROTOCOL.md",
+    ] {
+        let text = read(document);
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("http") && !link.starts_with('#')) {
+            let file = link.split('#').next().unwrap();
+            read(Path::new(document).parent().unwrap().join(file));
+        }
+    }
+}
