@@ -55,7 +55,7 @@ fn every_row_of_the_classic_exercise_names_a_test_or_a_departure() {
 fn every_make_target_of_the_readme_exists() {
     let makefile = read("Makefile");
     let readme = read("README.md");
-    let words = readme.split(|letter: char| letter == '`' || letter == '\n' || letter == '|');
+    let words = readme.split(['`', '\n', '|']);
     for word in words.filter_map(|word| word.trim().strip_prefix("make ")) {
         let target = word.split_whitespace().next().unwrap();
         assert!(makefile.contains(&format!("\n{target}:")), "make {target}");
