@@ -6,13 +6,14 @@ CARGO       ?= cargo
 MASTER_PORT ?= 2121
 SLAVE_PORTS ?= 2122 2123
 SECONDS     ?= 60
+ROUNDS      ?= 200
 BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_TARGETS = request reply master
 
-.PHONY: all build sample run test check install uninstall clean fuzz bench help
+.PHONY: all build sample run test kill-loop check install uninstall clean fuzz bench help
 
 all: build
 
@@ -28,6 +29,10 @@ run: build sample ## start a master and two slaves over _FTPROOT, open the clien
 
 test: ## run every test
 	$(CARGO) test --workspace --locked
+
+kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, and compare
+	MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MEBIBYTES=64 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite kill_loop -- --nocapture
 
 check: ## format, lints and documentation, every warning an error
 	$(CARGO) fmt --all --check

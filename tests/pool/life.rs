@@ -1,11 +1,11 @@
 //! Deaths and departures.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use super::{count_lines, kill, press_ctrl_c};
 use crate::harness::{
@@ -233,25 +233,46 @@ fn a_stopped_worker_is_killed_and_replaced_while_the_other_one_serves() {
     cluster.client().run(["ls"]).succeeded();
 }
 
+fn pid_of(process: u32) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(process).unwrap())
+}
+
 #[test]
 fn accepting_goes_on_when_descriptors_are_to_be_had_again() {
     let cluster = Setup::new(1).without_master().workers(1).start();
     let slave = &cluster.slaves[0];
     let worker = slave.workers()[0];
-    let pid = i32::try_from(worker)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw);
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    let none = Rlimit {
-        current: Some(1),
-        maximum,
+    let is_open =
+        |number: &u64| fs::symlink_metadata(format!("/proc/{worker}/fd/{number}")).is_ok();
+    let none_left = Rlimit {
+        current: (0..).find(|number| !is_open(number)),
+        maximum: getrlimit(Resource::Nofile).maximum,
     };
-    let usual = prlimit(pid, Resource::Nofile, none).unwrap();
+    let usual = prlimit(pid_of(worker), Resource::Nofile, none_left).unwrap();
     let mut client = cluster.client().spawn(["ls"]);
     slave.process.wait_for_line("accepting pauses", PATIENCE);
     assert!(client.is_running());
-    prlimit(pid, Resource::Nofile, usual).unwrap();
+    prlimit(pid_of(worker), Resource::Nofile, usual).unwrap();
     assert_eq!(client.wait_code(PATIENCE), 0);
+    assert_eq!(slave.workers(), [worker]);
+}
+
+#[test]
+fn clients_are_served_again_after_a_crowd_that_took_all_descriptors() {
+    let cluster = Setup::new(1).without_master().workers(1).start();
+    let slave = &cluster.slaves[0];
+    let worker = slave.workers()[0];
+    let few = Rlimit {
+        current: Some(40),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    prlimit(pid_of(worker), Resource::Nofile, few).unwrap();
+    let crowd: Vec<TcpStream> = (0..60)
+        .map(|_| TcpStream::connect(slave.address).unwrap())
+        .collect();
+    slave.process.wait_for_line("accepting pauses", PATIENCE);
+    drop(crowd);
+    cluster.client().run(["ls"]).succeeded();
     assert_eq!(slave.workers(), [worker]);
 }
 
