@@ -416,6 +416,63 @@ fn an_unknown_request_is_refused_and_the_connection_goes_on() {
 }
 
 #[test]
+fn a_keep_alive_between_requests_is_no_request() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    wire.connection.send_keep_alive(1);
+    assert!(matches!(
+        wire.ask(&Request::DiskFree {}),
+        Reply::Space { .. }
+    ));
+}
+
+#[test]
+fn a_source_that_has_become_shorter_begins_anew() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    let id = wire.send(&store("/upload", &[1; 3000], false));
+    wire.connection.send_data(id, &[1; 2000]);
+    wire.connection.send_data(id, &[]);
+    wire.connection.send(id, &Request::Abandon {});
+    assert_eq!(wire.answer(id), Reply::Done {});
+    let id = wire.send(&store("/upload", &[1; 1000], true));
+    let Reply::Ready { offset: 0, .. } = wire.answer(id) else {
+        panic!("it goes on behind the end")
+    };
+}
+
+#[test]
+fn a_connection_lost_after_another_finished_its_upload_leaves_nothing_staged() {
+    let cluster = alone();
+    let content = random_bytes(8, 100_000);
+    let mut late = Wire::open(cluster.address());
+    let id = late.send(&store("/upload", &content, false));
+    late.connection.send_data(id, &content[..50_000]);
+    late.connection.flush().unwrap();
+    wait_until("the upload to be staged", PATIENCE, || {
+        !staged(&cluster.root()).is_empty()
+    });
+    let mut quick = Wire::open(cluster.address());
+    let mut other = store("/upload", &content, false);
+    if let Request::Store { upload, .. } = &mut other {
+        *upload = UploadId([8; 32]);
+    }
+    let id = quick.send(&other);
+    quick.connection.send_data(id, &content);
+    quick.connection.send(
+        id,
+        &Request::StoreEnd {
+            digest: digest(&content),
+        },
+    );
+    assert!(matches!(quick.answer(id), Reply::Stored { .. }));
+    drop(late);
+    wait_until("nothing to be staged", PATIENCE, || {
+        staged(&cluster.root()).is_empty()
+    });
+}
+
+#[test]
 fn content_outside_an_upload_breaks_the_protocol() {
     let cluster = alone();
     let mut wire = Wire::open(cluster.address());

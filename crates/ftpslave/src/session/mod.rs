@@ -14,7 +14,7 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::frame::{DATA, Header};
+use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Rights, Text};
 use storage::{Storage, StorageError};
 use supervisor::{Admission, Scoreboard};
@@ -145,6 +145,9 @@ impl Session<'_> {
     }
 
     fn answer(&mut self, header: &Header) -> Result<Verdict, ConnectionError> {
+        if header.kind == KEEP_ALIVE {
+            return Ok(Verdict::GoOn);
+        }
         if header.kind == DATA {
             return self.skip_refused(header.request);
         }

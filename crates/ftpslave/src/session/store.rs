@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use protocol::frame::DATA;
-use protocol::{ConnectionError, Content, DecodeError, Digest, ErrorCode, Message, Reply, Request};
-use storage::{PendingCommit, Received, StorageError, Stored, Upload, UploadRequest};
+use protocol::{
+    ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, Reply, Request,
+};
+use storage::{PendingCommit, Received, Storage, StorageError, Stored, Upload, UploadRequest};
 use transfer::{Receiver, TransferError};
 
 use super::busy::{Heartbeat, alive_during};
@@ -54,7 +56,7 @@ impl Session<'_> {
         let mut heart = Heartbeat::new(&mut self.connection, request);
         let begun = storage.begin_upload(wanted, &mut |_| heart.beat());
         heart.finish()?;
-        let upload = match begun {
+        let upload = match begun.and_then(|upload| within_size(upload, wanted)) {
             Ok(upload) => upload,
             Err(error) => return self.refuse_upload(request, &error),
         };
@@ -90,7 +92,7 @@ impl Session<'_> {
                 self.refuse_upload(request, &error)
             }
             Err(error) => {
-                upload.keep();
+                set_aside(storage.as_ref(), upload, wanted);
                 Err(error)
             }
         }
@@ -192,6 +194,32 @@ impl Session<'_> {
         self.connection.send(request, &error_reply(error));
         self.connection.flush()?;
         Ok(())
+    }
+}
+
+/// What an earlier try left may be longer than the source is by now: then it is no beginning of it.
+fn within_size(
+    mut upload: Box<dyn Upload>,
+    wanted: &UploadRequest,
+) -> Result<Box<dyn Upload>, StorageError> {
+    if wanted.size.is_some_and(|size| upload.offset() > size) {
+        upload.restart()?;
+    }
+    Ok(upload)
+}
+
+/// Keeps an upload whose connection was lost, unless the client has meanwhile finished it by another one: this session may
+/// hear of the loss long after.
+fn set_aside(storage: &dyn Storage, upload: Box<dyn Upload>, wanted: &UploadRequest) {
+    let is_done = storage.stat(&wanted.path, false).is_ok_and(|entry| {
+        entry.kind == EntryKind::File
+            && Some(entry.size) == wanted.size
+            && entry.modified_ns == wanted.modified_ns
+    });
+    if is_done {
+        upload.discard();
+    } else {
+        upload.keep();
     }
 }
 
