@@ -63,6 +63,7 @@ fn whoever_is_killed_at_whatever_moment_no_file_is_torn_lost_or_mixed() {
     let size = setting("MINI_FTP_MEBIBYTES", 16) as usize * 1024 * 1024;
     eprintln!("MINI_FTP_SEED={seed} MINI_FTP_ROUNDS={rounds}");
     let mut choices = Choices(seed);
+    let mut disturbed = 0;
     let mut cluster = Cluster::start(2);
     // Two contents of one length: what is torn or mixed can be told from either.
     let contents = [random_bytes(seed, size), random_bytes(!seed, size)];
@@ -81,7 +82,7 @@ fn whoever_is_killed_at_whatever_moment_no_file_is_torn_lost_or_mixed() {
         let moment = Duration::from_millis(choices.next() % 500);
         let told =
             format!("seed {seed}, round {round}: {way:?}, {victim:?} killed after {moment:?}");
-        Round {
+        let was_disturbed = Round {
             cluster: &mut cluster,
             client: None,
             way,
@@ -90,7 +91,9 @@ fn whoever_is_killed_at_whatever_moment_no_file_is_torn_lost_or_mixed() {
             told: &told,
         }
         .run(victim, moment);
+        disturbed += u64::from(was_disturbed);
     }
+    eprintln!("{disturbed} of {rounds} transfers lost somebody they needed");
 }
 
 /// One transfer of `new`, onto a name that stands for `old`.
@@ -104,7 +107,8 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    fn run(mut self, victim: Victim, moment: Duration) {
+    /// Whether the transfer could not go on as it had begun.
+    fn run(mut self, victim: Victim, moment: Duration) -> bool {
         let client = self.cluster.client();
         match self.way {
             Way::Get => {
@@ -131,6 +135,7 @@ impl Round<'_> {
             assert_eq!(code, 0, "{}", self.told);
         }
         self.assert_whole();
+        code != 0 || transfer.stderr().contains("lost")
     }
 
     fn start(&self) -> Process {

@@ -135,6 +135,24 @@ fn a_listing_with_a_flipped_bit_is_mended_or_refused() {
     }
 }
 
+#[test]
+fn a_word_with_the_master_that_has_a_flipped_bit_leads_nobody_astray() {
+    let cluster = Cluster::start(2);
+    cluster.write("a.bin", b"content");
+    let proxy = Proxy::before(cluster.address());
+    let client = Client::new(proxy.address.to_string());
+    for direction in DIRECTIONS {
+        for offset in (20..600).step_by(9) {
+            proxy.next(Fault::FlipBit { direction, offset });
+            let finished = client.run(["cat", "a.bin"]);
+            match finished.code {
+                0 => assert_eq!(finished.stdout, "content", "{direction:?} {offset}"),
+                code => assert_eq!(code, 3, "{direction:?} {offset}: {finished:?}"),
+            }
+        }
+    }
+}
+
 /// A wire that bends every connection: nothing gets through, and the client says why.
 #[test]
 fn a_wire_that_damages_all_content_ends_with_the_status_for_it_and_nothing_is_stored() {

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use protocol::frame::{DATA, Header};
 use protocol::limits::{MAX_CONTROL_PAYLOAD, MAX_DATA_PAYLOAD};
 use protocol::{
-    ClientPreface, ErrorCode, MasterReply, Message, RemotePath, Reply, Request, Rights,
+    ClientPreface, Condition, ErrorCode, MasterReply, Message, RemotePath, Reply, Request, Rights,
+    UploadId,
 };
 
 use super::MEBIBYTE;
 use crate::harness::{
-    Cluster, PATIENCE, Setup, Wire, offers, peers_of, port_of, random_bytes, resident_bytes,
-    say_and_listen, wait_until,
+    Cluster, PATIENCE, Setup, Wire, offers, peers_of, random_bytes, resident_bytes, say_and_listen,
+    wait_until,
 };
 
 /// A master with a slave that registered, and one that stands alone: every kind of port there is.
@@ -235,39 +236,52 @@ fn an_unknown_request_is_refused_and_the_session_goes_on() {
 
 /// Takes half a minute of waiting, for that is the deadline; nothing else runs in it.
 #[test]
-fn a_peer_that_stops_reading_is_dropped() {
-    let cluster = Setup::new(1).workers(1).sessions(1).start();
+fn peers_that_stop_reading_or_sending_in_the_middle_are_dropped() {
+    let cluster = Setup::new(1).workers(1).sessions(2).start();
+    let slave = cluster.slaves[0].address;
     cluster.write("a.bin", &random_bytes(1, 32 * MEBIBYTE));
-    let offer = &offers(cluster.address())[0];
-    assert_eq!(port_of(offer), cluster.slaves[0].address.port());
-    let mut wire = Wire::open(cluster.slaves[0].address);
-    let welcome = wire.present(offer);
-    assert!(
-        matches!(
-            welcome,
-            Reply::Welcome {
-                rights: Rights::ALL,
-                ..
-            }
-        ),
-        "{welcome:?}"
-    );
-    wire.send(&Request::Retrieve {
-        path: RemotePath::parse(b"/a.bin").unwrap(),
+    let path = |name: &[u8]| RemotePath::parse(name).unwrap();
+    let enter = || {
+        let mut wire = Wire::open(slave);
+        let welcome = wire.present(&offers(cluster.address())[0]);
+        assert!(
+            matches!(
+                welcome,
+                Reply::Welcome {
+                    rights: Rights::ALL,
+                    ..
+                }
+            ),
+            "{welcome:?}"
+        );
+        wire
+    };
+    let mut reader = enter();
+    reader.send(&Request::Retrieve {
+        path: path(b"/a.bin"),
         offset: 0,
         length: u64::MAX,
         expected: None,
         digest: true,
     });
+    let mut sender = enter();
+    sender.send(&Request::Store {
+        path: path(b"/b.bin"),
+        upload: UploadId([7; 32]),
+        size: 1000,
+        modified_ns: 0,
+        mode: 0o644,
+        condition: Condition::Any,
+        resume: false,
+        deferred: false,
+    });
     let begun = Instant::now();
     cluster.client().run(["ls"]).failed(3, "busy");
-    wait_until("the place to be free", Duration::from_secs(45), || {
-        cluster.client().run(["ls"]).code == 0
+    wait_until("both to be dropped", Duration::from_secs(45), || {
+        peers_of(slave).is_empty()
     });
-    assert!(
-        begun.elapsed() > Duration::from_secs(20),
-        "{:?}",
-        begun.elapsed()
-    );
-    drop(wire);
+    let lasted = begun.elapsed();
+    assert!(lasted > Duration::from_secs(25), "{lasted:?}");
+    cluster.client().run(["ls"]).succeeded();
+    assert!(!cluster.path("b.bin").exists());
 }
