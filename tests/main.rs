@@ -24,6 +24,7 @@ mod documents;
 mod faults;
 mod framed;
 mod kill_loop;
+mod limits;
 mod namespace;
 mod pool;
 mod redirection;

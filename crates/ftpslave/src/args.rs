@@ -59,6 +59,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "1024", value_parser = parse_count)]
     pub(crate) sessions: NonZeroU32,
 
+    /// Most bytes of content a second, over all sessions: 500K, 10M
+    #[arg(long, value_name = "RATE", value_parser = cli::parse_rate)]
+    pub(crate) limit_rate: Option<u64>,
+
+    /// Most bytes of content a second for each session
+    #[arg(long, value_name = "RATE", value_parser = cli::parse_rate)]
+    pub(crate) limit_session_rate: Option<u64>,
+
     /// Where keys and this slave's identity are kept
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,

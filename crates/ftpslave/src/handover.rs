@@ -13,6 +13,9 @@ pub(crate) struct WorkerHandover {
     pub(crate) slave: [u8; 16],
     /// Sessions at once.
     pub(crate) sessions: u32,
+    /// Most bytes of content a second, over all sessions and for each.
+    pub(crate) limit_rate: Option<u64>,
+    pub(crate) limit_session_rate: Option<u64>,
     /// What a client without a ticket may do, as bits; `None`: nobody comes without.
     pub(crate) open_rights: Option<u8>,
     /// Checks tickets; `None` where no master is served.

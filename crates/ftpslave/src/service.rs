@@ -132,6 +132,8 @@ impl Site {
             root: self.root.clone(),
             slave: self.slave.0,
             sessions: args.sessions.get(),
+            limit_rate: args.limit_rate,
+            limit_session_rate: args.limit_session_rate,
             open_rights: args.open_rights().map(protocol::Rights::bits),
             ticket_key,
             grace: args.grace,

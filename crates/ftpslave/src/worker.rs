@@ -14,7 +14,7 @@ use supervisor::{Accepting, Connection, Event, Worker, WorkerExit};
 
 use crate::PROGRAM;
 use crate::handover::{WorkerHandover, verbosity_of};
-use crate::session::{Context, Doorkeeper, Peer, Roster, serve, turn_away};
+use crate::session::{Context, Doorkeeper, Limits, Peer, Roster, serve, turn_away};
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
@@ -54,6 +54,10 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
         scoreboard: Arc::clone(worker.scoreboard()),
         worker: u32::try_from(worker.slot())?,
         roster: Roster::default(),
+        limits: Limits {
+            slave: handover.limit_rate,
+            session: handover.limit_session_rate,
+        },
     };
     worker
         .ready(handover.sessions)

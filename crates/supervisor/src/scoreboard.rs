@@ -44,6 +44,7 @@ struct Header<'a> {
     /// Slots up to here may be in use: what a reader has to look through.
     used: &'a AtomicU64,
     draining: &'a AtomicU64,
+    program: &'a AtomicU64,
 }
 
 impl Scoreboard {
@@ -89,6 +90,14 @@ impl Scoreboard {
                 sum
             },
         )
+    }
+
+    /// A word of the program's own that all processes of the pool share, reloads included. It begins as 0.
+    ///
+    /// # Errors
+    /// A table without a header, which no supervisor makes.
+    pub fn program_word(&self) -> io::Result<&AtomicU64> {
+        self.header().map(|header| header.program)
     }
 
     /// Every slot in use.
@@ -150,10 +159,11 @@ impl Scoreboard {
 
     fn header(&self) -> io::Result<Header<'_>> {
         match self.records().first() {
-            Some([layout, used, draining, ..]) => Ok(Header {
+            Some([layout, used, draining, program, ..]) => Ok(Header {
                 layout,
                 used,
                 draining,
+                program,
             }),
             None => Err(io::Error::new(
                 io::ErrorKind::InvalidData,

@@ -7,12 +7,14 @@
 pub mod block_tree;
 mod error;
 mod hash_lane;
+mod pace;
 mod receive;
 mod send;
 mod source;
 
 pub use block_tree::ContentHasher;
 pub use error::TransferError;
+pub use pace::Pace;
 pub use receive::Receiver;
 pub use send::{Range, Sent, send_range};
 pub use source::Source;

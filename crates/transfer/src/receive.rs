@@ -46,23 +46,38 @@ impl Receiver {
     /// Takes the data frame whose header `connection` has just received, and writes it to `file` as it comes.
     ///
     /// # Errors
-    /// [`TransferError::Local`] when the file takes no more: the rest of the frame is then still unread.
-    /// [`TransferError::Peer`] when the frame does not come whole.
+    /// As [`Self::take_some`].
     pub fn take_frame<S: Read + Write>(
         &mut self,
         connection: &mut Connection<S>,
         file: &File,
     ) -> Result<(), TransferError> {
-        while connection.data_left() > 0 {
-            let mut buffer = self.lane.buffer(connection.data_left());
-            let filled = fill(connection, &mut buffer)?;
-            buffer.truncate(filled);
-            file.write_all_at(&buffer, self.position)
-                .map_err(TransferError::Local)?;
-            self.position += u64::try_from(filled).unwrap_or(0);
-            self.lane.hash(buffer);
-        }
+        while self.take_some(connection, file, usize::MAX)? > 0 {}
         Ok(())
+    }
+
+    /// Takes the next bytes of the current data frame, `most` of them or fewer; how many, 0 where the frame ends.
+    ///
+    /// # Errors
+    /// [`TransferError::Local`] when the file takes no more: the rest of the frame is then still unread.
+    /// [`TransferError::Peer`] when the frame does not come whole.
+    pub fn take_some<S: Read + Write>(
+        &mut self,
+        connection: &mut Connection<S>,
+        file: &File,
+        most: usize,
+    ) -> Result<usize, TransferError> {
+        if connection.data_left() == 0 {
+            return Ok(0);
+        }
+        let mut buffer = self.lane.buffer(connection.data_left().min(most));
+        let filled = fill(connection, &mut buffer)?;
+        buffer.truncate(filled);
+        file.write_all_at(&buffer, self.position)
+            .map_err(TransferError::Local)?;
+        self.position += u64::try_from(filled).unwrap_or(0);
+        self.lane.hash(buffer);
+        Ok(filled)
     }
 
     /// The digest of everything from the first byte of the prefix on; `None` from an unverified receiver.

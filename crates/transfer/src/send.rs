@@ -39,7 +39,8 @@ pub enum Sent {
 }
 
 /// Sends a range in frames of at most [`MAX_DATA_PAYLOAD`] bytes past any buffer, so whatever was collected must have been
-/// flushed. `before_frame` is told each frame's length and may wait (a rate limit) or refuse (an interrupt).
+/// flushed. `before_frame` is told how long a frame could be, and says how long it may be (at least 1) once it may be sent; it
+/// may wait (a rate limit) or refuse (an interrupt).
 ///
 /// # Errors
 /// [`TransferError::Peer`] when the socket fails or takes nothing within its timeout. A source that fails is no error here:
@@ -48,7 +49,7 @@ pub fn send_range(
     peer: &TcpStream,
     source: &mut Source,
     range: Range,
-    mut before_frame: impl FnMut(u32) -> io::Result<()>,
+    mut before_frame: impl FnMut(u32) -> io::Result<u32>,
 ) -> Result<Sent, TransferError> {
     let mut position = range.offset;
     let mut left = range.length;
@@ -56,7 +57,8 @@ pub fn send_range(
         let length = u32::try_from(left)
             .unwrap_or(u32::MAX)
             .min(MAX_DATA_PAYLOAD);
-        before_frame(length).map_err(TransferError::peer)?;
+        let allowed = before_frame(length).map_err(TransferError::peer)?;
+        let length = allowed.clamp(1, length);
         send_header(peer, &Header::data(range.request, length))?;
         let frame = match source {
             Source::File { file, .. } => send_file(peer, file, position, u64::from(length))?,
@@ -214,7 +216,7 @@ mod tests {
                     length,
                     request: 9,
                 },
-                |_| Ok(()),
+                Ok,
             )
             .unwrap();
             drop(sender);
@@ -300,7 +302,7 @@ mod tests {
             request: 9,
         };
         assert!(matches!(
-            send_range(&sender, &mut source, range, |_| Ok(())),
+            send_range(&sender, &mut source, range, Ok),
             Err(TransferError::Peer(_))
         ));
     }

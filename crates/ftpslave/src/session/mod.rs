@@ -5,6 +5,7 @@ mod batch;
 mod busy;
 mod dispatch;
 mod greeting;
+mod limits;
 mod namespace;
 mod peer;
 mod retrieve;
@@ -12,6 +13,7 @@ mod roster;
 mod store;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
@@ -22,10 +24,12 @@ use supervisor::{Admission, Scoreboard};
 use access::{Access, Need, need};
 use batch::Batch;
 use greeting::{Introduction, broke_protocol};
+use limits::Paces;
 use roster::Entry;
 
 pub(crate) use access::Doorkeeper;
 pub(crate) use greeting::turn_away;
+pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
 
@@ -47,6 +51,7 @@ pub(crate) struct Context {
     /// This worker's slot.
     pub(crate) worker: u32,
     pub(crate) roster: Roster,
+    pub(crate) limits: Limits,
 }
 
 /// One connection that speaks the framed dialect.
@@ -55,6 +60,7 @@ struct Session<'a> {
     context: &'a Context,
     connection: Connection<Peer>,
     access: Access,
+    paces: Paces<'a>,
     batch: Batch,
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
@@ -63,6 +69,7 @@ struct Session<'a> {
 /// Serves a connection to its end.
 pub(crate) fn serve(context: &Context, peer: Peer, admission: Admission) {
     let entry = context.roster.enter(peer.clone());
+    let paid_until = AtomicU64::new(0);
     let introduction = Introduction {
         login_required: context.door.asks_for_ticket(),
         worker: context.worker,
@@ -76,6 +83,7 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Admission) {
                     context,
                     connection,
                     access,
+                    paces: Paces::new(context.limits, &context.scoreboard, &paid_until),
                     batch: Batch::default(),
                     refused: None,
                 };

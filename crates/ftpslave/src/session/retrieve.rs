@@ -102,6 +102,7 @@ impl Session<'_> {
                 Err(error) => return Ok(Err(error)),
             },
         };
+        self.paces.pay(range.length);
         self.connection
             .send(range.request, &content_reply(file, range));
         if !content.is_empty() {
@@ -160,7 +161,13 @@ impl Session<'_> {
         range: Range,
     ) -> Result<Result<(), StorageError>, ConnectionError> {
         let stream = self.connection.stream_ref().stream();
-        match send_range(stream, &mut source, range, |_| Ok(())) {
+        let paces = self.paces;
+        let before_frame = |length| {
+            let piece = paces.piece(length);
+            paces.pay(u64::from(piece));
+            Ok(piece)
+        };
+        match send_range(stream, &mut source, range, before_frame) {
             Ok(Sent::Whole) => Ok(Ok(())),
             Ok(Sent::Short) => Ok(Err(StorageError::new("read", path, ErrorCode::Changed))),
             Ok(Sent::Unreadable(error)) | Err(TransferError::Local(error)) => {

@@ -1,8 +1,10 @@
 //! Requests that bring content: whole in one frame, or in data frames that may be interrupted and resumed.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use protocol::frame::DATA;
+use protocol::limits::MAX_DATA_PAYLOAD;
 use protocol::{
     ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, Reply, Request,
 };
@@ -34,6 +36,7 @@ impl Session<'_> {
         deferred: bool,
     ) -> Result<(), ConnectionError> {
         let storage = Arc::clone(&self.context.storage);
+        self.paces.pay(upload.size.unwrap_or(0));
         let result = if deferred {
             match storage.stage_whole(upload, content.as_bytes(), digest) {
                 Ok(pending) => return self.defer(request, pending),
@@ -125,7 +128,7 @@ impl Session<'_> {
                 if wanted.size.is_some_and(|size| end > size) {
                     return Err(DecodeError::Field("more content than was announced").into());
                 }
-                match receiver.take_frame(&mut self.connection, file) {
+                match self.take_frame(receiver, file) {
                     Ok(()) => {}
                     Err(TransferError::Peer(error)) => return Err(error),
                     Err(TransferError::Local(error)) => {
@@ -146,6 +149,17 @@ impl Session<'_> {
                 }
                 other => Err(DecodeError::UnknownKind(other.kind()).into()),
             };
+        }
+    }
+
+    /// Writes and hashes a data frame as it comes, no faster than the limits allow.
+    fn take_frame(&mut self, receiver: &mut Receiver, file: &File) -> Result<(), TransferError> {
+        let piece = usize::try_from(self.paces.piece(MAX_DATA_PAYLOAD)).unwrap_or(usize::MAX);
+        loop {
+            match receiver.take_some(&mut self.connection, file, piece)? {
+                0 => return Ok(()),
+                taken => self.paces.pay(u64::try_from(taken).unwrap_or(0)),
+            }
         }
     }
 
