@@ -105,9 +105,7 @@ fn while_the_master_is_away_transfers_go_on_and_new_clients_hear_it_or_wait() {
     cluster.write("a.bin", &content);
     let slow = cluster.client().options(["--limit-rate", "4M"]);
     let mut download = slow.spawn(["get", "a.bin"]);
-    wait_until("the download to begin", PATIENCE, || {
-        slow.path(".a.bin.part").exists()
-    });
+    slow.wait_for_content("a.bin");
     let mut session = Session::start(&cluster.client());
     cluster.master().process.kill();
 
@@ -141,9 +139,7 @@ fn a_transfer_survives_the_loss_of_master_and_slave_together() {
     cluster.write("a.bin", &content);
     let slow = cluster.client().options(["--limit-rate", "4M"]);
     let mut download = slow.spawn(["get", "a.bin"]);
-    wait_until("the download to begin", PATIENCE, || {
-        slow.path(".a.bin.part").exists()
-    });
+    slow.wait_for_content("a.bin");
     let serving = cluster.serving();
     cluster.master().process.kill();
     cluster.slaves[serving].kill();

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::content::allocated;
 use super::process::{Process, code_of};
+use super::wait::{PATIENCE, wait_until};
 
 /// Longest that a client which a test waits for may run.
 const LONGEST_RUN: Duration = Duration::from_secs(120);
@@ -86,6 +88,15 @@ impl Client {
     pub fn read(&self, name: impl AsRef<Path>) -> Vec<u8> {
         let path = self.path(name);
         fs::read(&path).unwrap_or_else(|error| panic!("cannot read '{}': {error}", path.display()))
+    }
+
+    /// Waits until the download of `name` is under way: some content is there, not only the file that will hold it.
+    pub fn wait_for_content(&self, name: &str) {
+        const MORE_THAN_ITS_FRAME: u64 = 64 * 1024;
+        let part = self.path(format!(".{name}.part"));
+        wait_until("the download to be under way", PATIENCE, || {
+            allocated(&part) > MORE_THAN_ITS_FRAME
+        });
     }
 
     /// The names in that folder, hidden ones included, sorted.

@@ -25,9 +25,7 @@ fn worker_of(session: &Session, slave: &Server) -> u32 {
 fn slow_download(cluster: &Cluster, rate: &str) -> (crate::harness::Client, Process) {
     let client = cluster.client().options(["--limit-rate", rate]);
     let download = client.spawn(["get", "big.bin"]);
-    wait_until("the download to begin", PATIENCE, || {
-        client.path(".big.bin.part").exists()
-    });
+    client.wait_for_content("big.bin");
     (client, download)
 }
 
@@ -150,8 +148,8 @@ fn sigterm_lets_the_running_transfer_finish_ends_idle_sessions_and_leaves_nothin
 #[test]
 fn the_grace_ends_a_transfer_that_does_not_finish() {
     let mut cluster = Setup::new(1).without_master().start();
-    cluster.write("big.bin", &random_bytes(2, 16 * MEBIBYTE));
-    let (client, download) = slow_download(&cluster, "200k");
+    cluster.write("big.bin", &random_bytes(2, 32 * MEBIBYTE));
+    let (client, download) = slow_download(&cluster, "2M");
     let begun = Instant::now();
     cluster.slaves[0].process.signal(Signal::TERM);
     assert_eq!(cluster.slaves[0].process.wait_code(PATIENCE), 0);
@@ -167,8 +165,8 @@ fn the_grace_ends_a_transfer_that_does_not_finish() {
 #[test]
 fn a_second_signal_ends_the_slave_at_once() {
     let mut cluster = Setup::new(1).without_master().start();
-    cluster.write("big.bin", &random_bytes(3, 16 * MEBIBYTE));
-    let (_client, _download) = slow_download(&cluster, "200k");
+    cluster.write("big.bin", &random_bytes(3, 32 * MEBIBYTE));
+    let (_client, _download) = slow_download(&cluster, "2M");
     let family = cluster.slaves[0].family();
     cluster.slaves[0].process.signal(Signal::TERM);
     assert_port_is_free(&cluster.slaves[0]);

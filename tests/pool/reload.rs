@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -67,9 +68,7 @@ fn a_transfer_goes_on_in_its_old_worker_after_a_hangup() {
         .client()
         .options(["--limit-rate", "4M", "--retries", "0"]);
     let mut download = client.spawn(["get", "big.bin"]);
-    wait_until("the download to begin", PATIENCE, || {
-        client.path(".big.bin.part").exists()
-    });
+    client.wait_for_content("big.bin");
     let old = slave.workers();
     reload(slave);
     assert!(download.is_running());
@@ -82,13 +81,33 @@ fn a_transfer_goes_on_in_its_old_worker_after_a_hangup() {
 }
 
 #[test]
-fn an_idle_session_does_not_notice_a_hangup() {
+fn an_idle_session_does_not_notice_a_hangup_and_its_old_worker_leaves_with_it() {
     let cluster = Setup::new(1).without_master().workers(2).start();
+    let slave = &cluster.slaves[0];
     let mut session = Session::start(&cluster.client());
-    reload(&cluster.slaves[0]);
+    let connection = session.connection_to(slave.address);
+    reload(slave);
     session.ask("ls");
+    assert_eq!(session.connection_to(slave.address), connection);
+    assert_eq!(slave.workers().len(), 3, "an old one and two new ones");
     assert_eq!(session.end(), 0);
     assert_eq!(session.process.stderr(), "");
+    wait_until("the old worker to be gone", PATIENCE, || {
+        slave.workers().len() == 2
+    });
+}
+
+#[test]
+fn a_shutdown_ends_the_idle_sessions_of_old_workers_too() {
+    let mut cluster = Setup::new(1).without_master().workers(2).start();
+    let _session = Session::start(&cluster.client());
+    reload(&cluster.slaves[0]);
+    let begun = Instant::now();
+    cluster.slaves[0].process.terminate(PATIENCE);
+    assert!(
+        begun.elapsed() < Duration::from_secs(3),
+        "not the whole grace"
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::harness::{
     write_file,
 };
 
-/// Small files, middling ones, and a large one in the middle.
+/// Small files, middling ones, and large ones in their midst: more than what fits into the kernel's buffers on the way.
 fn fill(root: &Path) {
     for number in 0..30 {
         let folder = root.join(format!("tree/folder {}", number % 3));
@@ -21,17 +21,17 @@ fn fill(root: &Path) {
             &random_bytes(number, size),
         );
     }
-    write_file(
-        &root.join("tree/folder 1/large.bin"),
-        &random_bytes(99, 6 * MEBIBYTE),
-    );
+    for number in 0..3 {
+        let path = root.join(format!("tree/folder {number}/large.bin"));
+        write_file(&path, &random_bytes(99, 6 * MEBIBYTE));
+    }
 }
 
 /// Starts the command, slowly; `arrived` says how many bytes are there, published or not.
 fn begin(client: &Client, verb: &str, arrived: impl Fn() -> u64) -> Process {
-    let transfer = client.spawn(["--limit-rate", "3M", verb, "-r", "tree"]);
-    wait_until("the large file to be under way", PATIENCE, || {
-        arrived() > 4 * MEBIBYTE as u64
+    let transfer = client.spawn(["--limit-rate", "4M", verb, "-r", "tree"]);
+    wait_until("a good part to arrive", PATIENCE, || {
+        arrived() > 6 * MEBIBYTE as u64
     });
     transfer
 }

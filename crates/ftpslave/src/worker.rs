@@ -93,16 +93,17 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
         match worker.next(accepting, TICK) {
             Ok(Event::Connection(connection)) => begin(context, connection),
             Ok(Event::Overflow(stream, address)) => gate(&turned_away, stream, address),
-            Ok(Event::Tick) => {}
-            Ok(Event::Drain) => context.roster.drain(),
-            Ok(Event::SupervisorGone) => {
-                context.roster.drain();
-                orphaned = Some(Instant::now());
-            }
+            // After a reload the sessions here go on until they end: no client notices.
+            Ok(Event::Tick | Event::Drain) => {}
+            Ok(Event::SupervisorGone) => orphaned = Some(Instant::now()),
             Err(error) => {
                 tracing::error!(%error, "cannot accept");
                 return WorkerExit::BootFailed;
             }
+        }
+        let shuts_down = orphaned.is_some() || context.scoreboard.totals().draining;
+        if shuts_down && !context.roster.is_draining() {
+            context.roster.drain();
         }
         if worker.is_draining() && worker.is_idle() && context.roster.count() == 0 {
             return if orphaned.is_some() {
