@@ -1,6 +1,7 @@
 //! Bad days: each ends in one clear sentence and the right status, or is got over without one, and nothing is lost.
 
 mod answers;
+mod asleep;
 mod changes;
 mod corruption;
 mod disks;

@@ -52,6 +52,12 @@ impl Wire {
         self.connection.flush().unwrap();
     }
 
+    /// Sends a further message of the last request.
+    pub fn send_more(&mut self, message: &impl Message) {
+        self.connection.send(self.last_request, message);
+        self.connection.flush().unwrap();
+    }
+
     /// Sends a request; its first answer.
     pub fn ask<Answer: Message>(&mut self, request: &impl Message) -> Answer {
         self.send(request);

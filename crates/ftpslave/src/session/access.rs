@@ -29,6 +29,13 @@ pub(super) enum Need {
     Session(Rights),
 }
 
+impl Need {
+    /// Whether what needs this leaves the storage as it is.
+    pub(super) fn is_harmless(self) -> bool {
+        matches!(self, Self::Nothing | Self::Session(Rights::READ))
+    }
+}
+
 /// The table. A new request does not compile without its row.
 pub(super) fn need(request: &Request) -> Need {
     let writing = |may_replace: bool| match may_replace {

@@ -107,7 +107,8 @@ impl Session<'_> {
         let begun = Instant::now();
         while self.await_request(entry, begun)? {
             let Some(header) = self.connection.receive()? else {
-                break;
+                // The client closed: whatever it had not been told is stored is not stored.
+                return Ok(());
             };
             if let Verdict::Close = self.answer(&header)? {
                 self.connection.flush()?;
@@ -173,10 +174,21 @@ impl Session<'_> {
         };
         self.refused = None;
         match self.enter(header.request, &request) {
-            Ok(()) => self
-                .execute(header.request, request)
-                .map(|()| Verdict::GoOn),
-            Err(verdict) => Ok(verdict),
+            Ok(()) if need(&request).is_harmless() => {}
+            Ok(()) => self.check_presence()?,
+            Err(verdict) => return Ok(verdict),
+        }
+        self.execute(header.request, request)
+            .map(|()| Verdict::GoOn)
+    }
+
+    /// Fails where the client has closed. A process that was stopped for a while finds requests whose client has long gone
+    /// to another slave: to remove now what was stored there since, or to replace it, would be to lose it.
+    fn check_presence(&self) -> Result<(), ConnectionError> {
+        if self.connection.stream_ref().is_gone() {
+            Err(ConnectionError::Closed)
+        } else {
+            Ok(())
         }
     }
 

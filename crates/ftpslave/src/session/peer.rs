@@ -55,6 +55,13 @@ impl Peer {
         }
     }
 
+    /// Whether the client has closed its side: it no longer waits for anything, and may have gone to another slave.
+    pub(crate) fn is_gone(&self) -> bool {
+        let mut socket = [PollFd::new(&*self.0, PollFlags::RDHUP)];
+        // What was not asked for, an error or the end of both directions, is told all the same (poll(2)).
+        matches!(poll(&mut socket, Some(&Timespec::default())), Ok(1..))
+    }
+
     /// Makes a thread that waits for the client's next request see the end of the stream.
     pub(crate) fn stop_reading(&self) {
         self.0.shutdown(Shutdown::Read).unwrap_or_default();

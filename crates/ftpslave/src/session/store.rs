@@ -170,6 +170,10 @@ impl Session<'_> {
         (receiver, announced): (Receiver, Digest),
         deferred: bool,
     ) -> Result<(), ConnectionError> {
+        if let Err(error) = self.check_presence() {
+            upload.keep();
+            return Err(error);
+        }
         let length = receiver.position();
         let Some(computed) = receiver.finish() else {
             // The hashing thread broke: nothing can be said of the content.
