@@ -24,6 +24,8 @@ pub struct Client {
     route: Route,
     session: Option<Session>,
     lost: Option<Lost>,
+    /// What was said last, as long as nothing has moved since: it is not said twice.
+    told: Option<Notice>,
 }
 
 /// A slave whose loss has not been told yet.
@@ -68,6 +70,7 @@ impl Client {
             state: state_directory(),
             session: None,
             lost: None,
+            told: None,
         }
     }
 
@@ -94,11 +97,13 @@ impl Client {
         mut work: impl FnMut(&mut Session) -> Attempt<T>,
     ) -> Result<T> {
         let mut retries = Retries::new(self.context.options.retries);
+        self.told = None;
         loop {
             let mut session = self.next_session(&mut retries)?;
             let result = work(&mut session);
             if session.take_progress() {
                 retries.reset();
+                self.told = None;
             }
             match result {
                 Ok(value) => {
@@ -175,11 +180,15 @@ impl Client {
         if let Some(lost) = self.lost.take()
             && !(lost.was_idle && next == Some(lost.slave))
         {
-            self.context.notice(&Notice::SlaveLost {
+            let notice = Notice::SlaveLost {
                 slave: lost.slave,
                 cause: lost.cause,
                 next,
-            });
+            };
+            if self.told.as_ref() != Some(&notice) {
+                self.context.notice(&notice);
+                self.told = Some(notice);
+            }
         }
     }
 
