@@ -238,3 +238,45 @@ fn of_many_uploads_that_may_not_overwrite_one_wins_and_the_others_hear_exists() 
     }
     assert_eq!(staged(&cluster.root()), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn two_downloads_into_one_folder_do_not_disturb_each_other() {
+    let cluster = Cluster::start(2);
+    let content = random_bytes(8, SIZE);
+    cluster.write("a.bin", &content);
+    let client = cluster.client().options(["--limit-rate", "8M"]);
+    let mut downloads = [
+        client.spawn(["get", "a.bin"]),
+        client.spawn(["get", "a.bin"]),
+    ];
+    for download in &mut downloads {
+        assert_eq!(download.wait_code(PATIENCE), 0, "{}", download.stderr());
+    }
+    assert!(client.read("a.bin") == content);
+    assert_eq!(client.names(), ["a.bin"]);
+    let told = downloads.map(|download| download.stdout());
+    assert_eq!(
+        told.iter()
+            .filter(|line| line.contains("unchanged"))
+            .count(),
+        1,
+        "{told:?}"
+    );
+}
+
+#[test]
+fn two_uploads_of_one_file_do_not_disturb_each_other() {
+    let cluster = Cluster::start(2);
+    let content = random_bytes(9, SIZE);
+    let client = cluster.client().options(["--limit-rate", "8M"]);
+    client.write("a.bin", &content);
+    let mut uploads = [
+        client.spawn(["put", "a.bin"]),
+        client.spawn(["put", "a.bin"]),
+    ];
+    for upload in &mut uploads {
+        assert_eq!(upload.wait_code(PATIENCE), 0, "{}", upload.stderr());
+    }
+    assert!(fs::read(cluster.path("a.bin")).unwrap() == content);
+    assert_eq!(staged(&cluster.root()), Vec::<PathBuf>::new());
+}

@@ -156,6 +156,7 @@ fn an_upload_whose_system_call_fails_is_stored_whole_or_refused_and_the_old_file
         };
         let finished = client.run(["put", "-f", "a.bin"]);
         strace.terminate(PATIENCE);
+        assert!(finished.stderr.lines().count() <= 2, "{finished:?}");
         match finished.code {
             0 => assert!(stored() == *new, "{call} {error}: {finished:?}"),
             _ => assert!(stored() == old, "{call} {error}: {finished:?}"),

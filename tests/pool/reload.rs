@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::count_lines;
-use crate::harness::{PATIENCE, Server, Session, Setup, random_bytes, wait_until};
+use super::{count_lines, kill};
+use crate::harness::{
+    Cluster, PATIENCE, Server, Session, Setup, random_bytes, wait_for, wait_until,
+};
 
 /// Sends SIGHUP and waits until the slave has said that all of it is new.
 fn reload(slave: &Server) {
@@ -55,6 +57,52 @@ fn hangup_replaces_the_workers_without_refusing_a_client() {
             });
         }
         over.store(true, SeqCst);
+    });
+}
+
+/// Runs `disturb` while clients come and go through the master; fails the test if one of them is not served.
+fn while_clients_come(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster)) {
+    cluster.write("a.bin", &random_bytes(1, 100_000));
+    let over = AtomicBool::new(false);
+    let clients = [cluster.client(), cluster.client()];
+    thread::scope(|threads| {
+        for client in &clients {
+            let hammer = || {
+                while !over.load(SeqCst) {
+                    client.run(["get", "-f", "a.bin"]).succeeded();
+                }
+            };
+            thread::Builder::new()
+                .spawn_scoped(threads, hammer)
+                .unwrap();
+        }
+        disturb(cluster);
+        over.store(true, SeqCst);
+    });
+}
+
+#[test]
+fn slaves_may_be_started_again_one_after_another_while_clients_come() {
+    while_clients_come(&mut Cluster::start(2), |cluster| {
+        for slave in [0, 1, 0, 1] {
+            cluster.slaves[slave].process.terminate(PATIENCE);
+            cluster.slaves[slave].restart();
+            cluster.wait_for_slaves(2);
+        }
+    });
+}
+
+#[test]
+fn workers_may_be_killed_again_and_again_while_clients_come() {
+    while_clients_come(&mut Cluster::start(2), |cluster| {
+        for round in 0..20 {
+            let slave = &cluster.slaves[round % 2];
+            let workers = wait_for("a worker to kill", PATIENCE, || {
+                Some(slave.workers()).filter(|workers| !workers.is_empty())
+            });
+            kill(workers[round % workers.len()]);
+            thread::sleep(Duration::from_millis(100)); // the rhythm of the killing, nothing that is waited for
+        }
     });
 }
 
