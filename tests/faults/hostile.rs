@@ -285,3 +285,33 @@ fn peers_that_stop_reading_or_sending_in_the_middle_are_dropped() {
     cluster.client().run(["ls"]).succeeded();
     assert!(!cluster.path("b.bin").exists());
 }
+
+/// Half a minute of waiting again. A byte now and then is no sign of good will: it does not move the deadline.
+#[test]
+fn peers_whose_first_words_drip_in_are_dropped() {
+    let cluster = Setup::new(1).start();
+    let slave = cluster.slaves[0].address;
+    let preface = ClientPreface::ours().encode();
+    let mut request = header(0x0103, 500);
+    request.extend([0; 500]);
+    let mut drips = [
+        (TcpStream::connect(slave).unwrap(), preface.clone()),
+        (TcpStream::connect(slave).unwrap(), request),
+    ];
+    drips[1].0.write_all(&preface).unwrap();
+    let begun = Instant::now();
+    let mut given = 0;
+    wait_until("both to be dropped", Duration::from_secs(45), || {
+        if begun.elapsed().as_secs() > 4 * given {
+            for (stream, bytes) in &mut drips {
+                let next = usize::try_from(given).unwrap();
+                stream.write_all(&bytes[next..=next]).ok(); // closed, once it is dropped
+            }
+            given += 1;
+        }
+        given > 0 && peers_of(slave).is_empty()
+    });
+    let lasted = begun.elapsed();
+    assert!(lasted > Duration::from_secs(25), "{lasted:?}");
+    cluster.client().run(["ls"]).succeeded();
+}

@@ -1,7 +1,7 @@
 //! From an accepted socket to a framed connection: greeting, first byte, prefaces.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
@@ -23,6 +23,9 @@ const FOREIGN: &[u8] = b"500 this server speaks only the framed dialect of mini-
 /// How long a client may take to say its first byte.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
 
+/// How long a connection may take to begin a session.
+pub(super) const LOGIN: Duration = Duration::from_secs(30);
+
 /// Who opens a connection, as the preface says it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Introduction {
@@ -32,15 +35,17 @@ pub(super) struct Introduction {
     pub(super) worker: u32,
 }
 
-/// Greets, and agrees on a version. `None`: the client said nothing, or nothing that we speak, and has been told so.
+/// Greets a client that connected at `begun`, and agrees on a version. `None`: the client said nothing, or nothing that we speak, and has been told so.
 pub(super) fn greet(
     mut peer: Peer,
+    begun: Instant,
     introduction: Introduction,
 ) -> Result<Option<Connection<Peer>>, ConnectionError> {
     peer.write_all(WELCOME)?;
     if !peer.wait_for_input(FIRST_BYTE)? {
         return Ok(None);
     }
+    peer.read_until(Some(begun + LOGIN))?;
     let mut connection = Connection::new(peer.clone());
     let mut preface = [0; ClientPreface::LENGTH];
     let (magic, rest) = preface.split_at_mut(MAGIC.len());

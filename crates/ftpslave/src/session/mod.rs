@@ -23,7 +23,7 @@ use supervisor::{Admission, Scoreboard};
 
 use access::{Access, Need, need};
 use batch::Batch;
-use greeting::{Introduction, broke_protocol};
+use greeting::{Introduction, LOGIN, broke_protocol};
 use limits::Paces;
 use roster::Entry;
 
@@ -36,8 +36,8 @@ pub(crate) use roster::Roster;
 /// How long a session may rest between two requests.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// How long a connection may take to begin a session.
-const LOGIN: Duration = Duration::from_secs(30);
+/// How long one message may take to come, from the moment at which it is waited for. Content takes as long as it needs.
+const MESSAGE: Duration = Duration::from_secs(60);
 
 /// Collected answers are sent on at the latest when they are so long, bytes.
 const ANSWERS: usize = 128 * 1024;
@@ -59,6 +59,8 @@ pub(crate) struct Context {
 struct Session<'a> {
     context: &'a Context,
     connection: Connection<Peer>,
+    /// When the client connected.
+    begun: Instant,
     access: Access,
     paces: Paces<'a>,
     batch: Batch,
@@ -69,31 +71,35 @@ struct Session<'a> {
 /// Serves a connection to its end.
 pub(crate) fn serve(context: &Context, peer: Peer, admission: Admission) {
     let entry = context.roster.enter(peer.clone());
+    let begun = Instant::now();
     let paid_until = AtomicU64::new(0);
     let introduction = Introduction {
         login_required: context.door.asks_for_ticket(),
         worker: context.worker,
     };
     let result =
-        greeting::greet(peer.clone(), introduction).and_then(|connection| match connection {
-            None => Ok(()),
-            Some(connection) => {
-                let access = Access::Outside(Some(admission));
-                let mut session = Session {
-                    context,
-                    connection,
-                    access,
-                    paces: Paces::new(context.limits, &context.scoreboard, &paid_until),
-                    batch: Batch::default(),
-                    refused: None,
-                };
-                let result = session.run(&entry);
-                if let Err(error) = &result {
-                    session.explain(error);
+        greeting::greet(peer.clone(), begun, introduction).and_then(
+            |connection| match connection {
+                None => Ok(()),
+                Some(connection) => {
+                    let access = Access::Outside(Some(admission));
+                    let mut session = Session {
+                        context,
+                        connection,
+                        begun,
+                        access,
+                        paces: Paces::new(context.limits, &context.scoreboard, &paid_until),
+                        batch: Batch::default(),
+                        refused: None,
+                    };
+                    let result = session.run(&entry);
+                    if let Err(error) = &result {
+                        session.explain(error);
+                    }
+                    result
                 }
-                result
-            }
-        });
+            },
+        );
     if let Err(error) = result {
         tracing::debug!(%error, "session ended early");
         if broke_protocol(&error).is_some() {
@@ -104,9 +110,8 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Admission) {
 
 impl Session<'_> {
     fn run(&mut self, entry: &Entry<'_>) -> Result<(), ConnectionError> {
-        let begun = Instant::now();
-        while self.await_request(entry, begun)? {
-            let Some(header) = self.connection.receive()? else {
+        while self.await_request(entry)? {
+            let Some(header) = self.receive()? else {
                 // The client closed: whatever it had not been told is stored is not stored.
                 return Ok(());
             };
@@ -123,17 +128,13 @@ impl Session<'_> {
     }
 
     /// Waits for the next request, and publishes meanwhile what is due. `false`: the session is over.
-    fn await_request(
-        &mut self,
-        entry: &Entry<'_>,
-        begun: Instant,
-    ) -> Result<bool, ConnectionError> {
+    fn await_request(&mut self, entry: &Entry<'_>) -> Result<bool, ConnectionError> {
         if self.connection.has_input() {
             return Ok(true);
         }
         self.connection.flush()?;
         let limit = match self.access {
-            Access::Outside(_) => LOGIN.saturating_sub(begun.elapsed()),
+            Access::Outside(_) => LOGIN.saturating_sub(self.begun.elapsed()),
             Access::Inside { .. } => IDLE,
         };
         let peer = self.connection.stream().clone();
@@ -151,6 +152,23 @@ impl Session<'_> {
         let spoken = peer.wait_for_input(limit)?;
         entry.work();
         Ok(spoken)
+    }
+
+    /// The next frame's header, and of a message all of it. It comes in time, or the session ends: a client that sends a
+    /// byte now and then must not keep a thread for ever.
+    fn receive(&mut self) -> Result<Option<Header>, ConnectionError> {
+        let mut unwanted = [0; 4096];
+        while self.connection.data_left() > 0 {
+            self.connection.read_data(&mut unwanted)?;
+        }
+        let end = match self.access {
+            Access::Outside(_) => self.begun + LOGIN,
+            Access::Inside { .. } => Instant::now() + MESSAGE,
+        };
+        self.connection.stream().read_until(Some(end))?;
+        let header = self.connection.receive()?;
+        self.connection.stream().read_until(None)?;
+        Ok(header)
     }
 
     fn answer(&mut self, header: &Header) -> Result<Verdict, ConnectionError> {

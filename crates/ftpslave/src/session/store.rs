@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use protocol::frame::DATA;
+use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::MAX_DATA_PAYLOAD;
 use protocol::{
     ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, Reply, Request,
@@ -118,7 +118,10 @@ impl Session<'_> {
         let mut before_last = receiver.position();
         loop {
             self.publish_if_due()?;
-            let header = self.connection.receive_answer()?;
+            let header = self.receive()?.ok_or(ConnectionError::Closed)?;
+            if header.kind == KEEP_ALIVE {
+                continue;
+            }
             if header.request != request {
                 return Err(DecodeError::Field("request id within an upload").into());
             }
