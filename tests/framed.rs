@@ -519,6 +519,11 @@ fn a_read_only_slave_refuses_every_change() {
             to: path("/new"),
             replace: false,
         },
+        Request::SetTime {
+            path: path("/kept"),
+            modified_ns: 0,
+            expected: None,
+        },
         Request::Flush {},
     ];
     for request in &refused {

@@ -151,6 +151,15 @@ messages! {
             /// Whether a file of the new name may be replaced.
             replace: bool,
         }
+        /// Sets a file's modification time. Answered by [`Reply::Done`].
+        SetTime = 0x0134 {
+            /// The file.
+            path: RemotePath,
+            /// Its modification time from now on, nanoseconds since the epoch.
+            modified_ns: i64,
+            /// Refuse with `changed` unless the file is this version.
+            expected: Option<Version>,
+        }
     }
 }
 

@@ -107,6 +107,17 @@ pub trait Storage: Send + Sync + Debug {
     /// `Exists`, `BadRename` for a folder beneath itself or a move between file systems, `IsDirectory`, `NotEmpty`…
     fn rename(&self, from: &RemotePath, to: &RemotePath, replace: bool) -> Result<()>;
 
+    /// Sets a file's modification time; a digest that is known of its content stays known.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), `NotPermitted`…
+    fn set_time(
+        &self,
+        path: &RemotePath,
+        modified_ns: i64,
+        expected: Option<&Version>,
+    ) -> Result<()>;
+
     /// Size of the storage, and what is free.
     ///
     /// # Errors

@@ -58,6 +58,7 @@ pub(super) fn need(request: &Request) -> Need {
         | Request::Flush {}
         | Request::MakeDirectory { .. } => writing(false),
         Request::Rename { replace, .. } => writing(*replace),
+        Request::SetTime { .. } => writing(true),
         Request::Remove { .. } | Request::RemoveDirectory { .. } => Need::Session(Rights::DELETE),
     }
 }

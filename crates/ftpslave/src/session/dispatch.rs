@@ -105,6 +105,16 @@ impl Session<'_> {
             Request::Rename { from, to, replace } => {
                 self.done(id, context.storage.rename(&from, &to, replace));
             }
+            Request::SetTime {
+                path,
+                modified_ns,
+                expected,
+            } => {
+                let set = context
+                    .storage
+                    .set_time(&path, modified_ns, expected.as_ref());
+                self.done(id, set);
+            }
             // Taken by the upload that they belong to, or skipped behind one that was refused.
             Request::StoreEnd { .. } | Request::Abandon {} => {}
         }

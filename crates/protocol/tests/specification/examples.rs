@@ -87,6 +87,15 @@ pub(crate) fn requests() -> Examples<Request> {
                 replace: false,
             },
         ),
+        (
+            "set-time",
+            20,
+            Request::SetTime {
+                path: path("/a"),
+                modified_ns: 1_000_000_000,
+                expected: None,
+            },
+        ),
     ]);
     examples
 }

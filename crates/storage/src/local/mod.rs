@@ -145,6 +145,15 @@ impl Storage for LocalDirectory {
         namespace::rename(&self.root, from, to, replace)
     }
 
+    fn set_time(
+        &self,
+        path: &RemotePath,
+        modified_ns: i64,
+        expected: Option<&Version>,
+    ) -> Result<()> {
+        LocalFile::open(&self.root, path, expected)?.set_time(modified_ns)
+    }
+
     fn space(&self) -> Result<Space> {
         let root = RemotePath::root();
         let context = Context::new("measure", &root);

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use protocol::{Digest, Entry, EntryKind, ErrorCode, RemotePath, Version};
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_OMIT};
 use transfer::Source;
 
 use super::confined::Root;
 use super::digest_cache;
-use super::facts::Facts;
+use super::facts::{Facts, timespec};
 use crate::OpenFile;
 use crate::error::{Context, Result};
 
@@ -53,6 +53,25 @@ impl LocalFile {
             entry,
             version,
         })
+    }
+
+    /// Sets the modification time, and keeps what is known of the content: its digest is believed for that time only.
+    pub(crate) fn set_time(&self, modified_ns: i64) -> Result<()> {
+        let context = Context::new("set the time of", &self.path);
+        let times = Timestamps {
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: timespec(modified_ns),
+        };
+        let digest = self.cached_digest();
+        rustix::fs::futimens(&self.file, &times).map_err(context.system())?;
+        if let Some(digest) = digest {
+            let facts = Facts::of(&self.file).map_err(context.system())?;
+            digest_cache::attach(&self.file, &facts, &digest);
+        }
+        rustix::fs::fsync(&self.file).map_err(context.system())
     }
 
     fn context(&self) -> Context<'_> {

@@ -1,6 +1,9 @@
 //! Making, removing and renaming names.
 
 use std::os::unix::fs::symlink;
+use std::time::UNIX_EPOCH;
+
+use protocol::Version;
 
 use super::*;
 
@@ -114,4 +117,31 @@ fn of_two_names_of_one_file_the_old_one_goes() {
         .unwrap();
     assert!(!served.at("a").exists());
     assert_eq!(fs::read(served.at("b")).unwrap(), b"a");
+}
+
+#[test]
+fn a_time_is_set_and_what_is_known_of_the_content_stays_known() {
+    let served = Served::new();
+    served.write("a", b"content");
+    served.write("folder/x", b"");
+    let file = fs::OpenOptions::new().write(true).open(served.at("a"));
+    file.unwrap().set_modified(UNIX_EPOCH).unwrap();
+    let stat = || served.storage.stat(&path("/a"), true).unwrap();
+    let opened = served.storage.open(&path("/a"), None).unwrap();
+    opened.remember_digest(&Digest([7; 32]));
+    drop(opened);
+    let (before, nanoseconds) = (stat(), 1_500_000_000_123_456_789);
+    let set = |name: &str, version: Option<&Version>| {
+        served.storage.set_time(&path(name), nanoseconds, version)
+    };
+    set("/a", before.version.as_ref()).unwrap();
+    let after = stat();
+    assert_eq!(after.modified_ns, nanoseconds);
+    assert_eq!(
+        (after.size, after.mode, after.digest),
+        (before.size, before.mode, before.digest)
+    );
+    assert_eq!(code(set("/a", before.version.as_ref())), ErrorCode::Changed);
+    assert_eq!(code(set("/folder", None)), ErrorCode::IsDirectory);
+    assert_eq!(code(set("/missing", None)), ErrorCode::NotFound);
 }
