@@ -48,9 +48,13 @@ impl Client {
                         name: entry.name,
                         why: "no name that a server may give".to_owned(),
                     });
-                } else if seen.insert(fingerprint(&entry.name)) {
+                    return false;
+                }
+                let is_new = seen.insert(fingerprint(&entry.name));
+                if is_new {
                     visit(entry);
                 }
+                is_new
             };
             receive(session, &request, &mut take, &mut unreadable)
         })?;
@@ -60,10 +64,11 @@ impl Client {
     }
 }
 
+/// Receives a listing; `take` says whether a name is new.
 fn receive(
     session: &mut Session,
     request: &Request,
-    take: &mut dyn FnMut(Entry),
+    take: &mut dyn FnMut(Entry) -> bool,
     unreadable: &mut Vec<Unreadable>,
 ) -> Attempt<()> {
     let number = session.request(request);
@@ -75,8 +80,12 @@ fn receive(
                 unreadable: here,
                 more,
             } => {
-                session.mark_progress();
-                entries.into_iter().for_each(&mut *take);
+                // A listing that breaks off at the same place each time comes to an end.
+                for entry in entries {
+                    if take(entry) {
+                        session.mark_progress();
+                    }
+                }
                 unreadable.extend(here);
                 if !more {
                     return Ok(());
