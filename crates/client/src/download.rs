@@ -91,7 +91,7 @@ impl Client {
     }
 
     fn plan(&mut self, remote: &RemotePath, place: &Place, conflict: Conflict) -> Result<Plan> {
-        let replace = conflict == Conflict::Overwrite;
+        let replace = conflict.replaces();
         let Some(facts) = place.occupant()?.filter(|_| !replace) else {
             let name = place.name.clone();
             return Ok(Plan::Store { name, replace });

@@ -85,6 +85,11 @@ impl ClientError {
         self.kind == ClientErrorKind::Remote(code)
     }
 
+    /// Whether the slave is fine, and only what it was asked for is not.
+    pub(crate) const fn is_remote(&self) -> bool {
+        matches!(self.kind, ClientErrorKind::Remote(_))
+    }
+
     pub(crate) fn interrupted() -> Self {
         Self::new(ClientErrorKind::Interrupted, "interrupted")
     }

@@ -11,6 +11,7 @@
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
 //! | one file | `download`, `fetch`, `intake`, `repair`, `upload`, `sending`, `upload_record` |
 //! | whole trees | `tree_download`, `tree_job`, `tree_fetch`, `batch`, `tree_upload`, `tree_outgoing`, `tree_send`, `walk`, `tree_report` |
+//! | making a tree equal to another | `mirror`, `mirror_tree`, `mirror_plan`, `mirror_compare`, `mirror_work`, `mirror_orders` |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -29,6 +30,12 @@ mod folder;
 mod intake;
 mod list;
 mod master;
+mod mirror;
+mod mirror_compare;
+mod mirror_orders;
+mod mirror_plan;
+mod mirror_tree;
+mod mirror_work;
 mod names;
 mod notice;
 mod offload;
@@ -65,6 +72,9 @@ pub use client::Client;
 pub use commands::{KnownSlave, Space, Sum};
 pub use error::{ClientError, ClientErrorKind};
 pub use list::Listing;
+pub use mirror::{
+    Change, Comparison, Mirror, MirrorItem, MirrorRules, MirrorSummary, Outcome, Side,
+};
 pub use notice::{Notice, Observer, Progress, Silent};
 pub use options::{Interrupt, Options};
 pub use target::{Target, TargetError};

@@ -56,6 +56,13 @@ pub enum Notice {
         /// How many blocks; 0 where the whole is moved again.
         blocks: u64,
     },
+    /// A folder in which a mirror removes nothing.
+    Kept {
+        /// Its path.
+        name: Vec<u8>,
+        /// Why.
+        why: String,
+    },
     /// A name that is not transferred.
     Skipped {
         /// Its path.
@@ -116,6 +123,9 @@ impl fmt::Display for Notice {
                 shown(remote.as_bytes()),
                 if *blocks == 1 { "" } else { "s" }
             ),
+            Self::Kept { name, why } => {
+                write!(formatter, "{}: {why}, nothing is removed", shown(name))
+            }
             Self::Skipped { name, why } => write!(formatter, "{}: {why}, skipped", shown(name)),
         }
     }

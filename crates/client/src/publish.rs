@@ -58,9 +58,14 @@ pub(crate) fn give_name(
 pub(crate) fn set_facts(file: &File, finish: &Finish) -> io::Result<()> {
     let bits = u32::from(finish.mode) & 0o777 & !umask();
     rustix::fs::fchmod(file, Mode::from_raw_mode(bits))?;
+    set_time(file, finish.modified_ns)
+}
+
+/// Sets the modification time, nanoseconds since the epoch.
+pub(crate) fn set_time(file: &File, modified_ns: i64) -> io::Result<()> {
     let modified = Timespec {
-        tv_sec: finish.modified_ns.div_euclid(1_000_000_000),
-        tv_nsec: finish.modified_ns.rem_euclid(1_000_000_000),
+        tv_sec: modified_ns.div_euclid(1_000_000_000),
+        tv_nsec: modified_ns.rem_euclid(1_000_000_000),
     };
     let omitted = Timespec {
         tv_sec: 0,

@@ -36,8 +36,17 @@ pub enum Conflict {
     Refuse,
     /// Replace it without a look; nothing of an earlier try is used.
     Overwrite,
+    /// Replace it without a look; what an earlier try left is gone on with.
+    Replace,
     /// Leave the same content alone; store any other as `new` + the name, as often as it takes to be free.
     StoreBeside,
+}
+
+impl Conflict {
+    /// Whether what has the name is replaced without a look at it.
+    pub(crate) const fn replaces(self) -> bool {
+        matches!(self, Self::Overwrite | Self::Replace)
+    }
 }
 
 /// How a transfer ended well.

@@ -23,7 +23,7 @@ const LARGE: u64 = 8 * 1024 * 1024;
 
 /// What is to be fetched.
 #[derive(Debug, Default)]
-struct Plan {
+pub(crate) struct Plan {
     folders: Vec<Wanted>,
     small: VecDeque<Job>,
     large: Vec<Wanted>,
@@ -50,23 +50,30 @@ impl Client {
         finished: &mut dyn FnMut(TreeItem),
     ) -> Result<TreeSummary> {
         let mut report = TreeReport::new(finished);
-        let mut plan = self.list_tree(request, &mut report)?;
+        let plan = self.list_tree(request, &mut report)?;
         let root = Folder::open_or_make(&request.local)?;
+        self.fetch_all(request, &root, plan, &mut report)?;
+        Ok(report.finish())
+    }
+
+    /// Makes the folders, fetches small files many at a time, then the large ones, each for itself.
+    pub(crate) fn fetch_all(
+        &mut self,
+        request: &Download,
+        root: &Folder,
+        plan: Plan,
+        report: &mut TreeReport<'_>,
+    ) -> Result<()> {
         for folder in &plan.folders {
             if let Err(error) = root.make_beneath(&folder.relative, folder.mode) {
                 let local = request.local.join(&folder.relative);
-                stop_if_hopeless(&mut report, &folder.remote, local, error.into())?;
+                stop_if_hopeless(report, &folder.remote, local, error.into())?;
             }
         }
-        let mut fetch = TreeFetch::new(
-            &self.context,
-            &root,
-            request.conflict,
-            std::mem::take(&mut plan.small),
-        );
-        let moved = self.attempt(|session| fetch.step(session, &mut report));
+        let mut fetch = TreeFetch::new(&self.context, root, request.conflict, plan.small);
+        let moved = self.attempt(|session| fetch.step(session, report));
         // What is there and verified is published, whatever has become of the rest.
-        let published = fetch.publish(&mut report);
+        let published = fetch.publish(report);
         moved?;
         published?;
         let left = fetch.left_over();
@@ -76,13 +83,12 @@ impl Client {
             .map(|wanted| (wanted.remote, wanted.relative));
         for (remote, relative) in left.into_iter().chain(large) {
             let local = request.local.join(&relative);
-            match self.fetch_alone(&root, &remote, &relative, request.conflict) {
+            match self.fetch_alone(root, &remote, &relative, request.conflict) {
                 Ok(done) => report.done(done),
-                Err(error) => stop_if_hopeless(&mut report, &remote, local, error)?,
+                Err(error) => stop_if_hopeless(report, &remote, local, error)?,
             }
         }
-        root.flush_file_system()?;
-        Ok(report.finish())
+        Ok(root.flush_file_system()?)
     }
 
     fn fetch_alone(
@@ -131,7 +137,8 @@ impl Client {
 }
 
 impl Plan {
-    fn take(&mut self, entry: Entry, remote: RemotePath, relative: PathBuf) {
+    /// Adds a folder or file.
+    pub(crate) fn take(&mut self, entry: Entry, remote: RemotePath, relative: PathBuf) {
         if entry.kind == EntryKind::File && entry.size <= LARGE {
             self.small.push_back(Job::new(remote, relative, entry));
             return;
@@ -162,19 +169,25 @@ pub(crate) fn stop_if_hopeless(
     local: PathBuf,
     error: ClientError,
 ) -> Result<()> {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ClientErrorKind::NoConnection
-        | ClientErrorKind::Busy
-        | ClientErrorKind::Login
-        | ClientErrorKind::Identity
-        | ClientErrorKind::Interrupted
-        | ClientErrorKind::Local(
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem,
-        ) => Err(error),
-        _ => {
-            report.failed(remote, local, error);
-            Ok(())
-        }
+    if is_hopeless(&error) {
+        return Err(error);
     }
+    report.failed(remote, local, error);
+    Ok(())
+}
+
+/// Whether an error of one name means that every other one will fail too.
+pub(crate) fn is_hopeless(error: &ClientError) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ClientErrorKind::NoConnection
+            | ClientErrorKind::Busy
+            | ClientErrorKind::Login
+            | ClientErrorKind::Identity
+            | ClientErrorKind::Interrupted
+            | ClientErrorKind::Local(
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem,
+            )
+    )
 }

@@ -103,7 +103,7 @@ impl<'a> Decider<'a> {
     }
 
     pub(crate) fn replaces(&self) -> bool {
-        self.conflict == Conflict::Overwrite
+        self.conflict.replaces()
     }
 
     /// The folder at `path`, kept open while files of the same one follow one another.

@@ -19,7 +19,15 @@ use crate::walk::{Walk, walk};
 use crate::{Client, Conflict, Listing, Result, TreeItem, TreeSummary, Upload};
 
 /// Files larger than this are sent one by one, so that each can be gone on with, bytes.
-const LARGE: u64 = 8 * 1024 * 1024;
+pub(crate) const LARGE: u64 = 8 * 1024 * 1024;
+
+/// A file that is sent for itself.
+#[derive(Debug)]
+pub(crate) struct Large {
+    pub(crate) local: PathBuf,
+    pub(crate) remote: RemotePath,
+    pub(crate) conflict: Conflict,
+}
 
 /// What the storage holds below the target: by path relative to it.
 type Present = HashMap<Vec<u8>, Entry>;
@@ -59,7 +67,11 @@ impl Client {
             let local = request.local.join(file);
             let remote = below(&request.remote, file.as_os_str().as_bytes())?;
             if std::fs::symlink_metadata(&local).is_ok_and(|facts| facts.len() > LARGE) {
-                large.push((local, remote));
+                large.push(Large {
+                    local,
+                    remote,
+                    conflict: request.conflict,
+                });
                 continue;
             }
             match names.settle(file, &remote) {
@@ -67,23 +79,39 @@ impl Client {
                 Err(error) => report.failed(&remote, local, error),
             }
         }
+        self.send_all(queue, large, &mut report)?;
+        Ok(report.finish())
+    }
+
+    /// Sends folders and small files many at a time, then the large ones, each for itself.
+    pub(crate) fn send_all(
+        &mut self,
+        queue: VecDeque<Outgoing>,
+        large: Vec<Large>,
+        report: &mut TreeReport<'_>,
+    ) -> Result<()> {
         let key = UploadKey::of(self.state.as_deref())?;
         let mut send = TreeSend::new(&self.context, key, queue);
-        self.attempt(|session| send.step(session, &mut report))?;
-        for (local, remote) in large {
+        self.attempt(|session| send.step(session, report))?;
+        for Large {
+            local,
+            remote,
+            conflict,
+        } in large
+        {
             let sent = SourceFile::open_found(&local)
-                .and_then(|source| self.upload_from(&source, &remote, request.conflict));
+                .and_then(|source| self.upload_from(&source, &remote, conflict));
             match sent {
                 Ok(done) => report.done(done),
-                Err(error) => stop_if_hopeless(&mut report, &remote, local, error)?,
+                Err(error) => stop_if_hopeless(report, &remote, local, error)?,
             }
         }
-        Ok(report.finish())
+        Ok(())
     }
 
     fn list_present(&mut self, request: &Upload) -> Result<Present> {
         let mut present = Present::new();
-        if request.conflict == Conflict::Overwrite {
+        if request.conflict.replaces() {
             return Ok(present);
         }
         let listing = Listing {
@@ -154,7 +182,7 @@ impl<'a> Names<'a> {
     }
 
     fn settle(&mut self, file: &Path, remote: &RemotePath) -> Result<Plan> {
-        if self.conflict == Conflict::Overwrite {
+        if self.conflict.replaces() {
             return Ok(Plan::Store(remote.clone(), Condition::Any));
         }
         let Some(entry) = self.present.get(file.as_os_str().as_bytes()) else {
@@ -165,7 +193,7 @@ impl<'a> Names<'a> {
         }
         let beside = match self.conflict {
             Conflict::StoreBeside => Some(self.beside(file, remote)?),
-            Conflict::Refuse | Conflict::Overwrite => None,
+            Conflict::Refuse | Conflict::Overwrite | Conflict::Replace => None,
         };
         match (entry.kind, beside) {
             (EntryKind::File, beside) => Ok(Plan::Compare(entry.clone(), beside)),

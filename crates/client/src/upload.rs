@@ -75,9 +75,7 @@ impl Client {
                 }
                 // Somebody was quicker: what is there now is looked at like anything that was there before.
                 Err(error)
-                    if error.is(ErrorCode::Exists)
-                        && conflict != Conflict::Overwrite
-                        && looks < MAX_LOOKS =>
+                    if error.is(ErrorCode::Exists) && !conflict.replaces() && looks < MAX_LOOKS =>
                 {
                     looks += 1;
                 }
@@ -92,7 +90,7 @@ impl Client {
         remote: &RemotePath,
         conflict: Conflict,
     ) -> Result<Plan> {
-        if conflict == Conflict::Overwrite {
+        if conflict.replaces() {
             return Ok(Plan::Store(remote.clone(), Condition::Any));
         }
         let entry = match self.stat(remote, true) {

@@ -29,4 +29,6 @@ pub(crate) struct Faults {
     pub(crate) corrupt: u32,
     /// Is gone after so many parts of a listing.
     pub(crate) die_after_parts: Option<u32>,
+    /// Lists these names as well, as files, every time.
+    pub(crate) also_lists: Vec<&'static str>,
 }

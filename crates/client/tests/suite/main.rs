@@ -11,6 +11,7 @@ mod connecting;
 mod downloads;
 mod faults;
 mod master;
+mod mirrors;
 mod setting;
 mod slave;
 mod storage;

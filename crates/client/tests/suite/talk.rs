@@ -5,8 +5,8 @@ use std::sync::MutexGuard;
 
 use protocol::frame::DATA;
 use protocol::{
-    ClientPreface, Connection, ConnectionError, ErrorCode, RemotePath, Reply, Request, Role,
-    ServerPreface, Text,
+    ClientPreface, Connection, ConnectionError, Entry, EntryKind, ErrorCode, RemotePath, Reply,
+    Request, Role, ServerPreface, Text,
 };
 use transfer::block_tree::block_digest;
 
@@ -195,6 +195,17 @@ impl<'a> Talk<'a> {
                 entry.name = name.as_bytes()[prefix..].to_vec();
                 entries.push(entry);
             }
+        }
+        for name in &self.faults().also_lists {
+            entries.push(Entry {
+                name: name.as_bytes().to_vec(),
+                kind: EntryKind::File,
+                size: 5,
+                modified_ns: 0,
+                mode: 0o644,
+                version: None,
+                digest: None,
+            });
         }
         for (part, entry) in entries.into_iter().enumerate() {
             if self.faults().die_after_parts == Some(part as u32) {

@@ -1,0 +1,178 @@
+//! Small changes that a mirror makes beside moving contents: names removed, times set. In the storage many requests are
+//! under way at once; here every name is one component beneath a held folder.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use protocol::{EntryKind, Reply, Request};
+
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::folder::Folder;
+use crate::publish::set_time;
+use crate::session::{Session, unexpected};
+use crate::{ClientError, Result};
+
+/// Requests that are answered by `Done` or an error, each for a name of the caller's.
+#[derive(Debug)]
+pub(crate) struct Orders<N> {
+    context: Context,
+    queue: VecDeque<(Request, N)>,
+    asked: VecDeque<Asked<N>>,
+}
+
+#[derive(Debug)]
+struct Asked<N> {
+    number: u32,
+    /// Bytes of the request.
+    bytes: usize,
+    order: (Request, N),
+}
+
+impl<N> Orders<N> {
+    pub(crate) fn new(context: &Context, queue: VecDeque<(Request, N)>) -> Self {
+        Self {
+            context: context.clone(),
+            queue,
+            asked: VecDeque::new(),
+        }
+    }
+
+    /// Goes on with one slave until all are answered.
+    pub(crate) fn step(
+        &mut self,
+        session: &mut Session,
+        ended: &mut dyn FnMut(N, Result<()>),
+    ) -> Attempt<()> {
+        while let Some(asked) = self.asked.pop_back() {
+            self.queue.push_front(asked.order);
+        }
+        loop {
+            self.context.check()?;
+            self.ask(session);
+            session.flush()?;
+            let Some(asked) = self.asked.pop_front() else {
+                return Ok(());
+            };
+            let result = match session.answer(asked.number) {
+                Ok(Reply::Done {}) => Ok(()),
+                Ok(other) => Err(unexpected(&other)),
+                Err(fault) => Err(fault),
+            };
+            match result {
+                Ok(()) => ended(asked.order.1, Ok(())),
+                Err(Fault::Failed(error)) if error.is_remote() => ended(asked.order.1, Err(error)),
+                Err(fault) => {
+                    self.asked.push_front(asked);
+                    return Err(fault);
+                }
+            }
+            session.mark_progress();
+        }
+    }
+
+    /// Sends requests, many at a time: only when half of the window is free again.
+    fn ask(&mut self, session: &mut Session) {
+        let mut bytes: usize = self.asked.iter().map(|asked| asked.bytes).sum();
+        if !session.has_room(self.asked.len() * 2, bytes * 2) {
+            return;
+        }
+        while session.has_room(self.asked.len(), bytes)
+            && let Some(order) = self.queue.pop_front()
+        {
+            let before = session.unsent();
+            let number = session.request(&order.0);
+            let sent = session.unsent() - before;
+            bytes += sent;
+            self.asked.push_back(Asked {
+                number,
+                bytes: sent,
+                order,
+            });
+        }
+    }
+}
+
+/// Changes of names below a local folder. Nothing above or beside it can be meant, and no symbolic link is followed.
+#[derive(Debug)]
+pub(crate) struct OrdersHere {
+    root: Folder,
+    /// The folder that the name before was in: names of the same one follow one another.
+    current: Option<(PathBuf, Folder)>,
+}
+
+impl OrdersHere {
+    pub(crate) fn new(root: Folder) -> Self {
+        Self {
+            root,
+            current: None,
+        }
+    }
+
+    /// Removes a name; one that is gone is no error.
+    pub(crate) fn remove(&mut self, path: &[u8], kind: EntryKind) -> Result<()> {
+        let (folder, name) = self.enter(path)?;
+        let result = match kind {
+            EntryKind::Directory => folder.remove_folder(name),
+            EntryKind::File | EntryKind::Link | EntryKind::Other => folder.remove(name),
+        };
+        match result {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Sets a file's modification time.
+    pub(crate) fn set_time(&mut self, path: &[u8], modified_ns: i64) -> Result<()> {
+        let (folder, name) = self.enter(path)?;
+        Ok(set_time(&folder.open_to_read(name)?, modified_ns)?)
+    }
+
+    /// Makes all of it durable.
+    pub(crate) fn flush(&self) -> Result<()> {
+        Ok(self.root.flush_file_system()?)
+    }
+
+    fn enter<'p>(&mut self, path: &'p [u8]) -> Result<(&Folder, &'p OsStr)> {
+        let path = Path::new(OsStr::from_bytes(path));
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().unwrap_or_default();
+        if self.current.as_ref().is_none_or(|(at, _)| at != parent) {
+            self.current = Some((parent.to_owned(), self.root.beneath(parent)?));
+        }
+        let folder = self.current.as_ref().map(|(_, folder)| (folder, name));
+        folder.ok_or_else(|| ClientError::from(protocol::ErrorCode::NotFound))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_outside_is_removed() {
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("kept"), "").unwrap();
+        symlink(outside.path(), inside.path().join("link")).unwrap();
+        fs::create_dir_all(inside.path().join("full/deeper")).unwrap();
+        let mut orders = OrdersHere::new(Folder::open(inside.path()).unwrap());
+        for path in ["link/kept", "../x", "full/../../x"] {
+            let path = path.as_bytes();
+            assert!(orders.remove(path, EntryKind::File).is_err());
+            assert!(orders.set_time(path, 0).is_err());
+        }
+        assert!(orders.remove(b"full", EntryKind::Directory).is_err());
+        assert!(orders.remove(b"full", EntryKind::File).is_err());
+        orders.remove(b"link", EntryKind::Link).unwrap();
+        orders.remove(b"gone", EntryKind::File).unwrap();
+        orders.remove(b"full/deeper", EntryKind::Directory).unwrap();
+        orders.remove(b"full", EntryKind::Directory).unwrap();
+        assert!(outside.path().join("kept").exists());
+        assert_eq!(fs::read_dir(inside.path()).unwrap().count(), 0);
+    }
+}
