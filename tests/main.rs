@@ -25,6 +25,7 @@ mod faults;
 mod framed;
 mod kill_loop;
 mod limits;
+mod mirror;
 mod namespace;
 mod pool;
 mod redirection;

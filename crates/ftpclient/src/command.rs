@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::commands::{facts, folders, get, help, list, local_side, put};
+use crate::commands::{facts, folders, get, help, list, local_side, mirror, put};
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::words::Word;
@@ -20,6 +20,8 @@ pub(crate) struct Command {
     pub(crate) details: &'static str,
     /// The letters that may stand behind a dash.
     options: &'static str,
+    /// The words that may stand behind two dashes, each with whether a value belongs to it.
+    long_options: &'static [(&'static str, Value)],
     /// How many words may stand behind the options.
     words: RangeInclusive<usize>,
     /// Whether it asks something of a slave.
@@ -27,11 +29,19 @@ pub(crate) struct Command {
     run: fn(&mut Session, &Invocation) -> Result<(), Failure>,
 }
 
+/// Whether a value belongs to an option: behind an equals sign, or as the next word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value {
+    None,
+    Needed,
+}
+
 /// A command as it was typed: options taken apart, words counted.
 #[derive(Clone, Debug)]
 pub(crate) struct Invocation {
     pub(crate) command: &'static Command,
     options: Vec<u8>,
+    long_options: Vec<(&'static str, Word)>,
     pub(crate) words: Vec<Word>,
 }
 
@@ -44,6 +54,7 @@ const ON_SLAVE: Command = Command {
     about: "",
     details: "",
     options: "",
+    long_options: &[],
     words: 0..=0,
     needs_slave: true,
     run: help::leave,
@@ -79,6 +90,23 @@ pub(crate) static COMMANDS: &[Command] = &[
         options: "rfn",
         words: 1..=ANY,
         run: put::put,
+        ..ON_SLAVE
+    },
+    Command {
+        name: "mirror",
+        synopsis: "mirror [-R] [-u] [--delete] [--dry-run] FROM [TO]",
+        about: "make folder TO equal to FROM, moving only what differs",
+        details: mirror::DETAILS,
+        options: "Ru",
+        long_options: &[
+            ("delete", Value::None),
+            ("dry-run", Value::None),
+            ("checksum", Value::None),
+            ("include", Value::Needed),
+            ("exclude", Value::Needed),
+        ],
+        words: 1..=2,
+        run: mirror::mirror,
         ..ON_SLAVE
     },
     Command {
@@ -261,12 +289,16 @@ impl Invocation {
         let mut invocation = Self {
             command: find(name.literal())?,
             options: Vec::new(),
+            long_options: Vec::new(),
             words: Vec::new(),
         };
         let mut options_end = invocation.command.name == "!";
-        for word in words {
+        while let Some(word) = words.next() {
             match word.literal().split_first() {
                 Some((b'-', b"-")) if !options_end => options_end = true,
+                Some((b'-', [b'-', ..])) if !options_end => {
+                    invocation.add_long_option(&word, &mut words)?;
+                }
                 Some((b'-', letters)) if !options_end && !letters.is_empty() => {
                     invocation.add_options(letters)?;
                 }
@@ -286,6 +318,16 @@ impl Invocation {
     /// Whether the option was given.
     pub(crate) fn has(&self, option: u8) -> bool {
         self.options.contains(&option)
+    }
+
+    /// Whether the long option was given.
+    pub(crate) fn has_long(&self, option: &str) -> bool {
+        self.long_options.iter().any(|(name, _)| *name == option)
+    }
+
+    /// The long options with their values, in the order in which they were typed.
+    pub(crate) fn long_options(&self) -> impl Iterator<Item = (&'static str, &Word)> {
+        self.long_options.iter().map(|(name, value)| (*name, value))
     }
 
     /// The word at `index` behind the options.
@@ -312,6 +354,31 @@ impl Invocation {
         }
         let problem = format!("unknown option '-{}'", cli::name(letters));
         Err(self.usage(&problem))
+    }
+
+    fn add_long_option(
+        &mut self,
+        word: &Word,
+        rest: &mut impl Iterator<Item = Word>,
+    ) -> Result<(), Failure> {
+        let (name, attached) = word.split_option();
+        let known = self.command.long_options.iter();
+        let found = known.copied().find(|(known, _)| known.as_bytes() == name);
+        let problem = |what: &str| format!("{what} '--{}'", cli::name(name));
+        let (name, value) = match (found, attached) {
+            (None, _) => return Err(self.usage(&problem("unknown option"))),
+            (Some((_, Value::None)), Some(_)) => {
+                return Err(self.usage(&problem("no value belongs to")));
+            }
+            (Some((name, Value::None)), None) => (name, Word::default()),
+            (Some((name, Value::Needed)), Some(value)) => (name, value),
+            (Some((name, Value::Needed)), None) => match rest.next() {
+                Some(value) => (name, value),
+                None => return Err(self.usage(&problem("a value is missing behind"))),
+            },
+        };
+        self.long_options.push((name, value));
+        Ok(())
     }
 }
 
@@ -361,6 +428,30 @@ mod tests {
     }
 
     #[test]
+    fn long_options_take_their_values_either_way() {
+        let mirror = read("mirror --exclude '*.o' --delete a --include=b*c -u -- --x");
+        assert!(mirror.has_long("delete") && mirror.has(b'u') && !mirror.has_long("dry-run"));
+        let words: Vec<_> = mirror.words.iter().map(Word::literal).collect();
+        assert_eq!(words, [b"a".as_slice(), b"--x"]);
+        let options: Vec<_> = mirror
+            .long_options()
+            .map(|(name, value)| (name, value.literal().to_vec(), value.pattern().to_vec()))
+            .collect();
+        assert_eq!(options[0], ("exclude", b"*.o".to_vec(), br"\*.o".to_vec()));
+        assert_eq!(options[2], ("include", b"b*c".to_vec(), b"b*c".to_vec()));
+        for (line, problem) in [
+            ("mirror --delet a", "unknown option '--delet'"),
+            ("mirror --delete=x a", "no value belongs to '--delete'"),
+            (
+                "mirror a --exclude",
+                "a value is missing behind '--exclude'",
+            ),
+        ] {
+            assert!(refusal(line).starts_with(&format!("mirror: {problem}; usage: ")));
+        }
+    }
+
+    #[test]
     fn aliases_mean_the_command() {
         for (alias, name) in [
             ("upload", "put"),
@@ -393,6 +484,13 @@ mod tests {
                     "{}",
                     command.name
                 );
+            }
+            for (option, value) in command.long_options {
+                let shown = match value {
+                    Value::None => format!("--{option}"),
+                    Value::Needed => format!("--{option} GLOB"),
+                };
+                assert!(command.details.contains(&format!("{shown}  ")), "{option}");
             }
             names.push(command.name);
             names.extend(command.aliases);

@@ -6,4 +6,5 @@ pub(crate) mod get;
 pub(crate) mod help;
 pub(crate) mod list;
 pub(crate) mod local_side;
+pub(crate) mod mirror;
 pub(crate) mod put;

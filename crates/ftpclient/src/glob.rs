@@ -68,6 +68,11 @@ impl Pattern {
         Some(name)
     }
 
+    /// Whether `name` is meant, be it hidden or not.
+    pub(crate) fn covers(&self, name: &[u8]) -> bool {
+        matches(&self.tokens, &units(name))
+    }
+
     /// Whether `name` is meant. A name that begins with a dot only is where the pattern does.
     pub(crate) fn matches(&self, name: &[u8]) -> bool {
         let dot = Token::Exactly(Unit::from('.'));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cli::human_size;
-use client::{Status, Transferred};
+use client::{MirrorSummary, Status, Transferred};
 
 use crate::transfer::Direction;
 
@@ -34,6 +34,48 @@ pub(crate) fn statistics(direction: Direction, name: &[u8], transferred: &Transf
         line += &format!(", stored as '{}'", cli::name(&stored));
     }
     line
+}
+
+/// `mirror: 12 files, 3.4 MiB moved, 2 removed, 9,986 unchanged in 0.31 s`, with what else there was.
+pub(crate) fn mirrored(summary: &MirrorSummary, dry_run: bool) -> String {
+    let (name, moved, removed) = match dry_run {
+        true => ("mirror (dry run)", "to move", "to remove"),
+        false => ("mirror", "moved", "removed"),
+    };
+    let plural = if summary.files == 1 { "" } else { "s" };
+    let mut line = format!(
+        "{name}: {} file{plural}, {} {moved}, {} {removed}, {} unchanged",
+        grouped(summary.files),
+        human_size(summary.bytes),
+        grouped(summary.removed),
+        grouped(summary.unchanged),
+    );
+    for (count, what) in [
+        (
+            summary.times_set,
+            if dry_run { "times to set" } else { "times set" },
+        ),
+        (summary.newer, "newer"),
+        (summary.failed, "failed"),
+    ] {
+        if count > 0 {
+            line += &format!(", {} {what}", grouped(count));
+        }
+    }
+    line + &format!(" in {:.2} s", summary.seconds)
+}
+
+/// A number with a comma before every third digit from the right.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// What several transfers came to.
@@ -171,6 +213,34 @@ mod tests {
             let line = pace(5, 5, seconds);
             assert!(line.starts_with("5 B in") && line.ends_with(" s"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_mirror_is_summed_up_in_one_line() {
+        let summary = MirrorSummary {
+            files: 12,
+            bytes: 3_565_158,
+            removed: 2,
+            unchanged: 9_986,
+            seconds: 0.31,
+            ..MirrorSummary::default()
+        };
+        assert_eq!(
+            mirrored(&summary, false),
+            "mirror: 12 files, 3.4 MiB moved, 2 removed, 9,986 unchanged in 0.31 s"
+        );
+        let rehearsed = MirrorSummary {
+            files: 1,
+            times_set: 1_234_567,
+            newer: 999,
+            failed: 1000,
+            ..summary
+        };
+        assert_eq!(
+            mirrored(&rehearsed, true),
+            "mirror (dry run): 1 file, 3.4 MiB to move, 2 to remove, 9,986 unchanged, \
+             1,234,567 times to set, 999 newer, 1,000 failed in 0.31 s"
+        );
     }
 
     #[test]

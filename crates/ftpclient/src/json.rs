@@ -58,6 +58,14 @@ impl<'a> TransferRecord<'a> {
         }
     }
 
+    /// One that a mirror has made.
+    pub(crate) fn mirrored(direction: Direction, transferred: &'a Transferred) -> Self {
+        Self {
+            op: direction.mirror_word(),
+            ..Self::done(direction, transferred)
+        }
+    }
+
     /// One that failed; a name that was never made out is `null`.
     pub(crate) fn failed(
         direction: Direction,
@@ -224,7 +232,7 @@ pub(crate) const fn type_word(kind: EntryKind) -> &'static str {
 }
 
 /// JSON knows text only: the exact bytes of a name that is none.
-fn base64_unless_text(name: &[u8]) -> Option<String> {
+pub(crate) fn base64_unless_text(name: &[u8]) -> Option<String> {
     std::str::from_utf8(name).is_err().then(|| base64(name))
 }
 

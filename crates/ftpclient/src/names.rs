@@ -45,15 +45,7 @@ pub(crate) fn one_remote(
     word: &Word,
     verb: &str,
 ) -> Result<RemotePath, Failure> {
-    let mut paths = remote(session, word, verb)?;
-    match (paths.pop(), paths.is_empty()) {
-        (Some(only), true) => Ok(only.path),
-        _ => Err(Failure::refused(
-            cannot(verb, word.literal()),
-            ErrorCode::BadName,
-            "several names match",
-        )),
-    }
+    only(remote(session, word, verb)?, word, verb)
 }
 
 /// The local paths that `word` names, below `folder` where it is relative; with wildcards, at least one.
@@ -64,6 +56,22 @@ pub(crate) fn local(
 ) -> Result<Vec<Named<PathBuf>>, Failure> {
     let folder = folder.to_owned();
     named(&mut Local { folder }, word, verb)
+}
+
+/// The one local path that `word` names.
+pub(crate) fn one_local(folder: &Path, word: &Word, verb: &str) -> Result<PathBuf, Failure> {
+    only(local(folder, word, verb)?, word, verb)
+}
+
+fn only<P>(mut paths: Vec<Named<P>>, word: &Word, verb: &str) -> Result<P, Failure> {
+    match (paths.pop(), paths.is_empty()) {
+        (Some(only), true) => Ok(only.path),
+        _ => Err(Failure::refused(
+            cannot(verb, word.literal()),
+            ErrorCode::BadName,
+            "several names match",
+        )),
+    }
 }
 
 /// Where names are looked up.

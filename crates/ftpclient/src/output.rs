@@ -145,6 +145,14 @@ impl Output {
         self.remark(|stdout| write_record(stdout, &record))
     }
 
+    /// One change of many, or what they came to: as an object or as a line.
+    pub(crate) fn change(&mut self, record: &impl Serialize, line: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Json => self.remark(|stdout| write_record(stdout, record)),
+            Format::Human => self.total(line),
+        }
+    }
+
     /// A line behind transfers, for a person.
     pub(crate) fn total(&mut self, line: &str) -> Result<(), Failure> {
         if self.is_json() || !self.statistics {

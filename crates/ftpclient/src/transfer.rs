@@ -240,6 +240,14 @@ impl Direction {
         }
     }
 
+    /// As the objects of a mirror have it.
+    pub(crate) const fn mirror_word(self) -> &'static str {
+        match self {
+            Self::Get => "mirror-get",
+            Self::Put => "mirror-put",
+        }
+    }
+
     /// From, or to, the slave.
     pub(crate) const fn preposition(self) -> &'static str {
         match self {

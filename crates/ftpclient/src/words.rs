@@ -46,6 +46,23 @@ impl Word {
         &self.pattern
     }
 
+    /// A word that begins with two dashes: what stands behind them, and, behind the first equals sign, the value.
+    pub(crate) fn split_option(&self) -> (&[u8], Option<Self>) {
+        let option = self.literal.get(2..).unwrap_or_default();
+        let end = option.iter().position(|&byte| byte == b'=');
+        let name = option.get(..end.unwrap_or(option.len()));
+        // Quoting puts backslashes before wildcards only: the first equals sign is the same one in both.
+        let behind = |text: &[u8]| {
+            let mut parts = text.splitn(2, |&byte| byte == b'=');
+            parts.nth(1).unwrap_or_default().to_vec()
+        };
+        let value = end.map(|_| Self {
+            literal: behind(&self.literal),
+            pattern: behind(&self.pattern),
+        });
+        (name.unwrap_or_default(), value)
+    }
+
     fn push(&mut self, byte: u8) {
         self.literal.push(byte);
         self.pattern.push(byte);

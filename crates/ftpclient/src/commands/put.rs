@@ -149,7 +149,7 @@ impl Target {
 }
 
 /// The last component, also of `.` and `..`; none of `/`.
-fn own_name(local: &Path) -> std::io::Result<Option<OsString>> {
+pub(crate) fn own_name(local: &Path) -> std::io::Result<Option<OsString>> {
     if let Some(name) = local.file_name() {
         // `Path` takes a closing `/.` off, as the shells do.
         return Ok(Some(name.to_owned()));
