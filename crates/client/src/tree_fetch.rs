@@ -252,7 +252,12 @@ impl<'a> TreeFetch<'a> {
         let mut hasher = ContentHasher::new();
         let announced = loop {
             match session.frame(number) {
-                Ok(Frame::Data) => self.take_frame(job, session, &mut part, &mut hasher)?,
+                Ok(Frame::Data) => {
+                    if let Err(fault) = self.take_frame(job, session, &mut part, &mut hasher) {
+                        self.discard(job, part);
+                        return Err(fault);
+                    }
+                }
                 Ok(Frame::Reply(Reply::ContentEnd { digest })) => break digest,
                 Ok(Frame::Reply(other)) => return Err(unexpected(&other)),
                 Err(fault) => {

@@ -318,9 +318,14 @@ impl TreeSend {
             }
             (Asked::Store(job), reply) => self.take_last_word(job, &reply, session, report),
             (Asked::Folder { .. } | Asked::Flush, Reply::Done {}) | (Asked::Abandoned, _) => Ok(()),
-            (Asked::Folder { remote, local }, Reply::Error { code, .. }) => {
-                Ok(stop_if_hopeless(report, &remote, local, only(code)?)?)
-            }
+            (Asked::Folder { remote, local }, Reply::Error { code, .. }) => match only(code) {
+                Ok(error) => Ok(stop_if_hopeless(report, &remote, local, error)?),
+                Err(fault) => {
+                    let folder = Outgoing::Folder { remote, local };
+                    self.queue.push_front(folder);
+                    Err(fault)
+                }
+            },
             (Asked::Compare(job, ours), Reply::Sum { digest, .. }) if digest == ours => {
                 report.done(job.transferred(Status::Unchanged, session));
                 Ok(())
@@ -339,7 +344,12 @@ impl TreeSend {
                 self.queue.push_front(Outgoing::File(job));
                 Ok(())
             }
-            _ => Err(Fault::nonsense("an answer to something else")),
+            (asked, _) => {
+                if let Some(outgoing) = asked.into_outgoing() {
+                    self.queue.push_front(outgoing);
+                }
+                Err(Fault::nonsense("an answer to something else"))
+            }
         }
     }
 
@@ -358,7 +368,10 @@ impl TreeSend {
             }
             Reply::Stored { .. } => ErrorCode::Corrupt,
             Reply::Error { code, .. } => *code,
-            _ => return Err(Fault::nonsense("an answer to something else")),
+            _ => {
+                self.queue.push_back(Outgoing::File(job));
+                return Err(Fault::nonsense("an answer to something else"));
+            }
         };
         if matches!(code, ErrorCode::Corrupt | ErrorCode::Superseded) && job.tries < MAX_TRIES {
             job.tries += 1;

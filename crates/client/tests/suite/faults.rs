@@ -25,6 +25,10 @@ pub(crate) struct Faults {
     pub(crate) change_after_sent: Option<(u64, Vec<u8>)>,
     /// Refuses an upload with this after so many bytes received.
     pub(crate) refuse_store: Option<(u64, ErrorCode)>,
+    /// Refuses to make a folder with this.
+    pub(crate) refuse_folder: Option<ErrorCode>,
+    /// Answers so many small files or folders with something that is no answer to them.
+    pub(crate) nonsense: u32,
     /// Says that a content did not match its digest: so many times.
     pub(crate) corrupt: u32,
     /// Is gone after so many parts of a listing.

@@ -80,7 +80,19 @@ impl Setting {
         self.connect_to(&[self.master.address])
     }
 
+    pub(crate) fn connect_with(&self, interrupt: Interrupt) -> Result<Client, ClientError> {
+        self.connect_as(&[self.master.address], interrupt)
+    }
+
     pub(crate) fn connect_to(&self, addresses: &[SocketAddr]) -> Result<Client, ClientError> {
+        self.connect_as(addresses, Interrupt::default())
+    }
+
+    fn connect_as(
+        &self,
+        addresses: &[SocketAddr],
+        interrupt: Interrupt,
+    ) -> Result<Client, ClientError> {
         let targets: Vec<_> = addresses
             .iter()
             .map(|address| Target {
@@ -90,7 +102,7 @@ impl Setting {
             .collect();
         let observer = Arc::clone(&self.watcher) as Arc<dyn Observer>;
         let options = self.options.clone();
-        let mut client = Client::connect(&targets, options, observer, Interrupt::default())?;
+        let mut client = Client::connect(&targets, options, observer, interrupt)?;
         client.set_state_directory(Some(self.state.path().to_owned()));
         Ok(client)
     }

@@ -113,7 +113,10 @@ impl<'a> Talk<'a> {
                 _ if !is_open => self
                     .connection
                     .send(number, &error(ErrorCode::LoginRequired)),
-                _ => self.answer(number, request)?,
+                _ => match self.mischief(&request) {
+                    Some(reply) => self.connection.send(number, &reply),
+                    None => self.answer(number, request)?,
+                },
             }
         }
     }
@@ -178,6 +181,22 @@ impl<'a> Talk<'a> {
         }
         self.connection.send(number, &reply);
         Ok(())
+    }
+
+    /// What is said once to a request that is not carried out.
+    fn mischief(&self, request: &Request) -> Option<Reply> {
+        let mut faults = self.faults();
+        let is_folder = matches!(request, Request::MakeDirectory { .. });
+        if is_folder && let Some(code) = faults.refuse_folder.take() {
+            return Some(error(code));
+        }
+        let is_plain = is_folder || matches!(request, Request::StoreWhole { .. });
+        let says_nonsense = is_plain && faults.nonsense > 0;
+        faults.nonsense -= u32::from(says_nonsense);
+        says_nonsense.then_some(Reply::Space {
+            total: 0,
+            available: 0,
+        })
     }
 
     fn list(&mut self, number: u32, path: &RemotePath) -> Result<(), End> {

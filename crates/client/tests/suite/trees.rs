@@ -5,7 +5,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use client::{Client, Conflict, Download, Notice, Status, TreeItem, TreeSummary, Upload};
+use client::{
+    Client, ClientErrorKind, Conflict, Download, Interrupt, Notice, Status, TreeItem, TreeSummary,
+    Upload,
+};
 use protocol::ErrorCode;
 
 use crate::setting::{Setting, content, path};
@@ -238,4 +241,59 @@ fn assert_stored(setting: &Setting) {
         let stored = setting.storage.content(&format!("/t/{name}")).unwrap();
         assert!(stored == content(size), "{name}");
     }
+}
+
+/// What a slave short of descriptors says, or one that shuts down: another one makes the folder.
+#[test]
+fn a_folder_that_a_slave_refuses_for_now_is_made_by_the_next() {
+    let setting = local_tree(2);
+    for slave in &setting.slaves {
+        slave.set(|faults| faults.refuse_folder = Some(ErrorCode::Busy));
+    }
+    fs::create_dir(setting.local("t/nothing in it")).unwrap();
+    let mut client = setting.connect().unwrap();
+    let (summary, _) = put(&setting, &mut client, Conflict::Refuse);
+    assert_eq!((summary.files, summary.failed), (302, 0));
+    assert_stored(&setting);
+    let folders = setting.storage.lock().folders.clone();
+    for name in ["/t", "/t/d0", "/t/d1", "/t/d2", "/t/nothing in it"] {
+        assert!(folders.contains(&path(name)), "{name}");
+    }
+}
+
+#[test]
+fn what_a_slave_answers_with_nonsense_is_sent_to_the_next() {
+    let setting = local_tree(2);
+    for slave in &setting.slaves {
+        slave.set(|faults| faults.nonsense = 1);
+    }
+    let mut client = setting.connect().unwrap();
+    let (summary, _) = put(&setting, &mut client, Conflict::Refuse);
+    assert_eq!((summary.files, summary.failed), (302, 0));
+    assert_stored(&setting);
+}
+
+#[test]
+fn a_small_file_that_is_broken_off_leaves_nothing() {
+    let mut setting = served(1);
+    setting.options.limit_rate = Some(4_000_000);
+    let interrupt = Interrupt::default();
+    let mut client = setting.connect_with(interrupt.clone()).unwrap();
+    let request = Download {
+        remote: path("/t"),
+        local: setting.local("t"),
+        conflict: Conflict::Refuse,
+    };
+    let part = setting.local("t/.middle.part");
+    let error = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !fs::metadata(&part).is_ok_and(|facts| facts.len() > 1_000_000) {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            interrupt.set();
+        });
+        client.download_tree(&request, &mut |_| {}).unwrap_err()
+    });
+    assert_eq!(error.kind(), ClientErrorKind::Interrupted);
+    assert_no_parts(&setting.local("t"));
 }
