@@ -1,13 +1,13 @@
 //! What is there is checked, never believed: whatever became of it meanwhile, the right content is stored.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use rustix::process::Signal;
 
 use super::{Job, MEBIBYTE, SIZE, Way};
-use crate::harness::{PATIENCE, Setup, staged};
+use crate::harness::{PATIENCE, Setup, staged, without_privileges};
 
 const PART: &str = ".a.bin.part";
 
@@ -144,5 +144,32 @@ fn a_staged_upload_that_was_damaged_meanwhile_is_mended() {
         assert_eq!(left.len(), 1, "{left:?}");
         damage(&left[0]);
         job.finish();
+    }
+}
+
+/// Killed just before the rename, a client leaves the part with the bits of the file, which need not let it write.
+#[test]
+fn a_part_that_has_the_bits_of_a_read_only_file_is_no_obstacle() {
+    let Some(helper) = without_privileges() else {
+        return;
+    };
+    let cluster = Setup::new(1).start();
+    cluster.write("a.bin", b"content");
+    cluster.write("t/b.bin", b"content");
+    let client = cluster.client().behind(helper);
+    for (command, name) in [
+        (vec!["get", "a.bin"], "a.bin"),
+        (vec!["get", "-r", "t"], "t/b.bin"),
+    ] {
+        let target = client.path(name);
+        let part = target.with_file_name(format!(
+            ".{}.part",
+            target.file_name().unwrap().to_string_lossy()
+        ));
+        crate::harness::write_file(&part, b"conten");
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o444)).unwrap();
+        client.run(command).succeeded();
+        assert_eq!(fs::read(&target).unwrap(), b"content");
+        assert!(!part.exists());
     }
 }

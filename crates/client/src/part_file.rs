@@ -25,10 +25,10 @@ impl PartFile {
     pub(crate) fn open(folder: &Folder, target: &OsStr) -> Result<Option<Self>, ClientError> {
         let name = part_name(target);
         loop {
-            let file = match folder.open_or_make_file(&name) {
-                Ok(file) => file,
+            let (file, is_ours_to_write) = match folder.open_or_make_file(&name) {
+                Ok(file) => (file, true),
                 Err(_) if is_no_file(folder, &name)? => return Err(in_the_way(&name)),
-                Err(error) => return Err(error.into()),
+                Err(error) => (unwritable(folder, &name, error)?, false),
             };
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
@@ -43,8 +43,9 @@ impl PartFile {
                 // Whoever held the lock has published or removed it: what stands there now is another file.
                 continue;
             }
-            if facts.links > 1 {
-                // A second name of somebody's file: never written through, only the name is given up.
+            if facts.links > 1 || !is_ours_to_write {
+                // A second name of somebody's file, or one whose writer was killed just before the rename: never written
+                // through, only the name is given up.
                 folder.remove(&name)?;
                 continue;
             }
@@ -90,6 +91,14 @@ impl PartFile {
 
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
+    }
+}
+
+/// What cannot be written, open for reading: a whole content may be so that was to get its name when its writer was killed.
+fn unwritable(folder: &Folder, name: &OsStr, error: io::Error) -> io::Result<File> {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => folder.open_to_read(name).map_err(|_| error),
+        _ => Err(error),
     }
 }
 
