@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::MEBIBYTE;
 use crate::harness::{
     Client, Cluster, PATIENCE, Process, Session, Setup, master_binary, random_bytes, slave_binary,
-    wait_until, without_privileges,
+    without_privileges,
 };
 
 /// Starts a server that cannot start; what it says.
