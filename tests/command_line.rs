@@ -6,7 +6,10 @@ use std::process::Command;
 use crate::harness::{Client, Cluster, Setup, master_binary, slave_binary};
 
 fn with_a_file() -> Cluster {
-    let cluster = Cluster::start(1);
+    with_a_file_in(Cluster::start(1))
+}
+
+fn with_a_file_in(cluster: Cluster) -> Cluster {
     cluster.write("a.txt", b"hello\n");
     cluster.write("pub/b.txt", b"b");
     cluster
@@ -155,7 +158,7 @@ fn commands_come_from_stdin_and_the_first_that_fails_ends_the_run() {
 
 #[test]
 fn a_bare_number_is_a_port_on_this_machine() {
-    let cluster = with_a_file();
+    let cluster = with_a_file_in(Setup::new(1).on_localhost().start());
     let client = Client::new(cluster.address().port().to_string());
     assert_eq!(client.run(["ls"]).succeeded().stdout, "a.txt\npub\n");
     let port = cluster.address().port().to_string();
@@ -265,7 +268,7 @@ fn a_closed_pipe_ends_a_listing_quietly() {
 
 #[test]
 fn master_slaves_shows_who_is_up() {
-    let mut cluster = Cluster::start(2);
+    let mut cluster = Setup::new(2).on_localhost().start();
     let port = cluster.master().address.port().to_string();
     let output = Command::new(master_binary())
         .args(["--port", &port, "slaves"])

@@ -189,7 +189,7 @@ fn the_next_master_of_a_list_is_asked_when_the_first_is_away() {
 
 #[test]
 fn a_slave_serves_the_clients_of_two_masters() {
-    let mut cluster = Cluster::start(0);
+    let mut cluster = Setup::new(0).on_localhost().start();
     let arguments = vec!["--state".into(), cluster.state().into(), "--port".into()];
     let second = Server::start(
         "second ftpmaster".to_owned(),

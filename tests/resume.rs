@@ -18,8 +18,8 @@ const MEBIBYTE: usize = 1024 * 1024;
 /// Large enough to be broken off in the middle, small enough for a test.
 const SIZE: usize = 12 * MEBIBYTE;
 
-/// So slow that the middle takes a moment.
-const RATE: &str = "6M";
+/// So large that much is left to be sent when all buffers on the way are full.
+const LARGE: usize = 32 * MEBIBYTE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
@@ -90,9 +90,15 @@ impl Job {
 
     /// Starts the transfer and returns in the middle of it.
     fn begin(&self) -> Process {
+        // So slow that the middle takes a moment: two or three seconds for the whole.
+        let rate = if self.content.len() > SIZE {
+            "12M"
+        } else {
+            "6M"
+        };
         let transfer = self
             .client
-            .spawn(["--limit-rate", RATE, self.verb(), "a.bin"]);
+            .spawn(["--limit-rate", rate, self.verb(), "a.bin"]);
         wait_until("some mebibytes to arrive", PATIENCE, || {
             self.arrived() > 3 * MEBIBYTE as u64
         });

@@ -24,8 +24,8 @@ fn known(cluster: &Cluster) -> Vec<(String, String)> {
 #[test]
 fn a_slave_that_is_registered_and_on_the_command_line_is_one_entry_and_has_one_turn() {
     let mut cluster = Cluster::start(2);
-    let port = cluster.slaves[0].address.port().to_string();
-    cluster.master().add_argument(port);
+    let address = cluster.slaves[0].address.to_string();
+    cluster.master().add_argument(address);
     cluster.master().restart();
     cluster.wait_for_slaves(2);
     // Time for the probe of the named one to have its say, too.
@@ -97,8 +97,8 @@ fn a_slave_with_another_key_is_refused_with_a_sentence() {
 fn a_named_slave_of_another_storage_is_not_offered() {
     let mut cluster = Setup::new(1).listed().start();
     let other = Setup::new(1).without_master().start();
-    let port = other.slaves[0].address.port();
-    cluster.master().add_argument(port.to_string());
+    let address = other.slaves[0].address.to_string();
+    cluster.master().add_argument(address);
     cluster.master().restart();
     cluster.master().process.wait_for_line("storage", PATIENCE);
     wait_until("one slave to be up", PATIENCE, || {

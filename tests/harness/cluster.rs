@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -33,6 +34,7 @@ pub struct Setup {
     master_options: Vec<OsString>,
     slave_options: Vec<OsString>,
     slave_helper: Vec<OsString>,
+    ip: Ipv4Addr,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ impl Setup {
             master_options: Vec::new(),
             slave_options: Vec::new(),
             slave_helper: Vec::new(),
+            ip: next_address(),
         };
         setup.slave_options(["--grace", "5"])
     }
@@ -71,6 +74,12 @@ impl Setup {
     /// Slaves that stand alone, named on the master's command line.
     pub fn listed(mut self) -> Self {
         self.shape = Shape::Static;
+        self.on_localhost()
+    }
+
+    /// Servers at 127.0.0.1, for tests in which that is told or typed.
+    pub fn on_localhost(mut self) -> Self {
+        self.ip = Ipv4Addr::LOCALHOST;
         self
     }
 
@@ -270,12 +279,27 @@ impl Cluster {
     }
 
     fn common_arguments(&self) -> Vec<OsString> {
-        vec!["--state".into(), self.state().into()]
+        let ip = self.setup.ip.to_string();
+        vec![
+            "--state".into(),
+            self.state().into(),
+            "--bind".into(),
+            ip.into(),
+        ]
     }
 
     fn home(&self) -> PathBuf {
         self.directory.path().join("home")
     }
+}
+
+/// A loopback address of its own for each cluster: the port of a server that a test has killed must not become that of
+/// another test's server, to which its clients would then come back.
+fn next_address() -> Ipv4Addr {
+    static CLUSTERS: AtomicU32 = AtomicU32::new(0);
+    let cluster = CLUSTERS.fetch_add(1, Relaxed);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 1 + high % 254, low, 1 + (cluster % 254) as u8)
 }
 
 /// A server and the port it keeps when it is started again.

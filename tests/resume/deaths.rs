@@ -2,8 +2,8 @@
 
 use rustix::process::Signal;
 
-use super::{Job, MEBIBYTE, Way};
-use crate::harness::{PATIENCE, Setup, owner_of_connection, peers_of, signal_pid};
+use super::{Job, LARGE, MEBIBYTE, Way};
+use crate::harness::{PATIENCE, Setup, owner_of_connection, peers_of, random_bytes, signal_pid};
 
 const SOME: u64 = 2 * MEBIBYTE as u64;
 
@@ -44,7 +44,7 @@ fn put_resumes_after_ctrl_c() {
 }
 
 fn when_its_worker_is_killed(way: Way) {
-    let job = Job::new(Setup::new(1).workers(2), way);
+    let job = Job::of(Setup::new(1).workers(2), way, random_bytes(1, LARGE));
     let mut transfer = job.begin();
     let slave = &job.cluster.slaves[0];
     let peer = peers_of(slave.address)[0];
@@ -71,7 +71,7 @@ fn put_goes_on_by_itself_when_its_worker_is_killed() {
 }
 
 fn with_the_other_slave(way: Way) {
-    let mut job = Job::new(Setup::new(2), way);
+    let mut job = Job::of(Setup::new(2), way, random_bytes(1, LARGE));
     let mut transfer = job.begin();
     let serving = job.cluster.serving();
     let (lost, other) = (
@@ -121,7 +121,7 @@ fn put_resumes_after_its_only_slave_was_killed_and_started_again() {
 }
 
 fn waits_for_its_only_slave(way: Way) {
-    let mut job = Job::new(Setup::new(1).without_master(), way);
+    let mut job = Job::of(Setup::new(1).without_master(), way, random_bytes(1, LARGE));
     let mut transfer = job.begin();
     job.cluster.slaves[0].kill();
     job.cluster.slaves[0].restart();
