@@ -8,6 +8,7 @@ mod disks;
 mod hostile;
 mod identity;
 mod names;
+mod roots;
 mod slaves;
 mod starting;
 

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct WorkerHandover {
     pub(crate) root: PathBuf,
     pub(crate) slave: [u8; 16],
+    /// What the root is: by the time a worker is replaced, another folder may have its path.
+    pub(crate) storage: [u8; 16],
     /// Sessions at once.
     pub(crate) sessions: u32,
     /// Most bytes of content a second, over all sessions and for each.
@@ -65,6 +67,10 @@ impl From<&RegistrationKey> for Key {
 impl WorkerHandover {
     pub(crate) fn slave_id(&self) -> SlaveId {
         SlaveId(self.slave)
+    }
+
+    pub(crate) fn storage_id(&self) -> StorageId {
+        StorageId(self.storage)
     }
 
     pub(crate) fn ticket_key(&self) -> Option<SlaveKey> {

@@ -9,7 +9,7 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use protocol::{Address, Text};
+use protocol::{Address, StorageId, Text};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Helper, HelperEvent, Scoreboard, WorkerExit};
 
@@ -69,8 +69,8 @@ fn attend(mut helper: Helper, handover: RegistrarHandover) -> WorkerExit {
             });
         }
     }
-    let root = handover.root;
-    spawn("sweeper", move || sweep_now_and_then(&root));
+    let (root, id) = (handover.root, shared.introduction.storage);
+    spawn("sweeper", move || sweep_now_and_then(&root, id));
     let mut ready = helper.ready();
     loop {
         match ready.and_then(|()| helper.next(TICK)) {
@@ -95,9 +95,8 @@ fn last_word(helper: &mut Helper) {
     let board = Arc::clone(helper.scoreboard());
     let told = Instant::now();
     while board.totals().draining && (board.totals().sessions > 0 || told.elapsed() < 2 * TICK) {
-        if helper.next(TICK).is_err()
-            || matches!(helper.next(TICK), Ok(HelperEvent::SupervisorGone))
-        {
+        // What comes but once must not be asked for twice.
+        if let Err(_) | Ok(HelperEvent::SupervisorGone) = helper.next(TICK) {
             return;
         }
     }
@@ -125,8 +124,8 @@ fn introduction(handover: &RegistrarHandover) -> Introduction {
     }
 }
 
-fn sweep_now_and_then(root: &std::path::Path) {
-    let storage = match LocalDirectory::open(root) {
+fn sweep_now_and_then(root: &std::path::Path, id: StorageId) {
+    let storage = match LocalDirectory::reopen(root, id) {
         Ok(storage) => storage,
         Err(error) => {
             tracing::warn!(

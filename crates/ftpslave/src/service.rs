@@ -73,7 +73,7 @@ fn absolute(root: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The storage knows its root as `/`; a person knows it by the path they typed.
-fn cannot_serve(root: &Path, error: storage::StorageError) -> anyhow::Error {
+pub(crate) fn cannot_serve(root: &Path, error: storage::StorageError) -> anyhow::Error {
     let shown = cli::name(root.as_os_str().as_bytes()).to_string();
     match error.code() {
         ErrorCode::Internal => {
@@ -131,6 +131,7 @@ impl Site {
         let handover = WorkerHandover {
             root: self.root.clone(),
             slave: self.slave.0,
+            storage: self.storage.0,
             sessions: args.sessions.get(),
             limit_rate: args.limit_rate,
             limit_session_rate: args.limit_session_rate,

@@ -14,6 +14,7 @@ use supervisor::{Accepting, Connection, Event, Worker, WorkerExit};
 
 use crate::PROGRAM;
 use crate::handover::{WorkerHandover, verbosity_of};
+use crate::service::cannot_serve;
 use crate::session::{Context, Doorkeeper, Limits, Peer, Roster, serve, turn_away};
 
 /// Between two ticks of the main thread.
@@ -45,7 +46,10 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
     cli::start_logging(PROGRAM, verbosity_of(handover.verbosity));
     use_all_descriptors();
     let context = Context {
-        storage: Arc::new(LocalDirectory::open(&handover.root).context("cannot serve the root")?),
+        storage: Arc::new(
+            LocalDirectory::reopen(&handover.root, handover.storage_id())
+                .map_err(|error| cannot_serve(&handover.root, error))?,
+        ),
         door: Doorkeeper::new(
             handover.slave_id(),
             handover.ticket_key(),

@@ -53,6 +53,16 @@ impl LocalDirectory {
         })
     }
 
+    /// Opens the folder of the storage `id` again, as [`open`](Self::open) did.
+    ///
+    /// # Errors
+    /// Those of `open`; `WrongStorage` where the folder of that path is another storage by now, or none.
+    pub fn reopen(root: &Path, id: StorageId) -> Result<Self> {
+        Ok(Self {
+            root: Arc::new(Root::reopen_at(root, id)?),
+        })
+    }
+
     /// Whether files can be stored at all, as far as is known when the folder is opened.
     #[must_use]
     pub fn is_writable(&self) -> bool {

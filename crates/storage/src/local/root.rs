@@ -25,18 +25,43 @@ const ID_LENGTH: u64 = 33;
 type SystemResult<T> = std::io::Result<T>;
 
 impl Root {
+    /// Opens the folder of the storage `id`, and nothing else that may have its place by now: an empty mount point, say,
+    /// in which nothing is made.
+    pub(crate) fn reopen_at(path: &Path, id: StorageId) -> Result<Self> {
+        let at_root = RemotePath::root();
+        let context = Context::new("serve", &at_root);
+        let folder = open_root(path).map_err(context.system())?;
+        let found = match open_subfolder(folder.as_fd(), RESERVED) {
+            Ok(own) => read_id(own.as_fd()).map_err(context.io())?,
+            Err(_) => None,
+        };
+        let derived = derived_id(&Facts::of(&folder).map_err(context.system())?);
+        if found.unwrap_or(derived) != id {
+            return Err(context.refuse(ErrorCode::WrongStorage));
+        }
+        let root = Self::open_at(path)?;
+        if root.id == id {
+            Ok(root)
+        } else {
+            Err(context.refuse(ErrorCode::WrongStorage))
+        }
+    }
+
     /// Opens the folder and makes in it what is missing.
     pub(crate) fn open_at(path: &Path) -> Result<Self> {
         let at_root = RemotePath::root();
         let context = Context::new("serve", &at_root);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder =
-            rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(context.system())?;
+        let folder = open_root(path).map_err(context.system())?;
         let facts = Facts::of(&folder).map_err(context.system())?;
         let own = Own::open(folder.as_fd(), context)?;
         let id = match own.id(context)? {
             Some(id) => id,
-            None => derived_id(&facts),
+            None => {
+                tracing::warn!(
+                    "the root keeps no storage id: one is derived from its device and inode"
+                );
+                derived_id(&facts)
+            }
         };
         Ok(Self {
             facts,
@@ -48,6 +73,11 @@ impl Root {
             folder,
         })
     }
+}
+
+fn open_root(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
 }
 
 /// The storage's own folder, as far as it is there and may be used.
@@ -172,7 +202,6 @@ fn make_id(folder: BorrowedFd<'_>, staging: BorrowedFd<'_>) -> SystemResult<()> 
 
 /// An id for a root that nothing can be written to: the same as long as the folder is.
 fn derived_id(facts: &Facts) -> StorageId {
-    tracing::warn!("the root keeps no storage id: one is derived from its device and inode");
     let (major, minor) = facts.device;
     let place = [u64::from(major), u64::from(minor), facts.inode].map(u64::to_be_bytes);
     let mut id = [0; 16];
