@@ -2,6 +2,7 @@
 
 mod answers;
 mod asleep;
+mod busy;
 mod changes;
 mod corruption;
 mod disks;

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use super::MEBIBYTE;
 use crate::harness::{
-    Cluster, PATIENCE, Process, Setup, SmallDisk, allocated, random_bytes, staged, wait_until,
+    Cluster, PATIENCE, Setup, SmallDisk, allocated, random_bytes, staged, tamper, wait_until,
 };
 
 /// A slave on a disk of 8 MiB.
@@ -90,38 +89,6 @@ fn a_download_that_the_local_disk_cannot_hold_fails_and_goes_on_when_there_is_ro
     assert_eq!(client.names().len(), 2);
 }
 
-/// Makes the process fail its next call of that name, until dropped; `None`, and a line that says so, where there is no
-/// strace or it is not let.
-fn fail_next(process: u32, call: &str, error: &str) -> Option<Process> {
-    let pid = process.to_string();
-    let (trace, inject) = (
-        format!("trace={call}"),
-        format!("inject={call}:error={error}:when=1"),
-    );
-    let arguments = [
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-        "-p",
-        &pid,
-    ];
-    let works = Command::new("strace").arg("-V").output().is_ok();
-    let mut strace =
-        works.then(|| Process::spawn("strace", Command::new("strace").args(arguments)))?;
-    wait_until("strace to be attached or gone", PATIENCE, || {
-        strace.stderr().contains("attached") || !strace.is_running()
-    });
-    let attached = strace.is_running();
-    if !attached {
-        eprintln!("skipped: {}", strace.stderr());
-    }
-    attached.then_some(strace)
-}
-
 #[test]
 fn an_upload_whose_system_call_fails_is_stored_whole_or_refused_and_the_old_file_stays() {
     let cluster = Setup::new(1).without_master().workers(1).start();
@@ -151,7 +118,7 @@ fn an_upload_whose_system_call_fails_is_stored_whole_or_refused_and_the_old_file
         let old = stored();
         let new = contents.iter().find(|content| **content != old).unwrap();
         client.write("a.bin", new);
-        let Some(mut strace) = fail_next(worker, call, error) else {
+        let Some(mut strace) = tamper(worker, call, &format!("error={error}:when=1")) else {
             return;
         };
         let finished = client.run(["put", "-f", "a.bin"]);

@@ -5,6 +5,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::process::Process;
+use super::wait::{PATIENCE, wait_until};
+
 /// A disk of a few megabytes, mounted over a folder until dropped.
 #[derive(Debug)]
 pub struct SmallDisk {
@@ -68,4 +71,33 @@ pub fn without_privileges() -> Option<Vec<OsString>> {
         eprintln!("skipped: permission bits do not bind the superuser, and setpriv is missing");
     }
     works.then(|| helper.map(OsString::from).to_vec())
+}
+
+/// Has something happen to a process at a system call, as strace(1) spells it behind `inject=CALL:`, until dropped; `None`,
+/// and a line that says so, where there is no strace or it is not let.
+pub fn tamper(process: u32, call: &str, what: &str) -> Option<Process> {
+    let pid = process.to_string();
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
+    let arguments = [
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+        "-p",
+        &pid,
+    ];
+    let works = Command::new("strace").arg("-V").output().is_ok();
+    let mut strace =
+        works.then(|| Process::spawn("strace", Command::new("strace").args(arguments)))?;
+    wait_until("strace to be attached or gone", PATIENCE, || {
+        strace.stderr().contains("attached") || !strace.is_running()
+    });
+    let attached = strace.is_running();
+    if !attached {
+        eprintln!("skipped: {}", strace.stderr());
+    }
+    attached.then_some(strace)
 }

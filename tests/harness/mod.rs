@@ -15,7 +15,7 @@ mod wire;
 pub use client::{Client, Finished};
 pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary};
 pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
-pub use machine::{SmallDisk, without_privileges};
+pub use machine::{SmallDisk, tamper, without_privileges};
 pub use proc::{
     children, descendants, is_alive, open_descriptors, owner_of_connection, peers_of,
     resident_bytes,

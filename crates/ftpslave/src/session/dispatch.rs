@@ -10,7 +10,6 @@ impl Session<'_> {
     /// Carries out a request that has been let pass, and collects or sends its answers.
     #[allow(clippy::too_many_lines, reason = "a table: one row for each request")]
     pub(super) fn execute(&mut self, id: u32, request: Request) -> Result<(), ConnectionError> {
-        let context = self.context;
         match request {
             Request::Probe { worker } => self.probe(id, worker),
             Request::Identify { nonce } => self.identify(id, &nonce),
@@ -94,26 +93,25 @@ impl Session<'_> {
                 self.connection.send(id, &Reply::Done {});
             }
             Request::MakeDirectory { path, parents } => {
-                self.done(id, context.storage.make_directory(&path, parents));
+                return self.change(id, |storage| storage.make_directory(&path, parents));
             }
             Request::Remove { path, recursive } => {
-                self.done(id, context.storage.remove(&path, recursive));
+                return self.change(id, |storage| storage.remove(&path, recursive));
             }
             Request::RemoveDirectory { path } => {
-                self.done(id, context.storage.remove_directory(&path));
+                return self.change(id, |storage| storage.remove_directory(&path));
             }
             Request::Rename { from, to, replace } => {
-                self.done(id, context.storage.rename(&from, &to, replace));
+                return self.change(id, |storage| storage.rename(&from, &to, replace));
             }
             Request::SetTime {
                 path,
                 modified_ns,
                 expected,
             } => {
-                let set = context
-                    .storage
-                    .set_time(&path, modified_ns, expected.as_ref());
-                self.done(id, set);
+                return self.change(id, |storage| {
+                    storage.set_time(&path, modified_ns, expected.as_ref())
+                });
             }
             // Taken by the upload that they belong to, or skipped behind one that was refused.
             Request::StoreEnd { .. } | Request::Abandon {} => {}

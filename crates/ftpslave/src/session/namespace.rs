@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use auth::{Identification, fresh_nonce};
 use protocol::{ConnectionError, Entry, ErrorCode, Nonce, RemotePath, Reply, Unreadable};
-use storage::{Found, ListOptions, StorageError};
+use storage::{Found, ListOptions, Storage, StorageError};
 
+use super::busy::alive_during;
 use super::{Session, error_reply};
 
 /// Entries are sent on when they fill so much of a frame, bytes. An entry of the longest name still fits behind.
@@ -89,9 +90,16 @@ impl Session<'_> {
         );
     }
 
-    /// Answers a request that changes a name with `done`, or with why it was not.
-    pub(super) fn done(&mut self, request: u32, result: Result<(), StorageError>) {
+    /// Changes names, which takes as long as the disk does, and answers with `done` or with why it was not.
+    pub(super) fn change(
+        &mut self,
+        request: u32,
+        work: impl FnOnce(&dyn Storage) -> Result<(), StorageError> + Send,
+    ) -> Result<(), ConnectionError> {
+        let storage = self.context.storage.as_ref();
+        let result = alive_during(&mut self.connection, request, || work(storage))?;
         self.answer_with(request, result.map(|()| Reply::Done {}));
+        Ok(())
     }
 
     pub(super) fn list(

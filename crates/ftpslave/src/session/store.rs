@@ -14,9 +14,6 @@ use transfer::{Receiver, TransferError};
 use super::busy::{Heartbeat, alive_during};
 use super::{Session, error_reply};
 
-/// Publishing more than this may take so long that the client wants to hear from us, bytes.
-const LONG_COMMIT: u64 = 8 * 1024 * 1024;
-
 /// How the content of an upload ended.
 enum Arrival {
     /// All there, with the digest that the client announced.
@@ -43,7 +40,8 @@ impl Session<'_> {
                 Err(error) => Err(error),
             }
         } else {
-            storage.store_whole(upload, content.as_bytes(), digest)
+            let work = || storage.store_whole(upload, content.as_bytes(), digest);
+            alive_during(&mut self.connection, request, work)?
         };
         self.connection.send(request, &stored_reply(result));
         Ok(())
@@ -198,13 +196,10 @@ impl Session<'_> {
         if deferred && computed == announced {
             return self.defer(request, PendingCommit { upload, received });
         }
-        let result = if length > LONG_COMMIT {
-            alive_during(&mut self.connection, request, move || {
-                upload.commit(&received)
-            })?
-        } else {
+        // Even a small file waits for all that the disk has taken before it.
+        let result = alive_during(&mut self.connection, request, move || {
             upload.commit(&received)
-        };
+        })?;
         self.connection.send(request, &stored_reply(result));
         Ok(())
     }
