@@ -28,6 +28,7 @@
 mod config_file;
 mod display;
 mod logging;
+mod number;
 mod parse;
 mod ready;
 mod report;
@@ -36,6 +37,7 @@ mod size;
 
 pub use display::{Escaped, name, text};
 pub use logging::start_logging;
+pub use number::number;
 pub use parse::{Stop, parse};
 pub use ready::{listening, reloaded, reloading, stopping};
 pub use report::{one_line, report, say};

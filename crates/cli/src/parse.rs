@@ -118,6 +118,8 @@ pub(crate) fn setting_name(argument: &Arg) -> Option<&str> {
 /// Gives every argument its variable, and the help a sentence that says so once instead of at each.
 fn with_environment(command: Command) -> Command {
     let prefix = command.get_name().to_uppercase();
+    // As with most programs: of an option that is given twice, as in an alias and behind it, the last counts.
+    let command = command.args_override_self(true);
     let note = format!(
         "Options can also stand in the environment ({prefix}_CONFIG for --config, and so on) and in a TOML file \
          (--config FILE); the command line wins over the environment, which wins over the file."
@@ -136,6 +138,10 @@ fn variables(command: Command, prefix: &str) -> Command {
                 return argument;
             };
             let variable = format!("{prefix}_{}", name.to_uppercase().replace('-', "_"));
+            // `FTPSLAVE_ROOT=` in an environment file means that nothing is set.
+            if std::env::var_os(&variable).is_some_and(|value| value.is_empty()) {
+                return argument;
+            }
             let argument = argument.env(variable).hide_env(true);
             match argument.get_action() {
                 // `FTPSLAVE_STANDALONE=1` is how people write it.

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     pub(crate) command: Vec<OsString>,
 
     /// The port where HOST names none
-    #[arg(short, long, value_name = "PORT", default_value_t = 2121, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "PORT", default_value_t = 2121, value_parser = cli::number(1..=65535_u16))]
     pub(crate) port: u16,
 
     /// Run commands separated by ';' (may be given several times)
@@ -88,12 +88,13 @@ pub(crate) struct Args {
         long,
         value_name = "N",
         default_value_t = 8,
+        value_parser = cli::number(0..=u32::MAX),
         help_heading = "Transfers"
     )]
     pub(crate) retries: u32,
 
     /// Connections that one transfer may use
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64), help_heading = "Transfers")]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = cli::number(1..=64_u32), help_heading = "Transfers")]
     pub(crate) streams: u32,
 
     /// Do not compare digests

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     pub(crate) slaves: Vec<Place>,
 
     /// Port to listen on; 0 lets the system choose a free one
-    #[arg(short, long, default_value_t = 2121, global = true)]
+    #[arg(short, long, default_value_t = 2121, value_parser = cli::number(0..=65535_u16), global = true)]
     pub(crate) port: u16,
 
     /// Address to listen on

@@ -72,7 +72,7 @@ pub(crate) struct Args {
     pub(crate) state: Option<PathBuf>,
 
     /// Seconds that running transfers may go on after SIGINT or SIGTERM
-    #[arg(long, value_name = "SECONDS", default_value = "10")]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = cli::number(0..=u64::from(u32::MAX)))]
     pub(crate) grace: u64,
 
     #[command(flatten)]
