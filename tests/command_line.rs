@@ -97,6 +97,77 @@ fn errors_are_one_line_that_says_what_was_tried_on_what_and_why() {
 }
 
 #[test]
+fn a_missing_folder_is_not_told_as_a_missing_file() {
+    let cluster = with_a_file();
+    let client = cluster.client();
+    client.write("mine.txt", b"mine");
+    client.run(["get", "a.txt", "no/a.txt"]).failed_exactly(
+        1,
+        "ftpclient: cannot get '/a.txt' as 'no/a.txt': no such folder",
+    );
+    client.run(["put", "mine.txt", "no/a.txt"]).failed_exactly(
+        1,
+        "ftpclient: cannot put 'mine.txt' as '/no/a.txt': no such folder",
+    );
+}
+
+#[test]
+fn an_empty_name_is_not_the_current_folder() {
+    let cluster = with_a_file();
+    let client = cluster.client();
+    for command in [
+        "rm -r ''",
+        "rm -rf '' nothing",
+        "mv '' /c",
+        "get -r ''",
+        "ls ''",
+    ] {
+        client
+            .run_script(&format!("cd pub\n{command}\n"))
+            .failed(2, "a name is empty");
+    }
+    assert_eq!(client.run(["ls", "pub"]).succeeded().stdout, "b.txt\n");
+}
+
+#[test]
+fn of_an_option_that_is_given_twice_the_last_counts() {
+    let cluster = with_a_file();
+    let client = cluster.client();
+    let address = cluster.address();
+    let (ip, port) = (address.ip().to_string(), address.port().to_string());
+    client
+        .run_exactly(["-p", "1", "--json", "--json", "-p", &port, &ip, "pwd"])
+        .succeeded();
+}
+
+#[test]
+fn numbers_that_are_none_are_refused_with_those_that_would_do() {
+    let client = Client::new("localhost");
+    for port in ["x", "0", "65536"] {
+        client
+            .run_exactly(["-p", port, "localhost", "ls"])
+            .failed(2, "'--port <PORT>': write a whole number from 1 to 65535");
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_none() {
+    let cluster = with_a_file();
+    let client = cluster.client();
+    let mut command = client.command(["get", "a.txt"]);
+    for name in [
+        "FTPCLIENT_DIR",
+        "FTPCLIENT_JSON",
+        "FTPCLIENT_PORT",
+        "FTPCLIENT_CONFIG",
+    ] {
+        command.env(name, "");
+    }
+    client.finish(command, b"").succeeded();
+    assert_eq!(client.read("a.txt"), b"hello\n");
+}
+
+#[test]
 fn l_and_g_are_short_for_ls_and_get() {
     let cluster = with_a_file();
     let client = cluster.client();

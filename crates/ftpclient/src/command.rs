@@ -312,6 +312,14 @@ impl Invocation {
         if count > *wanted.end() {
             return Err(invocation.usage("too many names"));
         }
+        // Taken as a path it would be the current folder: `rm -r "$unset"` must not empty it.
+        if invocation
+            .words
+            .iter()
+            .any(|word| word.literal().is_empty())
+        {
+            return Err(invocation.usage("a name is empty"));
+        }
         Ok(invocation)
     }
 

@@ -92,10 +92,14 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Usage(sentence) => formatter.write_str(sentence),
-            Self::Failed { tried, .. } if self.is(ErrorCode::NotFound) => {
-                write!(formatter, "{tried}: no such file")
+            Self::Failed { tried, source } => {
+                let sentence = source.to_string();
+                let why = match sentence.as_str() {
+                    why if why == ErrorCode::NotFound.sentence() => "no such file",
+                    why => why,
+                };
+                write!(formatter, "{tried}: {why}")
             }
-            Self::Failed { tried, source } => write!(formatter, "{tried}: {source}"),
             Self::Output(source) => write!(formatter, "cannot write to stdout: {source}"),
             Self::Reported(_) => Ok(()),
         }

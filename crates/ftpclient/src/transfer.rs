@@ -4,7 +4,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use client::{Client, ClientError, Conflict, Download, Transferred, TreeItem, TreeSummary, Upload};
+use client::{
+    Client, ClientError, ClientErrorKind, Conflict, Download, Transferred, TreeItem, TreeSummary,
+    Upload,
+};
 use protocol::{ErrorCode, RemotePath};
 
 use crate::ask::Answer;
@@ -103,7 +106,7 @@ impl<'s> Transfer<'s> {
             self.session.output.clear_bar();
             let failure = match moved {
                 Ok(transferred) => return self.report.done(&mut self.session.output, &transferred),
-                Err(error) => Failure::of(direction.tried(job))(error),
+                Err(error) => direction.failure(job, error),
             };
             if conflict != Conflict::Refuse || !failure.is(ErrorCode::Exists) {
                 return self.failed(Some(&job.remote), Some(&job.local), &failure);
@@ -132,7 +135,7 @@ impl<'s> Transfer<'s> {
             return Err(failure);
         }
         if let Err(error) = moved {
-            let failure = Failure::of(direction.tried(job))(error);
+            let failure = direction.failure(job, error);
             self.failed(Some(&job.remote), Some(&job.local), &failure)?;
         }
         // The questions come when the tree is through: nobody has to sit beside it.
@@ -207,14 +210,13 @@ impl Report {
         let told = match item.result {
             Ok(transferred) => self.done(output, &transferred),
             Err(error) => {
-                let tried = self.direction.tried(&job);
-                let mut failure = Failure::of(tried.clone())(error);
+                let mut failure = self.direction.failure(&job, error);
                 if failure.is(ErrorCode::Exists) {
                     if let Some(taken) = &mut self.taken {
                         taken.push(job);
                         return;
                     }
-                    failure = is_taken(tried);
+                    failure = is_taken(self.direction.tried(&job));
                 }
                 let names = (Some(&job.remote), Some(job.local.as_path()));
                 self.failed(output, names, &failure)
@@ -278,6 +280,27 @@ impl Direction {
         match self {
             Self::Get => cannot(self.word(), job.remote.as_bytes()),
             Self::Put => cannot(self.word(), job.local.as_os_str().as_bytes()),
+        }
+    }
+
+    /// The failure of a file or tree. Where it is the place to be written to that is missing or closed, that is named too:
+    /// `cannot get '/a.bin': no such file` would send a person to look for the wrong one.
+    fn failure(self, job: &Job, error: ClientError) -> Failure {
+        let code = match (self, error.kind()) {
+            (Self::Get, ClientErrorKind::Local(_)) => error.word(),
+            (Self::Put, ClientErrorKind::Remote(code)) => code.word(),
+            _ => return Failure::of(self.tried(job))(error),
+        };
+        let tried = || {
+            let destination = cli::name(self.destination(job));
+            format!("{} as '{destination}'", self.tried(job))
+        };
+        if code == ErrorCode::NotFound.word() {
+            Failure::refused(tried(), ErrorCode::NotFound, "no such folder")
+        } else if code == ErrorCode::NotPermitted.word() {
+            Failure::of(tried())(error)
+        } else {
+            Failure::of(self.tried(job))(error)
         }
     }
 
