@@ -44,6 +44,22 @@ fn two_slaves_take_turns_among_three_clients() {
 }
 
 #[test]
+fn a_slave_beside_its_master_is_found_under_whichever_address_the_master_has() {
+    let mut loopbacks = vec!["127.0.0.3"];
+    if TcpListener::bind("[::1]:0").is_ok() {
+        loopbacks.push("::1");
+    }
+    for ip in loopbacks {
+        let cluster = Setup::new(1).master_options(["--bind", ip]).start();
+        cluster.write("a.txt", b"hello\n");
+        assert_eq!(cluster.address().ip().to_string(), ip);
+        let client = cluster.client();
+        client.run(["get", "a.txt"]).succeeded();
+        assert_eq!(client.read("a.txt"), b"hello\n");
+    }
+}
+
+#[test]
 fn every_slave_has_the_same_number_of_turns() {
     let cluster = Cluster::start(3);
     cluster.write("a.txt", b"hello\n");

@@ -1,6 +1,6 @@
 //! What is asked of a master: who serves, and what it knows of its slaves.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use protocol::{
@@ -135,7 +135,7 @@ impl Master {
 impl Offer {
     /// Opens a session, trying each of the slave's addresses once.
     pub(crate) fn open(&self, context: &Context) -> Attempt<Session> {
-        let mut last = None;
+        let mut first = None;
         for address in self
             .addresses
             .iter()
@@ -144,21 +144,36 @@ impl Offer {
             match Session::open(address, Some(&self.pass), context) {
                 Ok(session) => return Ok(session),
                 Err(Fault::Lost(cause)) => {
-                    last = Some(Fault::Lost(format!("{address}: {cause}")));
+                    first.get_or_insert(Fault::Lost(format!("{address}: {cause}")));
                 }
                 Err(fault) => return Err(fault),
             }
         }
-        Err(last.unwrap_or_else(|| Fault::Lost("it has no address".to_owned())))
+        Err(first.unwrap_or_else(|| Fault::Lost("it has no address".to_owned())))
     }
 
     fn locate(&self, address: &Address) -> Vec<SocketAddr> {
         match address {
-            Address::SameHost { port } => vec![SocketAddr::new(self.host, *port)],
+            Address::SameHost { port } => same_host(self.host)
+                .map(|ip| SocketAddr::new(ip, *port))
+                .collect(),
             Address::Ip { ip, port } => vec![SocketAddr::new(*ip, *port)],
             Address::Name { host, port } => resolve(host.as_str(), *port).unwrap_or_default(),
         }
     }
+}
+
+/// Where a slave on the master's machine may listen. This machine has several names for itself, and a slave need not
+/// listen under the one by which the master was reached.
+fn same_host(host: IpAddr) -> impl Iterator<Item = IpAddr> {
+    let others = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    let others = others
+        .into_iter()
+        .filter(move |other| host.is_loopback() && *other != host);
+    std::iter::once(host).chain(others)
 }
 
 /// A slave's address as people write it; that of a slave on the master's machine with the host at which the master was
@@ -174,5 +189,22 @@ pub(crate) fn written(address: &Address, host: IpAddr) -> String {
 impl Master {
     pub(crate) fn host(&self) -> IpAddr {
         self.host
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slave_on_this_machine_is_looked_for_under_all_its_names() {
+        let hosts = |host: &str| -> Vec<_> {
+            let hosts = same_host(host.parse().unwrap());
+            hosts.map(|ip| ip.to_string()).collect()
+        };
+        assert_eq!(hosts("127.0.0.1"), ["127.0.0.1", "::1"]);
+        assert_eq!(hosts("::1"), ["::1", "127.0.0.1"]);
+        assert_eq!(hosts("127.0.0.3"), ["127.0.0.3", "127.0.0.1", "::1"]);
+        assert_eq!(hosts("192.0.2.1"), ["192.0.2.1"]);
     }
 }

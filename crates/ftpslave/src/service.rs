@@ -109,6 +109,14 @@ struct Site {
 }
 
 impl Site {
+    /// Where it listens, if that is one address of this machine alone: a master on the same machine would send clients to
+    /// the address under which they know the master.
+    fn bound_address(&self) -> Option<(String, u16)> {
+        let ip = self.address.ip();
+        let is_one = !ip.is_unspecified() && !ip.is_loopback();
+        is_one.then(|| (ip.to_string(), self.address.port()))
+    }
+
     fn launch(&self, args: &Args) -> anyhow::Result<Launch> {
         let workers = NonZeroUsize::try_from(args.worker_count())?;
         Ok(Launch {
@@ -165,7 +173,8 @@ impl Site {
                 Address::Name { host, port } => Some((host.as_str().to_owned(), *port)),
                 Address::Ip { ip, port } => Some((ip.to_string(), *port)),
                 Address::SameHost { .. } => None,
-            });
+            })
+            .chain(self.bound_address());
         let handover = RegistrarHandover {
             root: self.root.clone(),
             slave: self.slave.0,
