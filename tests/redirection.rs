@@ -60,6 +60,17 @@ fn a_slave_beside_its_master_is_found_under_whichever_address_the_master_has() {
 }
 
 #[test]
+fn a_slave_says_that_its_master_stays_away() {
+    let mut cluster = Cluster::start(1);
+    let place = cluster.address();
+    cluster.master().kill();
+    let line = cluster.slaves[0]
+        .process
+        .wait_for_line(&format!("no master at {place} ("), PATIENCE);
+    assert!(!line.contains("os error"), "{line}");
+}
+
+#[test]
 fn every_slave_has_the_same_number_of_turns() {
     let cluster = Cluster::start(3);
     cluster.write("a.txt", b"hello\n");

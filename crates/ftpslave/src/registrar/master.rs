@@ -2,7 +2,7 @@
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth::{RegistrationKey, fresh_nonce};
 use protocol::limits::MAX_GREETING;
@@ -25,6 +25,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 /// and then ever more seldom, down to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A slave may be started before its master, and a master restarted; one that is away for longer is worth a warning.
+const MISSED_AFTER: Duration = Duration::from_secs(3);
 
 /// Who registers, and where clients reach it.
 #[derive(Debug)]
@@ -53,6 +56,13 @@ enum Ended {
     OutOfTurn,
 }
 
+impl Ended {
+    /// Whether nobody is there, or nobody who answers.
+    const fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Connection(_))
+    }
+}
+
 fn refusal(code: &ErrorCode, detail: &str) -> String {
     if detail.is_empty() {
         code.sentence().to_owned()
@@ -66,6 +76,7 @@ fn refusal(code: &ErrorCode, detail: &str) -> String {
 pub(crate) fn stay_registered(shared: &Shared, key: &RegistrationKey, (host, port): (&str, u16)) {
     let mut said = String::new();
     let mut pause = FIRST_PAUSE;
+    let mut away_since = Some(Instant::now());
     while !shared.leaving.load(SeqCst) {
         let mut registered = false;
         let ended = register(shared, key, (host, port), || {
@@ -75,6 +86,7 @@ pub(crate) fn stay_registered(shared: &Shared, key: &RegistrationKey, (host, por
         if registered {
             pause = FIRST_PAUSE;
             said.clear();
+            away_since = Some(Instant::now());
         }
         if let Err(ended) = ended {
             let sentence = ended.to_string();
@@ -82,19 +94,26 @@ pub(crate) fn stay_registered(shared: &Shared, key: &RegistrationKey, (host, por
                 complain(&ended, (host, port));
                 said = sentence;
             }
+            if ended.is_absence() && away_since.is_some_and(|since| since.elapsed() > MISSED_AFTER)
+            {
+                away_since = None;
+                let cause = cli::one_line(&ended.into());
+                tracing::warn!(
+                    "no master at {host}:{port} ({cause}): serving on, and trying again"
+                );
+            }
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// A master that is away is normal; one that refuses this slave is somebody's mistake.
+/// A master that is away for a moment is normal; one that refuses this slave is somebody's mistake.
 fn complain(ended: &Ended, (host, port): (&str, u16)) {
-    match ended {
-        Ended::Unreachable(_) | Ended::Connection(_) => {
-            tracing::info!(master = %host, port, cause = %ended, "no master: serving on, and trying again");
-        }
-        _ => tracing::error!("the master at {host}:{port} does not take this slave: {ended}"),
+    if ended.is_absence() {
+        tracing::info!(master = %host, port, cause = %ended, "no master");
+    } else {
+        tracing::error!("the master at {host}:{port} does not take this slave: {ended}");
     }
 }
 
