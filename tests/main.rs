@@ -30,4 +30,5 @@ mod namespace;
 mod pool;
 mod redirection;
 mod resume;
+mod terminal;
 mod transfers;

@@ -9,6 +9,7 @@ mod proc;
 mod process;
 mod proxy;
 mod session;
+mod terminal;
 mod wait;
 mod wire;
 
@@ -23,5 +24,6 @@ pub use proc::{
 pub use process::{Process, code_of, signal_pid};
 pub use proxy::{Direction, Fault, Proxy};
 pub use session::Session;
+pub use terminal::{AT_ITS_TERMINAL, Terminal};
 pub use wait::{PATIENCE, wait_for, wait_until};
 pub use wire::{Wire, offers, port_of, say_and_listen};

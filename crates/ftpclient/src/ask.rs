@@ -22,11 +22,16 @@ pub(crate) enum Answer {
 /// Somebody at a terminal.
 pub(crate) struct Person {
     watch: Watch,
+    /// One for all questions: it holds what was typed behind the last answer.
+    editor: Option<DefaultEditor>,
 }
 
 impl Person {
     pub(crate) const fn new(watch: Watch) -> Self {
-        Self { watch }
+        Self {
+            watch,
+            editor: None,
+        }
     }
 
     /// Asks until the answer is one; an empty line and Ctrl-D mean no. Ctrl-C ends what was `tried`.
@@ -55,9 +60,15 @@ impl Person {
     }
 
     /// On the terminal itself, because stdout may be a file.
-    fn read(&self, question: &str) -> rustyline::Result<String> {
-        let config = Config::builder().behavior(Behavior::PreferTerm).build();
-        let mut editor = DefaultEditor::with_config(config)?;
+    fn read(&mut self, question: &str) -> rustyline::Result<String> {
+        let editor = match self.editor.take() {
+            Some(editor) => editor,
+            None => {
+                let config = Config::builder().behavior(Behavior::PreferTerm).build();
+                DefaultEditor::with_config(config)?
+            }
+        };
+        let editor = self.editor.insert(editor);
         self.watch.while_waiting(|| editor.readline(question))
     }
 }

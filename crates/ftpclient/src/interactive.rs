@@ -21,7 +21,9 @@ const MAX_HISTORY: usize = 1000;
 
 /// Runs the session until `bye`, Ctrl-D or SIGTERM. A command that fails ends nothing.
 pub(crate) fn run(session: &mut Session, watch: &Watch) -> Result<(), Failure> {
-    greet(session)?;
+    if session.connection.screen.may_speak() {
+        greet(session)?;
+    }
     let mut editor = editor().map_err(unreadable)?;
     let history = history_file();
     if let Some(path) = &history {

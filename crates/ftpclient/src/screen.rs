@@ -43,6 +43,11 @@ impl Screen {
         }
     }
 
+    /// Whether more than errors and results is wanted.
+    pub(crate) const fn may_speak(&self) -> bool {
+        self.notices
+    }
+
     /// Takes the bar away: the transfer is over.
     pub(crate) fn clear(&self) {
         if let Some(running) = self.lock().take() {

@@ -1,0 +1,135 @@
+//! What a person at a terminal sees and is asked.
+
+use std::ffi::OsString;
+
+use crate::harness::{
+    AT_ITS_TERMINAL, Client, Cluster, PATIENCE, Terminal, random_bytes, wait_until,
+};
+
+fn person(cluster: &Cluster) -> Client {
+    cluster
+        .client()
+        .behind(AT_ITS_TERMINAL.map(Into::into).to_vec())
+}
+
+fn session(client: &Client) -> Terminal {
+    let mut terminal = Terminal::start(client.command::<OsString>([]));
+    terminal.wait_for("/> ");
+    terminal
+}
+
+fn one_shot(client: &Client, words: &[&str]) -> Terminal {
+    Terminal::start(client.command(words.iter().copied()))
+}
+
+#[test]
+fn a_session_greets_prompts_and_ends_at_ctrl_d() {
+    let cluster = Cluster::start(1);
+    cluster.write("pub/a.txt", b"hello\n");
+    let client = person(&cluster);
+    let mut terminal = Terminal::start(client.command::<OsString>([]));
+    let greeting = terminal.wait_for("/> ");
+    let slave = cluster.slaves[0].address.to_string();
+    assert!(greeting.contains(&slave), "{greeting}");
+    terminal.type_text("cd pub\r");
+    terminal.wait_for("/pub> ");
+    terminal.type_text("nonsense\r");
+    terminal.wait_for("unknown command 'nonsense'");
+    terminal.wait_for("/pub> ");
+    terminal.type_text("\u{4}");
+    assert_eq!(terminal.finish().0, 0);
+}
+
+#[test]
+fn a_quiet_session_does_not_greet() {
+    let cluster = Cluster::start(1);
+    let client = person(&cluster).options(["-q"]);
+    let mut terminal = Terminal::start(client.command::<OsString>([]));
+    let shown = terminal.wait_for("/> ");
+    assert!(!shown.contains("Connected"), "{shown}");
+}
+
+#[test]
+fn lines_typed_ahead_are_run_one_after_the_other() {
+    let cluster = Cluster::start(1);
+    cluster.write("a.txt", b"hello\n");
+    let client = person(&cluster);
+    let mut terminal = session(&client);
+    terminal.type_text("pwd\rget a.txt\r!echo 'to'gether\rbye\r");
+    terminal.wait_for("together");
+    assert_eq!(terminal.finish().0, 0);
+    assert_eq!(client.read("a.txt"), b"hello\n");
+}
+
+#[test]
+fn names_that_would_play_with_the_screen_are_escaped() {
+    let cluster = Cluster::start(1);
+    cluster.write("a\u{1b}[31m\n\u{202e}b", b"x");
+    let client = person(&cluster);
+    for words in [
+        &["ls"] as &[_],
+        &["ls", "-l"],
+        &["sum", "a*"],
+        &["stat", "a*"],
+        &["get", "a*"],
+    ] {
+        let (code, shown) = one_shot(&client, words).finish();
+        assert_eq!(code, 0, "{shown}");
+        assert!(
+            shown.contains(r"a\x1b[31m\n\u{202e}b"),
+            "{words:?}: {shown:?}"
+        );
+        assert!(!shown.contains("\u{1b}[31m"), "{words:?}: {shown:?}");
+    }
+}
+
+#[test]
+fn a_person_is_asked_before_a_file_is_overwritten() {
+    let cluster = Cluster::start(1);
+    cluster.write("photo.jpg", b"theirs");
+    let client = person(&cluster);
+    let answer = |typed: &str, code: i32| {
+        client.write("photo.jpg", b"mine");
+        let mut terminal = one_shot(&client, &["get", "photo.jpg"]);
+        terminal.wait_for("'photo.jpg' exists. Overwrite it?");
+        terminal.type_text(typed);
+        assert_eq!(terminal.finish().0, code, "{typed:?}");
+        client.read("photo.jpg")
+    };
+    assert_eq!(answer("n\r", 1), b"mine");
+    assert_eq!(answer("\r", 1), b"mine");
+    assert_eq!(answer("\u{3}", 130), b"mine");
+    assert_eq!(answer("perhaps\rn\r", 1), b"mine");
+    assert_eq!(answer("rename\r", 0), b"mine");
+    assert_eq!(client.read("newphoto.jpg"), b"theirs");
+    assert_eq!(answer("y\r", 0), b"theirs");
+}
+
+#[test]
+fn a_script_s_json_is_asked_nothing() {
+    let cluster = Cluster::start(1);
+    cluster.write("photo.jpg", b"theirs");
+    let client = person(&cluster).options(["--json"]);
+    client.write("photo.jpg", b"mine");
+    let (code, shown) = one_shot(&client, &["get", "photo.jpg"]).finish();
+    assert!(code == 1 && !shown.contains("Overwrite"), "{shown}");
+    assert_eq!(client.read("photo.jpg"), b"mine");
+}
+
+#[test]
+fn ctrl_c_ends_the_running_command_and_not_the_session() {
+    let cluster = Cluster::start(1);
+    let content = random_bytes(31, 16 << 20);
+    cluster.write("big.bin", &content);
+    let client = person(&cluster).options(["--limit-rate", "4M"]);
+    let mut terminal = session(&client);
+    terminal.type_text("get big.bin\r");
+    client.wait_for_content("big.bin");
+    terminal.type_text("\u{3}");
+    terminal.wait_for("cannot get '/big.bin': interrupted");
+    terminal.wait_for("/> ");
+    let part = client.path(".big.bin.part");
+    wait_until("what was received to be kept", PATIENCE, || part.exists());
+    terminal.type_text("bye\r");
+    assert_eq!(terminal.finish().0, 0);
+}
