@@ -50,7 +50,10 @@ fn a_slave_beside_its_master_is_found_under_whichever_address_the_master_has() {
         loopbacks.push("::1");
     }
     for ip in loopbacks {
-        let cluster = Setup::new(1).master_options(["--bind", ip]).start();
+        let cluster = Setup::new(1)
+            .on_localhost()
+            .master_options(["--bind", ip])
+            .start();
         cluster.write("a.txt", b"hello\n");
         assert_eq!(cluster.address().ip().to_string(), ip);
         let client = cluster.client();

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::process::Command;
 
 use protocol::{ErrorCode, RemotePath, Reply, Request, Secret};
 
 use crate::harness::{
-    Client, Cluster, PATIENCE, Server, Setup, Wire, offers, port_of, slave_binary, wait_until,
+    Client, Cluster, PATIENCE, Process, Server, Session, Setup, Wire, offers, port_of,
+    slave_binary, tree, wait_until,
 };
 
 /// The slaves that the master knows, address and state.
@@ -162,4 +164,32 @@ fn a_registered_slave_serves_nobody_without_a_ticket_of_its_own() {
         "login required: this slave serves the clients of its master",
     );
     assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
+}
+
+/// The port of a dead slave is somebody else's now, who lets everybody in: its storage is not taken for ours.
+#[test]
+fn a_stranger_at_the_port_of_a_dead_slave_serves_no_client_of_the_master() {
+    let mut cluster = Cluster::start(1);
+    let client = cluster.client();
+    client.write("a.bin", b"content");
+    let mut session = Session::start(&client);
+    cluster.slaves[0].kill();
+    let place = |name: &str| cluster.root().with_file_name(name);
+    let root = place("stranger");
+    fs::create_dir(&root).unwrap();
+    let address = cluster.slaves[0].address;
+    let mut command = Command::new(slave_binary());
+    command
+        .args(["--standalone", "--bind"])
+        .arg(address.ip().to_string())
+        .arg("--root")
+        .arg(&root)
+        .arg("--state")
+        .arg(place("strange state"))
+        .arg(address.port().to_string());
+    let stranger = Process::spawn("stranger", &mut command);
+    stranger.wait_for_line("listening on", PATIENCE);
+    session.process.type_line("put a.bin");
+    assert!(session.process.wait_code(PATIENCE) >= 3);
+    assert_eq!(tree(&root).len(), 0);
 }

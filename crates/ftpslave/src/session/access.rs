@@ -99,17 +99,16 @@ impl Doorkeeper {
         self.slave
     }
 
-    /// What the bearer of this ticket may do. A slave that asks for none lets everybody in as everybody.
+    /// What the bearer of this ticket may do. At a slave that stands alone a ticket is a mistake: it was meant for the one
+    /// that had this port before, and whoever bears it must not take this storage for that one's.
     pub(super) fn admit(
         &self,
         ticket: &Ticket,
         secret: &Secret,
     ) -> Result<(String, Rights), ErrorCode> {
         let Some(key) = &self.ticket_key else {
-            return self
-                .open_rights
-                .map(|rights| (String::new(), rights))
-                .ok_or(ErrorCode::LoginRequired);
+            tracing::warn!("ticket refused: this slave stands alone");
+            return Err(ErrorCode::LoginRefused);
         };
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
