@@ -24,9 +24,11 @@ use transfer::{ContentHasher, Source};
 
 mod error;
 mod local;
+mod still_wanted;
 
 pub use error::{Result, StorageError};
 pub use local::LocalDirectory;
+pub use still_wanted::StillWanted;
 
 /// Told now and then how many bytes of a long piece of work are done, so that a session can show its peer that it lives;
 /// [`ControlFlow::Break`] stops the work.
@@ -326,7 +328,7 @@ pub trait Upload: Any + Send + Debug {
 }
 
 /// What an upload will be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct UploadRequest {
     /// Where the file will be.
     pub path: RemotePath,
@@ -342,6 +344,9 @@ pub struct UploadRequest {
     pub mode: u16,
     /// What must be true of the name when the upload is published.
     pub condition: Condition,
+    /// Asked before the upload is published; one that is not wanted any more ends as `Superseded`, and is kept for a resume
+    /// if it has an id.
+    pub wanted: StillWanted,
 }
 
 /// What was received for an upload, as the receiver saw it.

@@ -134,6 +134,9 @@ fn publish(
     (mut upload, received): (Box<LocalUpload>, Received),
     folders: &mut BTreeMap<FolderId, OwnedFd>,
 ) -> Result<Published> {
+    if !upload.request.wanted.ask() {
+        return Err(upload.context().refuse(ErrorCode::Superseded));
+    }
     match rename_to_target(root, &upload, folders) {
         Ok(folder) => {
             upload.on_drop = OnDrop::Nothing;

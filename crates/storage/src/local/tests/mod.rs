@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use super::LocalDirectory;
 use crate::{
-    Found, ListOptions, PendingCommit, Received, Result, Storage, StorageError, Stored, Upload,
-    UploadRequest, no_progress,
+    Found, ListOptions, PendingCommit, Received, Result, StillWanted, Storage, StorageError,
+    Stored, Upload, UploadRequest, no_progress,
 };
 
 mod namespace;
@@ -102,6 +102,7 @@ fn upload(target: &str) -> UploadRequest {
         modified_ns: 1_700_000_000_123_456_789,
         mode: 0o644,
         condition: Condition::Any,
+        wanted: StillWanted::default(),
     }
 }
 

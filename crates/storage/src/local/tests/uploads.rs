@@ -525,3 +525,20 @@ fn a_root_on_a_read_only_mount_is_served_for_reading() {
         ErrorCode::ReadOnly
     );
 }
+
+#[test]
+fn what_nobody_waits_for_any_more_replaces_nothing() {
+    let served = Served::new();
+    served.store(&upload("/file"), b"newer").unwrap();
+    let given_up = |request: UploadRequest| UploadRequest {
+        wanted: StillWanted::new(|| false),
+        ..request
+    };
+    let once = served.store(&given_up(upload("/file")), b"older");
+    assert_eq!(code(once), ErrorCode::Superseded);
+    assert!(served.staged().is_empty());
+    let kept = served.store(&given_up(resumable("/file", 1)), b"older");
+    assert_eq!(code(kept), ErrorCode::Superseded);
+    assert_eq!(served.staged().len(), 1);
+    assert_eq!(fs::read(served.at("file")).unwrap(), b"newer");
+}
