@@ -140,14 +140,29 @@ fn gate(turned_away: &Arc<AtomicUsize>, stream: TcpStream, address: SocketAddr) 
     if turned_away.load(Relaxed) >= MOST_TURNED_AWAY {
         return;
     }
-    let turned_away = Arc::clone(turned_away);
-    turned_away.fetch_add(1, Relaxed);
+    let one_more = OneMore::counted(turned_away);
     run_apart("gate", move || {
+        let _counted = one_more;
         if let Ok(peer) = Peer::new(stream, address) {
             turn_away(peer);
         }
-        turned_away.fetch_sub(1, Relaxed);
     });
+}
+
+/// Counts one for as long as it lives.
+struct OneMore(Arc<AtomicUsize>);
+
+impl OneMore {
+    fn counted(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for OneMore {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// A thread that cannot be had costs this one connection, which the client sees closed.
