@@ -30,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) there: Option<Entry>,
     /// What was announced to a slave whose answer may have been lost.
     pub(crate) announced: Option<Digest>,
+    /// Whether such an answer was ever lost: then a name that is taken may be taken by this very file.
+    pub(crate) was_announced: bool,
     /// The upload it is from now on, once another writer has taken over the one it was.
     pub(crate) upload: Option<UploadId>,
     pub(crate) size: u64,
@@ -52,6 +54,7 @@ impl Outgoing {
             condition,
             there: None,
             announced: None,
+            was_announced: false,
             upload: None,
             size: 0,
             digest: None,
@@ -74,6 +77,7 @@ impl Outgoing {
             condition: Condition::Absent,
             there: Some(there),
             announced: None,
+            was_announced: false,
             upload: None,
             size: 0,
             digest: None,

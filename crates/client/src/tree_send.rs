@@ -166,6 +166,7 @@ impl TreeSend {
         job.size = source.size();
         job.started = Instant::now();
         if let Some(ours) = job.announced {
+            job.was_announced = true;
             let target = job.target.clone().unwrap_or_else(|| job.own.clone());
             let number = session.request(&checksum(target));
             return Ok(Some((
@@ -373,6 +374,13 @@ impl TreeSend {
                 return Err(Fault::nonsense("an answer to something else"));
             }
         };
+        if code == ErrorCode::Exists && job.was_announced && job.tries < MAX_TRIES {
+            // The slave that was lost may have published it after it was looked for: it is looked for again.
+            job.tries += 1;
+            job.announced = job.digest;
+            self.queue.push_front(Outgoing::File(job));
+            return Ok(());
+        }
         if matches!(code, ErrorCode::Corrupt | ErrorCode::Superseded) && job.tries < MAX_TRIES {
             job.tries += 1;
             job.announced = None;

@@ -268,8 +268,9 @@ fn what_a_slave_answers_with_nonsense_is_sent_to_the_next() {
         slave.set(|faults| faults.nonsense = 1);
     }
     let mut client = setting.connect().unwrap();
-    let (summary, _) = put(&setting, &mut client, Conflict::Refuse);
-    assert_eq!((summary.files, summary.failed), (302, 0));
+    let (summary, items) = put(&setting, &mut client, Conflict::Refuse);
+    let failed: Vec<_> = items.values().filter(|item| item.result.is_err()).collect();
+    assert_eq!((summary.files, summary.failed), (302, 0), "{failed:?}");
     assert_stored(&setting);
 }
 
