@@ -123,8 +123,9 @@ pub(crate) fn work() -> ExitCode {
         say("reason");
         return WorkerExit::BootFailed.into();
     }
-    worker.ready(settings.places).unwrap();
+    // Said first, so that it stands in the log once the supervisor has announced the service.
     say(&format!("ready {} {}", id(), worker.generation()));
+    worker.ready(settings.places).unwrap();
     let mut exit = WorkerExit::Clean;
     while !(worker.is_draining() && worker.is_idle()) {
         match worker.next(Accepting::Yes, Duration::from_secs(1)).unwrap() {
