@@ -170,7 +170,7 @@ fn a_registered_slave_serves_nobody_without_a_ticket_of_its_own() {
 #[test]
 fn a_stranger_at_the_port_of_a_dead_slave_serves_no_client_of_the_master() {
     let mut cluster = Cluster::start(1);
-    let client = cluster.client();
+    let client = cluster.client().options(["--retries", "2"]);
     client.write("a.bin", b"content");
     let mut session = Session::start(&client);
     cluster.slaves[0].kill();

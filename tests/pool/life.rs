@@ -114,7 +114,7 @@ fn leaves_in_order(signal: Signal) {
     let mut cluster = Setup::new(1).without_master().start();
     let content = random_bytes(1, 8 * MEBIBYTE);
     cluster.write("big.bin", &content);
-    let mut idle = Session::start(&cluster.client());
+    let mut idle = Session::start(&cluster.client().options(["--retries", "0"]));
     let (client, mut download) = slow_download(&cluster, "4M");
     let family = cluster.slaves[0].family();
 
