@@ -3,18 +3,22 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use protocol::ErrorCode;
+use protocol::{Entry, ErrorCode, RemotePath, SlaveId};
 
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::notice::{Notice, Observer};
+use crate::renewal::Scout;
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::session::Session;
 use crate::upload_record::state_directory;
 use crate::{ClientError, ClientErrorKind, Interrupt, Options, Result, Target};
+
+/// What was found longer ago is looked at again.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// A client of one storage, whichever slave serves it. Every operation survives the loss of that slave.
 #[derive(Debug)]
@@ -23,9 +27,20 @@ pub struct Client {
     pub(crate) state: Option<PathBuf>,
     route: Route,
     session: Option<Session>,
+    /// What the last look at one name found.
+    seen: Option<Seen>,
     lost: Option<Lost>,
     /// What was said last, as long as nothing has moved since: it is not said twice.
     told: Option<Notice>,
+}
+
+/// Facts that need not be asked for again if they are wanted at once. They are used with the version they belong to, so
+/// older ones would cost a second try, nothing else.
+#[derive(Debug)]
+struct Seen {
+    path: RemotePath,
+    entry: Entry,
+    at: Instant,
 }
 
 /// A slave whose loss has not been told yet.
@@ -69,6 +84,7 @@ impl Client {
             context,
             state: state_directory(),
             session: None,
+            seen: None,
             lost: None,
             told: None,
         }
@@ -96,12 +112,24 @@ impl Client {
         &mut self,
         mut work: impl FnMut(&mut Session) -> Attempt<T>,
     ) -> Result<T> {
+        self.attempt_with(|mut session| {
+            let result = work(&mut session);
+            (Some(session), result)
+        })
+    }
+
+    /// As [`attempt`](Self::attempt), for work that may give another session back: that of the slave that was lost last, or
+    /// goes on serving.
+    pub(crate) fn attempt_with<T>(
+        &mut self,
+        mut work: impl FnMut(Session) -> (Option<Session>, Attempt<T>),
+    ) -> Result<T> {
         let mut retries = Retries::new(self.context.options.retries);
         self.told = None;
         loop {
-            let mut session = self.next_session(&mut retries)?;
-            let result = work(&mut session);
-            if session.take_progress() {
+            let session = self.next_session(&mut retries)?;
+            let (mut session, result) = work(session);
+            if session.as_mut().is_some_and(Session::take_progress) {
                 retries.reset();
                 self.told = None;
             }
@@ -114,19 +142,53 @@ impl Client {
                     self.keep(session);
                     return Err(error);
                 }
-                Err(fault) => self.lose(&session, fault, &mut retries)?,
+                Err(fault) => self.lose(session.as_ref(), fault, &mut retries)?,
             }
         }
     }
 
     /// A session with unanswered requests is closed: that is how a request is cancelled.
-    fn keep(&mut self, session: Session) {
-        if session.is_at_rest() {
-            self.session = Some(session);
+    fn keep(&mut self, session: Option<Session>) {
+        self.session = session.filter(Session::is_at_rest);
+    }
+
+    /// These slaves failed while another served: they come last from now on.
+    pub(crate) fn mark_failed(&mut self, slaves: Vec<SlaveId>) {
+        for slave in slaves {
+            self.route.mark_failed(Some(slave));
         }
     }
 
-    fn lose(&mut self, session: &Session, fault: Fault, retries: &mut Retries) -> Result<()> {
+    pub(crate) fn note_seen(&mut self, path: &RemotePath, entry: &Entry) {
+        self.seen = Some(Seen {
+            path: path.clone(),
+            entry: entry.clone(),
+            at: Instant::now(),
+        });
+    }
+
+    /// What was said of this file a moment ago; once.
+    pub(crate) fn take_seen(&mut self, path: &RemotePath) -> Option<Entry> {
+        let is_fresh = |seen: &Seen| seen.path == *path && seen.at.elapsed() < FRESH;
+        self.seen.take().filter(is_fresh).map(|seen| seen.entry)
+    }
+
+    pub(crate) fn scout(&self) -> Scout {
+        self.route.scout()
+    }
+
+    fn lose(
+        &mut self,
+        session: Option<&Session>,
+        fault: Fault,
+        retries: &mut Retries,
+    ) -> Result<()> {
+        let Some(session) = session else {
+            return match retries.take() {
+                true => Ok(()),
+                false => Err(fault.into_error()),
+            };
+        };
         self.route.mark_failed(session.id());
         let cause = fault.cause();
         tracing::debug!(slave = %session.address(), cause, "slave lost");

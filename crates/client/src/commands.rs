@@ -56,10 +56,14 @@ impl Client {
             path: path.clone(),
             follow,
         };
-        self.attempt(|session| match session.ask(&request)? {
+        let entry = self.attempt(|session| match session.ask(&request)? {
             Reply::Facts { entry } => Ok(entry),
             other => Err(unexpected(&other)),
-        })
+        })?;
+        if follow {
+            self.note_seen(path, &entry);
+        }
+        Ok(entry)
     }
 
     /// The digest of a file.

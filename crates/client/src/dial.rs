@@ -1,7 +1,7 @@
 //! The first words on a new connection: greeting line and prefaces.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::limits::MAX_GREETING;
 use protocol::{ClientPreface, Connection, ErrorCode, ServerPreface, VERSION};
@@ -17,15 +17,18 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 /// Connects to `address`, once. Our preface is collected, to be sent with whatever the caller adds to it.
 pub(crate) fn dial(address: SocketAddr, context: &Context) -> Attempt<Connection<Patient>> {
     context.check()?;
+    let begun = Instant::now();
     let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)
         .map_err(|error| Fault::from_socket(&error))?;
+    let round_trip = begun.elapsed();
     if is_this_machine(address.ip()) {
         // The machine's default may pace its sending (BBR), which costs much where nothing is ever congested.
         let chosen = socket2::SockRef::from(&stream).set_tcp_congestion(b"cubic");
         tracing::trace!(?chosen, "congestion control");
     }
-    let patient = Patient::new(stream, context.interrupt.clone(), CONNECT_LIMIT)
+    let mut patient = Patient::new(stream, context.interrupt.clone(), CONNECT_LIMIT)
         .map_err(|error| Fault::from_socket(&error))?;
+    patient.set_round_trip(round_trip);
     let mut connection = Connection::new(patient);
     connection.send_raw(&ClientPreface::ours().encode());
     Ok(connection)

@@ -15,6 +15,7 @@ use crate::part_file::PartFile;
 use crate::place::{Place, occupant};
 use crate::publish::publish;
 use crate::session::{Frame, Session, unexpected};
+use crate::stripe::Stripe;
 use crate::{
     Client, ClientError, ClientErrorKind, Conflict, Download, Result, Status, Transferred,
 };
@@ -69,8 +70,7 @@ impl Client {
                 continue;
             };
             let resume = conflict != Conflict::Overwrite;
-            let mut fetch = Fetch::new(&self.context, remote, &part, resume)?;
-            let fetched = match self.attempt(|session| fetch.step(session)) {
+            let fetched = match self.fetch(remote, &part, resume) {
                 Ok(fetched) => fetched,
                 Err(error) => {
                     discard_if_empty(place, &part);
@@ -88,6 +88,40 @@ impl Client {
             }
             return Ok(self.arrived(remote, (place, &name), &fetched, started));
         }
+    }
+
+    /// Gets the content, from one slave or from several at once.
+    fn fetch(&mut self, remote: &RemotePath, part: &PartFile, resume: bool) -> Result<Fetched> {
+        let mut classic = Fetch::new(&self.context, remote, part, resume)?;
+        if self.context.options.streams == Some(1) && !resume {
+            return self.attempt(|session| classic.step(session));
+        }
+        let entry = self.take_seen(remote);
+        let what = (remote, entry);
+        let mut stripe = Stripe::new(&self.context, what, (part, resume), self.scout());
+        let mut is_striped = None;
+        let fetched = self.attempt_with(|mut session| {
+            let suits = match is_striped {
+                Some(is_striped) => Ok(is_striped),
+                None => stripe.suits(&mut session),
+            };
+            match suits {
+                Ok(true) => {
+                    is_striped = Some(true);
+                    stripe.step(session)
+                }
+                Ok(false) => {
+                    is_striped = Some(false);
+                    let fetched = classic.step(&mut session);
+                    (Some(session), fetched)
+                }
+                Err(fault) => (Some(session), Err(fault)),
+            }
+        });
+        if is_striped == Some(true) {
+            self.mark_failed(stripe.failed());
+        }
+        fetched
     }
 
     fn plan(&mut self, remote: &RemotePath, place: &Place, conflict: Conflict) -> Result<Plan> {
@@ -127,6 +161,7 @@ impl Client {
             digest: Some(digest),
             verified: true,
             slave: self.slave(),
+            slaves: Vec::new(),
             status: Status::Unchanged,
         }
     }
@@ -146,7 +181,12 @@ impl Client {
             seconds: started.elapsed().as_secs_f64(),
             digest: fetched.digest,
             verified: fetched.digest.is_some(),
-            slave: self.slave(),
+            slave: fetched.slaves.first().copied().or_else(|| self.slave()),
+            slaves: if fetched.slaves.len() > 1 {
+                fetched.slaves.clone()
+            } else {
+                Vec::new()
+            },
             status: if *name == place.name {
                 Status::Done
             } else {
@@ -184,6 +224,7 @@ impl Client {
             digest: announced,
             verified: announced.is_some(),
             slave: self.slave(),
+            slaves: Vec::new(),
             status: Status::Done,
         })
     }

@@ -3,6 +3,7 @@
 //! What an earlier try left is compared block by block with what the slave has; the rest follows. Blocks are hashed as
 //! they pass, and at the end the tree of their digests is compared with the digest of the whole.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use protocol::limits::BLOCK;
@@ -67,6 +68,8 @@ pub(crate) struct Fetched {
     /// `None` where it was not to be verified.
     pub(crate) digest: Option<Digest>,
     pub(crate) resumed_at: u64,
+    /// Who served it, where that were several at once, the one that served most first.
+    pub(crate) slaves: Vec<SocketAddr>,
 }
 
 impl<'a> Fetch<'a> {
@@ -358,6 +361,7 @@ impl<'a> Fetch<'a> {
             finish: current.finish,
             digest,
             resumed_at: self.resumed_at,
+            slaves: Vec::new(),
         })
     }
 }

@@ -10,6 +10,7 @@
 //! | a socket that never waits in vain | `patient`, `probe`, `dial` |
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
 //! | one file | `download`, `fetch`, `intake`, `repair`, `upload`, `sending`, `upload_record` |
+//! | one file from several slaves at once | `stripe` and what is below it |
 //! | whole trees | `tree_download`, `tree_job`, `tree_fetch`, `batch`, `tree_upload`, `tree_outgoing`, `tree_send`, `walk`, `tree_report` |
 //! | making a tree equal to another | `mirror`, `mirror_tree`, `mirror_plan`, `mirror_compare`, `mirror_work`, `mirror_orders` |
 #![forbid(unsafe_code)]
@@ -53,6 +54,7 @@ mod route;
 mod sending;
 mod session;
 mod source_file;
+mod stripe;
 mod target;
 mod trailer;
 mod transferred;

@@ -22,6 +22,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub(crate) struct Offer {
     pub(crate) pass: Pass,
+    /// Whether it had free places when the master answered.
+    pub(crate) has_room: bool,
     addresses: Vec<Address>,
     /// Where the master was reached: the host that [`Address::SameHost`] means.
     host: IpAddr,
@@ -126,6 +128,7 @@ impl Master {
                 ticket: offer.ticket,
                 secret: offer.secret,
             },
+            has_room: offer.sessions < offer.places,
             addresses: offer.addresses,
             host: self.host,
         }

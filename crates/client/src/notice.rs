@@ -55,6 +55,8 @@ pub enum Notice {
         remote: RemotePath,
         /// How many blocks; 0 where the whole is moved again.
         blocks: u64,
+        /// The slave that served them, where that is known.
+        slave: Option<SocketAddr>,
     },
     /// A folder in which a mirror removes nothing.
     Kept {
@@ -110,19 +112,36 @@ impl fmt::Display for Notice {
                     shown(remote.as_bytes())
                 )
             }
-            Self::Damaged { remote, blocks: 0 } => {
+            Self::Damaged {
+                remote, blocks: 0, ..
+            } => {
                 write!(
                     formatter,
                     "{}: damaged on the way, sending again",
                     shown(remote.as_bytes())
                 )
             }
-            Self::Damaged { remote, blocks } => write!(
-                formatter,
-                "{}: damaged on the way, fetching {blocks} block{} again",
-                shown(remote.as_bytes()),
-                if *blocks == 1 { "" } else { "s" }
-            ),
+            Self::Damaged {
+                remote,
+                blocks,
+                slave,
+            } => {
+                let remote = shown(remote.as_bytes());
+                let blocks = match blocks {
+                    1 => "1 block".to_owned(),
+                    _ => format!("{blocks} blocks"),
+                };
+                match slave {
+                    Some(slave) => write!(
+                        formatter,
+                        "{remote}: {blocks} from {slave} damaged, fetching again"
+                    ),
+                    None => write!(
+                        formatter,
+                        "{remote}: damaged on the way, fetching {blocks} again"
+                    ),
+                }
+            }
             Self::Kept { name, why } => {
                 write!(formatter, "{}: {why}, nothing is removed", shown(name))
             }

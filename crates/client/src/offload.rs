@@ -43,6 +43,15 @@ impl BlockDigests {
         }
     }
 
+    /// Room for the digests of `count` blocks, to be put in by [`replace`](Self::replace).
+    pub(crate) fn blank(size: u64, count: u64) -> Self {
+        let count = usize::try_from(count).unwrap_or(0);
+        Self {
+            size,
+            digests: vec![Digest([0; 32]); count],
+        }
+    }
+
     /// Bytes of the whole content.
     pub(crate) fn size(&self) -> u64 {
         self.size

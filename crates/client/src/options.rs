@@ -17,8 +17,8 @@ pub struct Options {
     pub limit_rate: Option<u64>,
     /// Whether the digest of every content is compared.
     pub verify: bool,
-    /// Connections that one transfer may use. One is used in this version.
-    pub streams: u32,
+    /// Connections over which one large file is fetched at once; `None`: as many as help. One is the classic way.
+    pub streams: Option<u32>,
 }
 
 impl Default for Options {
@@ -29,7 +29,7 @@ impl Default for Options {
             wait: Duration::ZERO,
             limit_rate: None,
             verify: true,
-            streams: 1,
+            streams: None,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{FileType, FlockOperation};
+use protocol::limits::BLOCK;
+use rustix::fs::{FileType, FlockOperation, SeekFrom};
 use rustix::io::Errno;
 
 use crate::folder::{Facts, Folder, facts_of};
@@ -87,6 +88,24 @@ impl PartFile {
     /// Writes the trailer behind the content, so that a later try can go on with it.
     pub(crate) fn seal(&self, trailer: &Trailer) -> io::Result<()> {
         self.file.write_all_at(&trailer.encode(), trailer.size)
+    }
+
+    /// The blocks of a content of `size` bytes that have no hole in them: each was written, or the file system does not say
+    /// what was not. A shorter last block does not count: it may share a page with the trailer.
+    pub(crate) fn whole_blocks(&self, size: u64) -> io::Result<Vec<u64>> {
+        let mut blocks = Vec::new();
+        let mut position = 0;
+        while position < size {
+            let start = match rustix::fs::seek(&self.file, SeekFrom::Data(position)) {
+                Ok(start) => start,
+                Err(Errno::NXIO) => break,
+                Err(error) => return Err(error.into()),
+            };
+            let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start))?.min(size);
+            blocks.extend(start.div_ceil(BLOCK)..end / BLOCK);
+            position = end.max(start + 1);
+        }
+        Ok(blocks)
     }
 
     pub(crate) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

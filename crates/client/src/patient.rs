@@ -35,6 +35,7 @@ pub(crate) struct Patient {
     interrupt: Interrupt,
     limit: Duration,
     watched: Option<Watched>,
+    round_trip: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +66,7 @@ impl Patient {
             interrupt,
             limit,
             watched: None,
+            round_trip: Duration::ZERO,
         })
     }
 
@@ -76,6 +78,16 @@ impl Patient {
     /// From now on a silence makes it ask whether that worker lives.
     pub(crate) fn watch(&mut self, address: SocketAddr, worker: u32) {
         self.watched = Some(Watched { address, worker });
+    }
+
+    /// Notes how long the connection took to come about.
+    pub(crate) fn set_round_trip(&mut self, round_trip: Duration) {
+        self.round_trip = round_trip;
+    }
+
+    /// How long a round trip took when the connection came about.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.round_trip
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {

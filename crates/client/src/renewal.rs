@@ -48,10 +48,15 @@ impl Offers {
 
     /// What is still good.
     pub(crate) fn usable(&self) -> Vec<Offer> {
-        let state = self.shared.lock();
-        match state.good_until {
-            Some(end) if Instant::now() < end => state.offers.clone(),
-            _ => Vec::new(),
+        self.shared.lock().usable()
+    }
+
+    /// Somebody who looks for more.
+    pub(crate) fn scout(&self) -> Scout {
+        Scout {
+            shared: Arc::clone(&self.shared),
+            targets: self.targets.clone(),
+            context: self.context.clone(),
         }
     }
 
@@ -79,6 +84,30 @@ impl Drop for Offers {
     fn drop(&mut self) {
         self.shared.lock().is_closed = true;
         self.shared.changed.notify_all();
+    }
+}
+
+/// Looks for slaves beside the one that serves, taking nobody's turn.
+#[derive(Clone, Debug)]
+pub(crate) struct Scout {
+    shared: Arc<Shared>,
+    targets: Vec<Target>,
+    context: Context,
+}
+
+impl Scout {
+    /// What was offered and is still good.
+    pub(crate) fn known(&self) -> Vec<Offer> {
+        self.shared.lock().usable()
+    }
+
+    /// What the masters offer now.
+    pub(crate) fn ask(&self) -> Vec<Offer> {
+        if let Some(located) = renew(&self.targets, &self.context) {
+            self.shared.lock().merge(located);
+            self.shared.changed.notify_all();
+        }
+        self.known()
     }
 }
 
@@ -117,6 +146,13 @@ impl Shared {
 }
 
 impl State {
+    fn usable(&self) -> Vec<Offer> {
+        match self.good_until {
+            Some(end) if Instant::now() < end => self.offers.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     fn take(&mut self, located: Located) {
         let now = Instant::now();
         self.offers = located.offers;

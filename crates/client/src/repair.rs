@@ -3,6 +3,7 @@
 
 use protocol::limits::{BLOCK, MAX_BLOCK_DIGESTS};
 use protocol::{Digest, ErrorCode, Reply, Request};
+use transfer::block_tree::block_count;
 
 use crate::ClientError;
 use crate::context::Context;
@@ -40,6 +41,7 @@ pub(crate) fn repair(
     context.notice(&Notice::Damaged {
         remote: trailer.remote.clone(),
         blocks: u64::try_from(damaged.len()).unwrap_or(u64::MAX),
+        slave: Some(session.address()),
     });
     for index in damaged {
         context.check()?;
@@ -56,9 +58,21 @@ fn find_damaged(
     trailer: &Trailer,
     blocks: &BlockDigests,
 ) -> Attempt<Vec<u64>> {
+    let theirs = block_list(session, trailer)?;
+    let pairs = blocks.digests().iter().zip(&theirs);
+    Ok((0..)
+        .zip(pairs)
+        .filter(|(_, (ours, theirs))| ours != theirs)
+        .map(|(index, _)| index)
+        .collect())
+}
+
+/// The digests of all blocks that the slave has.
+pub(crate) fn block_list(session: &mut Session, trailer: &Trailer) -> Attempt<Vec<Digest>> {
     let at_once = u32::try_from(MAX_BLOCK_DIGESTS).unwrap_or(u32::MAX);
+    let count = usize::try_from(block_count(trailer.size)).unwrap_or(usize::MAX);
     let mut theirs: Vec<Digest> = Vec::new();
-    while theirs.len() < blocks.digests().len() {
+    while theirs.len() < count {
         let number = session.request(&Request::Blocks {
             path: trailer.remote.clone(),
             expected: trailer.version.clone(),
@@ -82,12 +96,7 @@ fn find_damaged(
             return Err(Fault::nonsense("fewer blocks than the content has"));
         }
     }
-    let pairs = blocks.digests().iter().zip(&theirs);
-    Ok((0..)
-        .zip(pairs)
-        .filter(|(_, (ours, theirs))| ours != theirs)
-        .map(|(index, _)| index)
-        .collect())
+    Ok(theirs)
 }
 
 fn fetch_block(session: &mut Session, trailer: &Trailer, index: u64) -> Attempt<Vec<u8>> {

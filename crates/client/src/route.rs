@@ -6,7 +6,7 @@ use protocol::{ErrorCode, SlaveId};
 use crate::context::Context;
 use crate::fault::Fault;
 use crate::master::{Located, Offer, Reached, reach};
-use crate::renewal::Offers;
+use crate::renewal::{Offers, Scout};
 use crate::session::Session;
 use crate::{ClientError, ClientErrorKind, Target};
 
@@ -45,6 +45,11 @@ impl Route {
 
     pub(crate) fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// Somebody who looks for further slaves beside the one that serves.
+    pub(crate) fn scout(&self) -> Scout {
+        self.offers.scout()
     }
 
     /// This slave is lost, or will not serve: it comes last from now on.

@@ -96,6 +96,7 @@ impl<'a> Sending<'a> {
                     self.context.notice(&Notice::Damaged {
                         remote: self.remote.clone(),
                         blocks: 0,
+                        slave: Some(session.address()),
                     });
                 }
                 Err(fault) if is_code(&fault, ErrorCode::Superseded) => {

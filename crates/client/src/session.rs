@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{
@@ -24,7 +25,7 @@ const WINDOW_BYTES: usize = 32 * 1024;
 pub(crate) struct Session {
     connection: Connection<Patient>,
     address: SocketAddr,
-    id: Option<SlaveId>,
+    pass: Option<Pass>,
     window: usize,
     last_request: u32,
     open: usize,
@@ -72,7 +73,7 @@ impl Session {
             return Err(Fault::nonsense("a slave was expected here"));
         }
         let mut session = Self::new(connection, address, &preface, context);
-        session.id = pass.map(|pass| pass.id);
+        session.pass = pass.cloned();
         if shown.is_some() {
             session.last_request = 1;
             session.open = 1;
@@ -97,7 +98,7 @@ impl Session {
         Self {
             connection,
             address,
-            id: None,
+            pass: None,
             window: usize::try_from(preface.window_requests).unwrap_or(1).max(1),
             last_request: 0,
             open: 0,
@@ -111,7 +112,22 @@ impl Session {
     }
 
     pub(crate) fn id(&self) -> Option<SlaveId> {
-        self.id
+        self.pass.as_ref().map(|pass| pass.id)
+    }
+
+    /// What opened it.
+    pub(crate) fn pass(&self) -> Option<&Pass> {
+        self.pass.as_ref()
+    }
+
+    /// How long a round trip to the slave took when the connection came about.
+    pub(crate) fn round_trip(&self) -> Duration {
+        self.connection.stream_ref().round_trip()
+    }
+
+    /// The connection, for cutting it off from another thread.
+    pub(crate) fn socket(&self) -> io::Result<TcpStream> {
+        self.connection.stream_ref().socket().try_clone()
     }
 
     /// Whether `outstanding` requests of `bytes` in all leave room for another.

@@ -77,8 +77,11 @@ pub struct Transferred {
     pub digest: Option<Digest>,
     /// Whether both sides' digests were compared.
     pub verified: bool,
-    /// Who served last; `None` where no slave was needed.
+    /// Who served last, or most; `None` where no slave was needed.
     pub slave: Option<SocketAddr>,
+    /// Where several slaves served the content at once: all of them, the one that served most first, which is `slave`
+    /// then. Empty otherwise.
+    pub slaves: Vec<SocketAddr>,
     /// How it ended.
     pub status: Status,
 }

@@ -292,6 +292,7 @@ impl<'a> TreeFetch<'a> {
             self.context.notice(&Notice::Damaged {
                 remote: job.remote.clone(),
                 blocks: 0,
+                slave: Some(session.address()),
             });
             self.discard(job, Ok(Some(file.part)));
             return Err(Fault::Failed(ErrorCode::Corrupt.into()));
@@ -310,6 +311,7 @@ impl<'a> TreeFetch<'a> {
                 digest: verify.then_some(file.digest),
                 verified: verify,
                 slave: Some(session.address()),
+                slaves: Vec::new(),
                 status: if file.name == job.own_name() {
                     Status::Done
                 } else {
@@ -376,6 +378,7 @@ impl<'a> TreeFetch<'a> {
             digest: Some(digest),
             verified: true,
             slave: Some(session.address()),
+            slaves: Vec::new(),
             status: Status::Unchanged,
         }
     }

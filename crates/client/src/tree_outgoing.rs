@@ -114,6 +114,7 @@ impl Job {
             digest: self.digest,
             verified: self.digest.is_some(),
             slave: Some(session.address()),
+            slaves: Vec::new(),
             status,
         }
     }

@@ -391,6 +391,7 @@ impl TreeSend {
             self.context.notice(&Notice::Damaged {
                 remote: job.own.clone(),
                 blocks: 0,
+                slave: Some(session.address()),
             });
             self.queue.push_back(Outgoing::File(job));
             return Ok(());

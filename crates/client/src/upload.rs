@@ -141,6 +141,7 @@ impl Client {
             digest: Some(digest),
             verified: true,
             slave: self.slave(),
+            slaves: Vec::new(),
             status: Status::Done,
         }
     }

@@ -93,9 +93,9 @@ pub(crate) struct Args {
     )]
     pub(crate) retries: u32,
 
-    /// Connections that one transfer may use
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = cli::number(1..=64_u32), help_heading = "Transfers")]
-    pub(crate) streams: u32,
+    /// Connections over which one large file is fetched at once, from as many slaves as there are [default: as many as help]
+    #[arg(long, value_name = "N", value_parser = cli::number(1..=64_u32), help_heading = "Transfers")]
+    pub(crate) streams: Option<u32>,
 
     /// Do not compare digests
     #[arg(long, help_heading = "Transfers")]
@@ -246,6 +246,7 @@ mod tests {
         let args = parsed("--wait 0.5 --timeout 3 --limit-rate 10M --streams 4 --retries 0 h");
         assert_eq!(args.wait, Duration::from_millis(500));
         assert_eq!(args.limit_rate, Some(10 << 20));
+        assert_eq!((args.streams, parsed("h").streams), (Some(4), None));
         for line in [
             "--wait -1 h",
             "--wait x h",

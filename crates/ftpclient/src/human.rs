@@ -1,5 +1,6 @@
 //! The lines that tell a person how a transfer went.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use cli::human_size;
@@ -26,8 +27,12 @@ pub(crate) fn statistics(direction: Direction, name: &[u8], transferred: &Transf
     } else {
         ", not verified"
     };
-    if let Some(slave) = transferred.slave {
-        line += &format!(", {} {slave}", direction.preposition());
+    let slaves: Vec<_> = match (transferred.slave, transferred.slaves.as_slice()) {
+        (Some(slave), []) => vec![slave.to_string()],
+        (_, slaves) => slaves.iter().map(SocketAddr::to_string).collect(),
+    };
+    if !slaves.is_empty() {
+        line += &format!(", {} {}", direction.preposition(), slaves.join(", "));
     }
     if transferred.status == Status::Renamed {
         let stored = direction.destination_name(transferred);
@@ -154,6 +159,7 @@ mod tests {
             digest: None,
             verified: true,
             slave: Some("127.0.0.1:2122".parse().unwrap()),
+            slaves: Vec::new(),
             status: Status::Done,
         }
     }
@@ -184,6 +190,17 @@ mod tests {
         assert_eq!(
             line(Direction::Get, &resumed),
             "a.bin: 2.0 GiB in 1.00 s (1.0 GiB/s), resumed at 1.0 GiB, verified, from 127.0.0.1:2122"
+        );
+        let striped = Transferred {
+            slaves: vec![
+                "127.0.0.1:2122".parse().unwrap(),
+                "127.0.0.1:2123".parse().unwrap(),
+            ],
+            ..transferred()
+        };
+        assert_eq!(
+            line(Direction::Get, &striped),
+            "a.bin: 2.0 GiB in 0.71 s (2.8 GiB/s), verified, from 127.0.0.1:2122, 127.0.0.1:2123"
         );
         let renamed = Transferred {
             bytes: 0,

@@ -28,6 +28,9 @@ pub(crate) struct TransferRecord<'a> {
     blake3: Option<String>,
     verified: bool,
     slave: Option<String>,
+    /// Only where there were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    slaves: Vec<String>,
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
@@ -45,6 +48,7 @@ impl<'a> TransferRecord<'a> {
             blake3: transferred.digest.map(|digest| digest.to_string()),
             verified: transferred.verified,
             slave: transferred.slave.map(|slave| slave.to_string()),
+            slaves: transferred.slaves.iter().map(ToString::to_string).collect(),
             status: match transferred.status {
                 Status::Done => "done",
                 Status::Unchanged => "unchanged",
@@ -99,6 +103,7 @@ impl<'a> TransferRecord<'a> {
             blake3: None,
             verified: false,
             slave: None,
+            slaves: Vec::new(),
             status: "failed",
             error: None,
             code: None,
@@ -274,6 +279,7 @@ mod tests {
             digest: Some(Digest([0xab; 32])),
             verified: true,
             slave: Some("127.0.0.1:2122".parse().unwrap()),
+            slaves: Vec::new(),
             status: Status::Done,
         }
     }
@@ -288,6 +294,20 @@ mod tests {
                 r#"{{"op":"get","remote":"/a.bin","local":"a.bin","bytes":2147483648,"resumed_at":0,"seconds":0.71,"blake3":"{digest}","verified":true,"slave":"127.0.0.1:2122","status":"done"}}"#
             )
         );
+    }
+
+    #[test]
+    fn several_slaves_are_a_list_beside_the_one_that_served_most() {
+        let slaves: Vec<_> = ["127.0.0.1:2122", "127.0.0.1:2123"]
+            .map(|slave| slave.parse().unwrap())
+            .to_vec();
+        let transferred = Transferred {
+            slaves,
+            ..transferred()
+        };
+        let record = TransferRecord::done(Direction::Get, &transferred).to_json();
+        let expected = r#""slave":"127.0.0.1:2122","slaves":["127.0.0.1:2122","127.0.0.1:2123"],"status":"done"}"#;
+        assert!(record.ends_with(expected), "{record}");
     }
 
     #[test]

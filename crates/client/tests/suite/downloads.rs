@@ -166,6 +166,7 @@ fn a_flipped_bit_costs_one_block() {
         let damaged = Notice::Damaged {
             remote: path("/a"),
             blocks: 1,
+            slave: Some(setting.slaves[0].address),
         };
         assert!(setting.watcher.heard(|notice| *notice == damaged));
     }

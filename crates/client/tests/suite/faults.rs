@@ -1,5 +1,7 @@
 //! What a fake slave can be told to do wrong.
 
+use std::time::Duration;
+
 use protocol::ErrorCode;
 
 /// Each happens once, unless it says otherwise, and is then forgotten.
@@ -17,6 +19,8 @@ pub(crate) struct Faults {
     pub(crate) die_before_answer: bool,
     /// Says nothing any more, to anyone, after so many bytes of content sent.
     pub(crate) hang_after_sent: Option<u64>,
+    /// Rests before each piece of content, always.
+    pub(crate) rest: Duration,
     /// Flips a bit of the byte of content at this offset of the file.
     pub(crate) flip: Option<u64>,
     /// Whether that happens every time.

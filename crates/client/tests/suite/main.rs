@@ -15,6 +15,7 @@ mod mirrors;
 mod setting;
 mod slave;
 mod storage;
+mod striping;
 mod talk;
 mod talk_content;
 mod trees;

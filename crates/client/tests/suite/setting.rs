@@ -17,14 +17,16 @@ use crate::storage::Storage;
 
 /// Remembers what it was told.
 #[derive(Default)]
-pub(crate) struct Watcher(Mutex<Vec<Notice>>);
+pub(crate) struct Watcher(Mutex<Vec<Notice>>, Mutex<Vec<Progress>>);
 
 impl Observer for Watcher {
     fn notice(&self, notice: &Notice) {
         self.0.lock().unwrap().push(notice.clone());
     }
 
-    fn progress(&self, _: &Progress) {}
+    fn progress(&self, progress: &Progress) {
+        self.1.lock().unwrap().push(progress.clone());
+    }
 }
 
 pub(crate) struct Setting {
@@ -50,8 +52,15 @@ impl Setting {
 
     pub(crate) fn with_ticket_life(slaves: u8, life: u32) -> Self {
         let storage = Storage::default();
-        let slaves: Vec<_> = (1..=slaves)
-            .map(|number| Slave::start(&storage, number, true))
+        let storages = vec![storage.clone(); slaves.into()];
+        Self::over(storage, &storages, life)
+    }
+
+    /// Slaves that do not have the same storage, each its own of `storages`.
+    pub(crate) fn over(storage: Storage, storages: &[Storage], life: u32) -> Self {
+        let slaves: Vec<_> = (1..)
+            .zip(storages)
+            .map(|(number, storage)| Slave::start(storage, number, true))
             .collect();
         Self {
             master: Master::start(&slaves, life),
@@ -142,6 +151,10 @@ impl Setting {
             remote: path("/a"),
             conflict,
         })
+    }
+
+    pub(crate) fn progress(&self) -> Vec<Progress> {
+        self.watcher.1.lock().unwrap().clone()
     }
 
     pub(crate) fn notices(&self) -> Vec<Notice> {

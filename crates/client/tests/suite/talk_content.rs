@@ -48,9 +48,11 @@ impl Talk<'_> {
                 length: end - offset,
             },
         );
+        let rest = self.faults().rest;
         let mut position = *offset;
         while position < end {
             let next = end.min(position + 100_000);
+            std::thread::sleep(rest);
             let mut piece = file.content[position as usize..next as usize].to_vec();
             if self.spoil(path, position, &mut piece, number)? {
                 return Ok(());

@@ -1,0 +1,443 @@
+//! One large file's content, from several slaves at once, into one part.
+//!
+//! The file is cut into blocks. Streams to several slaves (or several to one, over a line with latency) take ranges of them
+//! from a common plan, each as many as it is fast, and write them in place. Nobody waits for a slow or silent one: towards
+//! the end whoever has nothing to do fetches what that one was asked for as well.
+//!
+//! Every block is hashed as it arrives, and at the end the tree of these digests is compared with the digest of the whole,
+//! which one slave gives: from its memory, or by reading its file meanwhile. That costs the slaves nothing where the digest
+//! is known; lists of block digests, for which a slave must read the whole file, are asked for only when something is wrong,
+//! to find out which blocks, and who served them. What an earlier try left (all blocks of the part without a hole in them)
+//! is hashed here, and proved or disproved the same way.
+
+pub(crate) mod crew;
+pub(crate) mod desk;
+mod jury;
+mod line;
+mod pace;
+mod plan;
+mod roster;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+use std::thread::{Builder, scope};
+
+use protocol::limits::BLOCK;
+use protocol::{Digest, Entry, EntryKind, ErrorCode, RemotePath, Reply, Request};
+use transfer::block_tree::block_count;
+
+use crate::ClientError;
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::fetch::Fetched;
+use crate::notice::Notice;
+use crate::offload::BlockDigests;
+use crate::part_file::PartFile;
+use crate::publish::Finish;
+use crate::renewal::Scout;
+use crate::repair::fresh_digest;
+use crate::session::{Session, is_code, unexpected};
+use crate::stripe::crew::{Crew, Ended};
+use crate::stripe::desk::Desk;
+use crate::stripe::plan::{Origin, Plan};
+use crate::stripe::roster::{Distance, Quota, Roster};
+use crate::trailer::Trailer;
+
+/// Smaller files are not worth the opening of another stream, bytes.
+const WORTH_STREAMS: u64 = 32 * 1024 * 1024;
+
+/// How often a file that changes under our hands is begun again.
+const MAX_RESTARTS: u32 = 5;
+
+/// How often damaged blocks are fetched again.
+const MAX_REPAIRS: u32 = 3;
+
+/// The fetching of one file.
+#[derive(Debug)]
+pub(crate) struct Stripe<'a> {
+    context: Context,
+    remote: RemotePath,
+    part: &'a PartFile,
+    resume: bool,
+    roster: Roster,
+    scout: Scout,
+    /// What a slave said of the file a moment ago.
+    entry: Option<Entry>,
+    work: Option<Work>,
+    restarts: u32,
+    repairs: u32,
+}
+
+/// One version of the file.
+#[derive(Debug)]
+struct Work {
+    trailer: Trailer,
+    finish: Finish,
+    plan: Plan,
+    digests: BlockDigests,
+    announced: Option<Digest>,
+    /// Whether the blocks of an earlier try are hashed, and known to be right.
+    kept_is_hashed: bool,
+    kept_is_right: bool,
+}
+
+impl<'a> Stripe<'a> {
+    /// Fetches `remote` into `part`, going on with what is there where `resume` says so; `entry` is what a slave has just
+    /// said of it.
+    pub(crate) fn new(
+        context: &Context,
+        (remote, entry): (&RemotePath, Option<Entry>),
+        (part, resume): (&'a PartFile, bool),
+        scout: Scout,
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            remote: remote.clone(),
+            part,
+            resume,
+            roster: Roster::default(),
+            scout,
+            entry,
+            work: None,
+            restarts: 0,
+            repairs: 0,
+        }
+    }
+
+    /// Whether this file is better fetched this way: it is large, and there are streams to be had; or an earlier try this
+    /// way has left blocks here and there.
+    pub(crate) fn suits(&mut self, session: &mut Session) -> Attempt<bool> {
+        if self.has_scattered_blocks()? {
+            return Ok(true);
+        }
+        self.roster.learn(self.scout.known());
+        self.roster.place_of(session);
+        let distance = Distance::of(session);
+        let streams = self.context.options.streams;
+        if Quota::new(streams, distance, self.roster.good()).all <= 1 {
+            return Ok(false);
+        }
+        let entry = match self.entry.take() {
+            Some(entry) => entry,
+            None => self.stat(session)?,
+        };
+        let is_large = entry.kind == EntryKind::File && entry.size > WORTH_STREAMS;
+        self.entry = Some(entry);
+        Ok(is_large)
+    }
+
+    fn has_scattered_blocks(&self) -> Result<bool, ClientError> {
+        let left = if self.resume {
+            self.part.trailer()?
+        } else {
+            None
+        };
+        let Some(left) = left.filter(|left| left.remote == self.remote) else {
+            return Ok(false);
+        };
+        let blocks = self.part.whole_blocks(left.size)?;
+        Ok((0..).zip(blocks).any(|(place, index)| place != index))
+    }
+
+    fn stat(&self, session: &mut Session) -> Attempt<Entry> {
+        let question = Request::Stat {
+            path: self.remote.clone(),
+            follow: true,
+        };
+        match session.ask(&question)? {
+            Reply::Facts { entry } => Ok(entry),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Goes on, at first with one slave, until the content is whole; gives back a session, this one or another.
+    pub(crate) fn step(&mut self, session: Session) -> (Option<Session>, Attempt<Fetched>) {
+        self.roster.readmit();
+        self.roster.learn(self.scout.known());
+        let mut session = Some(session);
+        loop {
+            let result = self.try_version(&mut session);
+            match result {
+                Ok(None) => {}
+                Ok(Some(fetched)) => return (session, Ok(fetched)),
+                Err(fault) if is_code(&fault, ErrorCode::Changed) => {
+                    if let Err(fault) = self.restart(fault) {
+                        return (session, Err(fault));
+                    }
+                }
+                Err(fault) => return (session, Err(fault)),
+            }
+        }
+    }
+
+    /// Slaves that failed, and should come last from now on.
+    pub(crate) fn failed(&self) -> Vec<protocol::SlaveId> {
+        self.roster.failed().collect()
+    }
+
+    /// `None`: blocks turned out to be wrong and are to be fetched again.
+    fn try_version(&mut self, session: &mut Option<Session>) -> Attempt<Option<Fetched>> {
+        if self.work.is_none() {
+            let session = self.at_rest(session)?;
+            let work = self.begin(session)?;
+            self.work = Some(work);
+        }
+        let Some(mut work) = self.work.take() else {
+            return Ok(None);
+        };
+        let result = self
+            .round(&mut work, session)
+            .and_then(|()| self.verify(&mut work, session));
+        self.work = Some(work);
+        result
+    }
+
+    /// The session at hand where it can be used, otherwise another one with the same slave.
+    fn at_rest<'s>(&mut self, session: &'s mut Option<Session>) -> Attempt<&'s mut Session> {
+        let is_good = session.as_ref().is_some_and(Session::is_at_rest);
+        if !is_good {
+            let origin = session
+                .as_ref()
+                .map(|session| self.roster.place_of(session));
+            let way = origin
+                .and_then(|origin| self.roster.way(origin))
+                .ok_or_else(|| Fault::nonsense("no session"))?;
+            *session = Some(way.open(&self.context)?);
+        }
+        session
+            .as_mut()
+            .ok_or_else(|| Fault::nonsense("no session"))
+    }
+
+    fn restart(&mut self, fault: Fault) -> Attempt<()> {
+        self.restarts += 1;
+        if self.restarts > MAX_RESTARTS {
+            return Err(fault);
+        }
+        let is_begun = |work: Work| work.plan.there() > 0;
+        if self.work.take().is_some_and(is_begun) {
+            self.tell_restarted();
+        }
+        self.roster.readmit();
+        Ok(())
+    }
+
+    fn tell_restarted(&self) {
+        self.context.notice(&Notice::Restarted {
+            remote: self.remote.clone(),
+            why: ErrorCode::Changed.sentence().to_owned(),
+        });
+    }
+
+    /// Finds out what there is to fetch, and what of it is there.
+    fn begin(&mut self, session: &mut Session) -> Attempt<Work> {
+        let entry = match self.entry.take() {
+            Some(entry) => entry,
+            None => self.stat(session)?,
+        };
+        let trailer = match (entry.kind, entry.version) {
+            (EntryKind::File, Some(version)) => Trailer {
+                remote: self.remote.clone(),
+                version,
+                size: entry.size,
+            },
+            (EntryKind::Directory, _) => return Err(ErrorCode::IsDirectory.into()),
+            _ => return Err(ErrorCode::NotRegular.into()),
+        };
+        let mut plan = Plan::new(block_count(trailer.size));
+        let left = self.part.trailer().map_err(ClientError::from)?;
+        if self.resume && left.as_ref() == Some(&trailer) {
+            let kept = self.part.whole_blocks(trailer.size);
+            let kept = kept.map_err(ClientError::from)?;
+            kept.into_iter().for_each(|index| plan.keep(index));
+        } else {
+            if self.resume && left.is_some_and(|left| left.remote == self.remote) {
+                self.tell_restarted();
+            }
+            self.part.begin(&trailer).map_err(ClientError::from)?;
+        }
+        Ok(Work {
+            digests: BlockDigests::blank(trailer.size, plan.count()),
+            finish: Finish {
+                size: trailer.size,
+                mode: entry.mode,
+                modified_ns: entry.modified_ns,
+            },
+            trailer,
+            kept_is_hashed: plan.there() == 0,
+            kept_is_right: plan.there() == 0,
+            plan,
+            announced: entry.digest,
+        })
+    }
+
+    /// Fetches what is missing.
+    fn round(&mut self, work: &mut Work, slot: &mut Option<Session>) -> Attempt<()> {
+        self.at_rest(slot)?;
+        let Some(session) = slot.take() else {
+            return Err(Fault::nonsense("no session"));
+        };
+        let home = session.address();
+        let mut ended = self.send_crew(work, session)?;
+        if let Some(digest) = ended.digest {
+            work.announced = Some(digest);
+        }
+        *slot = ended.session(home);
+        let fault = ended.fault.take();
+        let is_told_elsewhere = matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_)));
+        let except = slot.as_ref().filter(|_| is_told_elsewhere);
+        ended.tell_rest(&self.context, except.map(Session::address));
+        match fault {
+            Some(fault) => Err(fault),
+            None if work.plan.is_complete() => Ok(()),
+            None => Err(Fault::nonsense("nobody is left to ask")),
+        }
+    }
+
+    fn send_crew(&mut self, work: &mut Work, session: Session) -> Attempt<Ended> {
+        let home = self.roster.place_of(&session);
+        let distance = Distance::of(&session);
+        let kept: Vec<u64> = match work.kept_is_hashed {
+            true => Vec::new(),
+            false => work.plan.kept().collect(),
+        };
+        let needs_digest = self.context.options.verify && work.announced.is_none();
+        let way = self.roster.way(home).filter(|_| needs_digest);
+        let (events, arriving) = channel();
+        let state = (
+            std::mem::replace(&mut work.plan, Plan::new(0)),
+            work.digests.clone(),
+        );
+        let desk = Desk::new(&self.context, self.part, &work.trailer, state, events);
+        let roster = &mut self.roster;
+        let result = scope(|threads| -> std::io::Result<(Ended, bool)> {
+            let hash = || desk.hash_kept(&kept);
+            let builder = Builder::new().name("kept".to_owned());
+            let hashing = match kept.is_empty() {
+                true => None,
+                false => Some(builder.spawn_scoped(threads, hash)?),
+            };
+            let mut crew = Crew::new(&desk, threads, (roster, &self.scout), distance);
+            if let Some(way) = way {
+                crew.ask_for_digest(way)?;
+            }
+            crew.hire(home, session)?;
+            let ended = crew.manage(&arriving);
+            let is_hashed = hashing.is_none_or(|hashing| hashing.join().unwrap_or(false));
+            Ok((ended, is_hashed))
+        });
+        (work.plan, work.digests) = desk.into_inner();
+        let (ended, is_hashed) = result.map_err(ClientError::from)?;
+        work.kept_is_hashed |= is_hashed;
+        Ok(ended)
+    }
+
+    /// Compares what has come with what should have.
+    fn verify(
+        &mut self,
+        work: &mut Work,
+        session: &mut Option<Session>,
+    ) -> Attempt<Option<Fetched>> {
+        let is_checked = self.context.options.verify;
+        if is_checked {
+            let announced = match work.announced {
+                Some(digest) => digest,
+                None => self.ask_digest(&work.trailer, session)?,
+            };
+            work.announced = Some(announced);
+            if work.digests.whole() == Some(announced) {
+                return Ok(Some(self.fetched(work, Some(announced))));
+            }
+        } else if work.kept_is_right {
+            return Ok(Some(self.fetched(work, None)));
+        }
+        self.repairs += 1;
+        if self.repairs > MAX_REPAIRS {
+            return Err(ClientError::not_verified().into());
+        }
+        let heard = jury::hear(&self.context, &work.trailer, &self.roster.in_use())?;
+        let Some((whole, right)) = jury::verdict(work.announced, work.trailer.size, heard) else {
+            return Err(ClientError::not_verified().into());
+        };
+        if is_checked && work.announced != Some(whole) {
+            // What a slave had kept was wrong: it finds that out by reading its file again.
+            let healed = self
+                .at_rest(session)
+                .and_then(|session| fresh_digest(session, &work.trailer));
+            tracing::debug!(?healed, "the announced digest was wrong");
+            work.announced = Some(whole);
+        }
+        self.reject(work, &right);
+        work.kept_is_right = true;
+        Ok(None)
+    }
+
+    fn ask_digest(&mut self, trailer: &Trailer, session: &mut Option<Session>) -> Attempt<Digest> {
+        let question = Request::Checksum {
+            path: trailer.remote.clone(),
+            fresh: false,
+        };
+        match self.at_rest(session)?.ask(&question)? {
+            Reply::Sum {
+                digest, version, ..
+            } if version == trailer.version => Ok(digest),
+            Reply::Sum { .. } => Err(ErrorCode::Changed.into()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has every block that is not as it should be fetched again, and tells who served it.
+    fn reject(&self, work: &mut Work, right: &[Digest]) {
+        let is_checked = self.context.options.verify;
+        let kept: Vec<u64> = match is_checked {
+            true => Vec::new(),
+            // Only these are hashed.
+            false => work.plan.kept().collect(),
+        };
+        let pairs = work.digests.digests().iter().zip(right);
+        let wrong: Vec<u64> = (0..)
+            .zip(pairs)
+            .filter(|(index, (ours, theirs))| {
+                ours != theirs && (is_checked || kept.binary_search(index).is_ok())
+            })
+            .map(|(index, _)| index)
+            .collect();
+        let mut by_slave: BTreeMap<Origin, u64> = BTreeMap::new();
+        for index in wrong {
+            if let Some(origin) = work.plan.reject(index) {
+                *by_slave.entry(origin).or_default() += 1;
+            }
+        }
+        for (origin, blocks) in by_slave {
+            self.context.notice(&Notice::Damaged {
+                remote: self.remote.clone(),
+                blocks,
+                slave: self.roster.address(origin),
+            });
+        }
+    }
+
+    fn fetched(&self, work: &Work, digest: Option<Digest>) -> Fetched {
+        let size = work.trailer.size;
+        let length = |index: u64| size.saturating_sub(index * BLOCK).min(BLOCK);
+        let mut served: Vec<_> = work.plan.served().into_iter().collect();
+        served.sort_by_key(|(_, blocks)| std::cmp::Reverse(*blocks));
+        let mut slaves: Vec<SocketAddr> = Vec::new();
+        for address in served
+            .iter()
+            .filter_map(|(origin, _)| self.roster.address(*origin))
+        {
+            if !slaves.contains(&address) {
+                slaves.push(address);
+            }
+        }
+        Fetched {
+            trailer: work.trailer.clone(),
+            finish: work.finish,
+            digest,
+            resumed_at: work.plan.kept().map(length).sum(),
+            slaves,
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! The streams of one file together: opens them, takes those that end, tells who was lost, looks for more slaves when too
+//! few are left. It ends when the plan is complete, or when no stream is left.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::{Builder, Scope};
+use std::time::{Duration, Instant};
+
+use protocol::{Digest, Reply, Request};
+
+use crate::ClientError;
+use crate::ClientErrorKind;
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::master::Offer;
+use crate::notice::Notice;
+use crate::renewal::Scout;
+use crate::session::{Session, unexpected};
+use crate::stripe::desk::Desk;
+use crate::stripe::line::Line;
+use crate::stripe::plan::{Origin, Stream};
+use crate::stripe::roster::{Distance, Quota, Roster, Way};
+
+/// How often it looks around when nothing happens; how often progress is told.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// How often a master is asked for more slaves.
+const ASKING: Duration = Duration::from_secs(2);
+
+/// Streams that have nothing more to do get this long to notice it before they are cut off.
+const GRACE: Duration = Duration::from_millis(10);
+
+/// A stream needs little: the blocks it holds are not on its stack.
+const STACK: usize = 256 * 1024;
+
+/// What happens to a crew.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A stream has ended.
+    Ended {
+        stream: Stream,
+        origin: Origin,
+        session: Box<Session>,
+        result: Attempt<()>,
+    },
+    /// A session for another stream is open, or not to be had.
+    Opened(Origin, Attempt<Box<Session>>),
+    /// A master's answer to the question for more slaves.
+    Offers(Vec<Offer>),
+    /// What a slave says of the whole.
+    Digest(Attempt<Digest>),
+    /// The last block is there.
+    Complete,
+}
+
+/// The crew.
+pub(crate) struct Crew<'scope, 'env> {
+    desk: &'env Desk<'env>,
+    threads: &'scope Scope<'scope, 'env>,
+    roster: &'env mut Roster,
+    scout: &'env Scout,
+    /// Streams that somebody asked for, and how far the slaves are.
+    wanted: (Option<u32>, Distance),
+    /// Most streams that there should have been so far.
+    most: u32,
+    running: Vec<(Stream, Origin)>,
+    next_stream: u32,
+    opening: u32,
+    asked_at: Option<Instant>,
+    has_lost: bool,
+    waits_for_digest: bool,
+    told: Instant,
+    ended: Ended,
+}
+
+/// What is left when all streams have ended.
+#[derive(Default)]
+pub(crate) struct Ended {
+    /// Sessions that may be used for something else, the one that was there first in front.
+    pub(crate) at_rest: Vec<Session>,
+    /// The one that ended last of those that may not.
+    pub(crate) spent: Option<Session>,
+    /// The digest of the whole, where a slave was asked for it and said it.
+    pub(crate) digest: Option<Digest>,
+    /// Why no stream is left; `None` where all is there.
+    pub(crate) fault: Option<Fault>,
+    /// Slaves that were lost and not told of yet.
+    untold: Vec<(SocketAddr, String)>,
+    told: BTreeSet<SocketAddr>,
+}
+
+impl<'scope, 'env> Crew<'scope, 'env> {
+    pub(crate) fn new(
+        desk: &'env Desk<'env>,
+        threads: &'scope Scope<'scope, 'env>,
+        (roster, scout): (&'env mut Roster, &'env Scout),
+        distance: Distance,
+    ) -> Self {
+        Self {
+            desk,
+            threads,
+            roster,
+            scout,
+            wanted: (desk.context.options.streams, distance),
+            most: 1,
+            running: Vec::new(),
+            next_stream: 0,
+            opening: 0,
+            asked_at: None,
+            has_lost: false,
+            waits_for_digest: false,
+            told: Instant::now(),
+            ended: Ended::default(),
+        }
+    }
+
+    /// Asks a slave for the digest of the whole, on a session of its own: it may have to read the whole file for that.
+    pub(crate) fn ask_for_digest(&mut self, way: Way) -> io::Result<()> {
+        let context = self.desk.context.clone();
+        let trailer = self.desk.trailer.clone();
+        let events = self.desk.events().clone();
+        let ask = move || -> Attempt<Digest> {
+            let question = Request::Checksum {
+                path: trailer.remote,
+                fresh: false,
+            };
+            match way.open(&context)?.ask(&question)? {
+                Reply::Sum {
+                    digest, version, ..
+                } if version == trailer.version => Ok(digest),
+                Reply::Sum { .. } => Err(Fault::nonsense("the digest of another version")),
+                other => Err(unexpected(&other)),
+            }
+        };
+        begin("digest", move || drop(events.send(Event::Digest(ask()))))?;
+        self.waits_for_digest = true;
+        Ok(())
+    }
+
+    /// Puts a session to work.
+    pub(crate) fn hire(&mut self, origin: Origin, mut session: Session) -> io::Result<()> {
+        self.next_stream += 1;
+        let stream = Stream(self.next_stream);
+        let facts = (session.round_trip(), session.socket().ok());
+        self.desk.join(stream, origin, facts);
+        self.roster.joined(origin);
+        self.ended.told.remove(&session.address());
+        self.running.push((stream, origin));
+        let desk = self.desk;
+        let work = move || {
+            let result = Line::new(desk, &mut session, stream).run();
+            desk.leave(stream);
+            desk.tell(Event::Ended {
+                stream,
+                origin,
+                session: Box::new(session),
+                result,
+            });
+        };
+        let name = format!("stream {}", self.next_stream);
+        let builder = Builder::new().name(name).stack_size(STACK);
+        builder.spawn_scoped(self.threads, work).map(drop)
+    }
+
+    /// Sees the work through.
+    pub(crate) fn manage(mut self, events: &Receiver<Event>) -> Ended {
+        while !self.is_over() {
+            if let Err(error) = self.desk.context.check() {
+                self.ended.fault = Some(error.into());
+                break;
+            }
+            self.recruit();
+            match events.recv_timeout(GLANCE) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => self.desk.forgive(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.tell_losses();
+            self.tell_progress(false);
+        }
+        let grace = Instant::now() + GRACE;
+        while !self.running.is_empty() {
+            let left = grace.saturating_duration_since(Instant::now());
+            if left.is_zero() && !self.desk.is_over() {
+                self.desk.close();
+            }
+            match events.recv_timeout(left.max(GRACE)) {
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.desk.close();
+        if self.desk.is_complete() {
+            self.ended.fault = None;
+            self.tell_progress(true);
+        }
+        self.ended
+    }
+
+    fn tell_progress(&mut self, is_last: bool) {
+        if is_last || self.told.elapsed() >= GLANCE {
+            self.told = Instant::now();
+            let trailer = self.desk.trailer;
+            let done = self.desk.progress();
+            let name = trailer.remote.as_bytes();
+            self.desk.context.progress(done, trailer.size, name);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let is_fatal = self.ended.fault.as_ref().is_some_and(is_fatal);
+        let is_complete = self.desk.is_complete() && !self.waits_for_digest;
+        let is_abandoned = self.running.is_empty() && self.opening == 0;
+        is_fatal || is_complete || (is_abandoned && !self.desk.is_complete())
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Ended {
+                stream,
+                origin,
+                session,
+                result,
+            } => {
+                self.running.retain(|(running, _)| *running != stream);
+                self.roster.left(origin);
+                self.dismiss(origin, *session, result);
+            }
+            Event::Opened(origin, Ok(session)) => {
+                self.opening -= 1;
+                self.roster.opened(origin);
+                if self.desk.is_over() {
+                    return;
+                }
+                let origin = self.roster.place_of(&session);
+                if let Err(error) = self.hire(origin, *session) {
+                    self.ended.fault = Some(ClientError::from(error).into());
+                }
+            }
+            Event::Opened(origin, Err(fault)) => {
+                self.opening -= 1;
+                self.roster.not_opened(origin, Instant::now());
+                tracing::debug!(cause = fault.cause(), "no further stream");
+                if is_fatal(&fault) {
+                    self.ended.fault = Some(fault);
+                }
+            }
+            Event::Offers(offers) => {
+                self.opening -= 1;
+                self.roster.learn(offers);
+            }
+            Event::Digest(digest) => {
+                self.waits_for_digest = false;
+                self.ended.digest = digest
+                    .inspect_err(|fault| tracing::debug!(cause = fault.cause(), "no digest"))
+                    .ok();
+            }
+            Event::Complete => {}
+        }
+    }
+
+    /// What becomes of a session whose stream has ended.
+    fn dismiss(&mut self, origin: Origin, mut session: Session, result: Attempt<()>) {
+        match result {
+            Ok(()) => {}
+            Err(fault) if is_fatal(&fault) => self.ended.fault = Some(fault),
+            Err(_) if self.desk.is_over() => {}
+            Err(Fault::Failed(error)) => {
+                tracing::debug!(slave = %session.address(), %error, "not served");
+                self.roster.drop_out(origin);
+                self.ended.fault = Some(Fault::Failed(error));
+            }
+            Err(fault) => {
+                let (address, cause) = (session.address(), fault.cause());
+                tracing::debug!(slave = %address, cause, "stream lost");
+                let has_moved = session.take_progress();
+                self.roster.lost(origin, has_moved, Instant::now());
+                self.has_lost = true;
+                if self.ended.told.insert(address) {
+                    self.ended.untold.push((address, cause));
+                }
+                self.ended.fault = Some(fault);
+                self.ended.spent = Some(session);
+                return;
+            }
+        }
+        if session.is_at_rest() {
+            self.ended.at_rest.push(session);
+        } else {
+            self.ended.spent.get_or_insert(session);
+        }
+    }
+
+    /// One line for each slave that was lost, once it is known who goes on.
+    fn tell_losses(&mut self) {
+        let Some((_, origin)) = self.running.first() else {
+            return;
+        };
+        let next = self.roster.address(*origin);
+        for (slave, cause) in self.ended.untold.drain(..) {
+            self.desk
+                .context
+                .notice(&Notice::SlaveLost { slave, cause, next });
+        }
+    }
+
+    /// Opens more streams where they would help, and asks for more slaves where there are too few.
+    fn recruit(&mut self) {
+        if self.desk.is_complete() {
+            return;
+        }
+        let now = Instant::now();
+        let (asked, distance) = self.wanted;
+        let mut quota = Quota::new(asked, distance, self.roster.good());
+        self.most = self.most.max(quota.all);
+        quota.all = self.most;
+        while let Some((origin, way)) = self.roster.next(quota, now) {
+            let context = self.desk.context.clone();
+            let events = self.desk.events().clone();
+            let open = move || {
+                let opened = way.open(&context).map(Box::new);
+                drop(events.send(Event::Opened(origin, opened)));
+            };
+            if begin("opening", open).is_err() {
+                self.roster.not_opened(origin, now);
+                return;
+            }
+            self.opening += 1;
+        }
+        let is_due = self.asked_at.is_none_or(|asked| now - asked >= ASKING);
+        if self.has_lost && is_due && self.roster.is_short(quota) {
+            let (scout, events) = (self.scout.clone(), self.desk.events().clone());
+            let ask = move || drop(events.send(Event::Offers(scout.ask())));
+            self.asked_at = Some(now);
+            self.opening += u32::from(begin("scout", ask).is_ok());
+        }
+    }
+}
+
+impl Ended {
+    /// Tells of the slaves that were lost, but for the one that is told of elsewhere.
+    pub(crate) fn tell_rest(&mut self, context: &Context, except: Option<SocketAddr>) {
+        let next = self.at_rest.first().map(Session::address);
+        for (slave, cause) in self.untold.drain(..) {
+            if Some(slave) != except {
+                context.notice(&Notice::SlaveLost { slave, cause, next });
+            }
+        }
+    }
+
+    /// The session to go on with, that with `home` rather than another; or, behind a loss, the one that was lost last.
+    pub(crate) fn session(&mut self, home: SocketAddr) -> Option<Session> {
+        let is_loss = matches!(self.fault, Some(Fault::Lost(_) | Fault::Refused(_)));
+        if is_loss && self.spent.is_some() {
+            return self.spent.take();
+        }
+        let is_home = |session: &Session| session.address() == home;
+        let place = self.at_rest.iter().position(is_home).unwrap_or(0);
+        if place < self.at_rest.len() {
+            return Some(self.at_rest.swap_remove(place));
+        }
+        self.spent.take()
+    }
+}
+
+/// No other slave would do better.
+fn is_fatal(fault: &Fault) -> bool {
+    let Fault::Failed(error) = fault else {
+        return false;
+    };
+    matches!(
+        error.kind(),
+        ClientErrorKind::Local(_) | ClientErrorKind::Interrupted
+    )
+}
+
+/// Work that may end after the file does: whoever waits for a dead host is not waited for.
+fn begin(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let builder = Builder::new().name(name.to_owned()).stack_size(STACK);
+    builder.spawn(work).map(drop)
+}
