@@ -30,5 +30,6 @@ mod namespace;
 mod pool;
 mod redirection;
 mod resume;
+mod striping;
 mod terminal;
 mod transfers;

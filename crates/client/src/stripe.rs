@@ -252,7 +252,8 @@ impl<'a> Stripe<'a> {
             let kept = kept.map_err(ClientError::from)?;
             kept.into_iter().for_each(|index| plan.keep(index));
         } else {
-            if self.resume && left.is_some_and(|left| left.remote == self.remote) {
+            let is_stale = |left: Trailer| self.resume && left.remote == self.remote;
+            if self.restarts == 0 && left.is_some_and(is_stale) {
                 self.tell_restarted();
             }
             self.part.begin(&trailer).map_err(ClientError::from)?;
