@@ -17,22 +17,18 @@ mod line;
 mod pace;
 mod plan;
 mod roster;
+mod work;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::thread::{Builder, scope};
 
-use protocol::limits::BLOCK;
 use protocol::{Digest, Entry, EntryKind, ErrorCode, RemotePath, Reply, Request};
-use transfer::block_tree::block_count;
 
 use crate::ClientError;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::fetch::Fetched;
 use crate::notice::Notice;
-use crate::offload::BlockDigests;
 use crate::part_file::PartFile;
 use crate::publish::Finish;
 use crate::renewal::Scout;
@@ -40,8 +36,9 @@ use crate::repair::fresh_digest;
 use crate::session::{Session, is_code, unexpected};
 use crate::stripe::crew::{Crew, Ended};
 use crate::stripe::desk::Desk;
-use crate::stripe::plan::{Origin, Plan};
+use crate::stripe::plan::Plan;
 use crate::stripe::roster::{Distance, Quota, Roster};
+use crate::stripe::work::Work;
 use crate::trailer::Trailer;
 
 /// Smaller files are not worth the opening of another stream, bytes.
@@ -67,19 +64,6 @@ pub(crate) struct Stripe<'a> {
     work: Option<Work>,
     restarts: u32,
     repairs: u32,
-}
-
-/// One version of the file.
-#[derive(Debug)]
-struct Work {
-    trailer: Trailer,
-    finish: Finish,
-    plan: Plan,
-    digests: BlockDigests,
-    announced: Option<Digest>,
-    /// Whether the blocks of an earlier try are hashed, and known to be right.
-    kept_is_hashed: bool,
-    kept_is_right: bool,
 }
 
 impl<'a> Stripe<'a> {
@@ -245,32 +229,24 @@ impl<'a> Stripe<'a> {
             (EntryKind::Directory, _) => return Err(ErrorCode::IsDirectory.into()),
             _ => return Err(ErrorCode::NotRegular.into()),
         };
-        let mut plan = Plan::new(block_count(trailer.size));
         let left = self.part.trailer().map_err(ClientError::from)?;
-        if self.resume && left.as_ref() == Some(&trailer) {
+        let kept = if self.resume && left.as_ref() == Some(&trailer) {
             let kept = self.part.whole_blocks(trailer.size);
-            let kept = kept.map_err(ClientError::from)?;
-            kept.into_iter().for_each(|index| plan.keep(index));
+            kept.map_err(ClientError::from)?
         } else {
             let is_stale = |left: Trailer| self.resume && left.remote == self.remote;
             if self.restarts == 0 && left.is_some_and(is_stale) {
                 self.tell_restarted();
             }
             self.part.begin(&trailer).map_err(ClientError::from)?;
-        }
-        Ok(Work {
-            digests: BlockDigests::blank(trailer.size, plan.count()),
-            finish: Finish {
-                size: trailer.size,
-                mode: entry.mode,
-                modified_ns: entry.modified_ns,
-            },
-            trailer,
-            kept_is_hashed: plan.there() == 0,
-            kept_is_right: plan.there() == 0,
-            plan,
-            announced: entry.digest,
-        })
+            Vec::new()
+        };
+        let finish = Finish {
+            size: trailer.size,
+            mode: entry.mode,
+            modified_ns: entry.modified_ns,
+        };
+        Ok(Work::new(trailer, finish, entry.digest, &kept))
     }
 
     /// Fetches what is missing.
@@ -348,10 +324,10 @@ impl<'a> Stripe<'a> {
             };
             work.announced = Some(announced);
             if work.digests.whole() == Some(announced) {
-                return Ok(Some(self.fetched(work, Some(announced))));
+                return Ok(Some(work.fetched(&self.roster, Some(announced))));
             }
         } else if work.kept_is_right {
-            return Ok(Some(self.fetched(work, None)));
+            return Ok(Some(work.fetched(&self.roster, None)));
         }
         self.repairs += 1;
         if self.repairs > MAX_REPAIRS {
@@ -390,55 +366,12 @@ impl<'a> Stripe<'a> {
 
     /// Has every block that is not as it should be fetched again, and tells who served it.
     fn reject(&self, work: &mut Work, right: &[Digest]) {
-        let is_checked = self.context.options.verify;
-        let kept: Vec<u64> = match is_checked {
-            true => Vec::new(),
-            // Only these are hashed.
-            false => work.plan.kept().collect(),
-        };
-        let pairs = work.digests.digests().iter().zip(right);
-        let wrong: Vec<u64> = (0..)
-            .zip(pairs)
-            .filter(|(index, (ours, theirs))| {
-                ours != theirs && (is_checked || kept.binary_search(index).is_ok())
-            })
-            .map(|(index, _)| index)
-            .collect();
-        let mut by_slave: BTreeMap<Origin, u64> = BTreeMap::new();
-        for index in wrong {
-            if let Some(origin) = work.plan.reject(index) {
-                *by_slave.entry(origin).or_default() += 1;
-            }
-        }
-        for (origin, blocks) in by_slave {
+        for (origin, blocks) in work.reject(right, self.context.options.verify) {
             self.context.notice(&Notice::Damaged {
                 remote: self.remote.clone(),
                 blocks,
                 slave: self.roster.address(origin),
             });
-        }
-    }
-
-    fn fetched(&self, work: &Work, digest: Option<Digest>) -> Fetched {
-        let size = work.trailer.size;
-        let length = |index: u64| size.saturating_sub(index * BLOCK).min(BLOCK);
-        let mut served: Vec<_> = work.plan.served().into_iter().collect();
-        served.sort_by_key(|(_, blocks)| std::cmp::Reverse(*blocks));
-        let mut slaves: Vec<SocketAddr> = Vec::new();
-        for address in served
-            .iter()
-            .filter_map(|(origin, _)| self.roster.address(*origin))
-        {
-            if !slaves.contains(&address) {
-                slaves.push(address);
-            }
-        }
-        Fetched {
-            trailer: work.trailer.clone(),
-            finish: work.finish,
-            digest,
-            resumed_at: work.plan.kept().map(length).sum(),
-            slaves,
         }
     }
 }

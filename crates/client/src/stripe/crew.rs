@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use protocol::{Digest, Reply, Request};
 
-use crate::ClientError;
 use crate::ClientErrorKind;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
@@ -72,6 +71,7 @@ pub(crate) struct Crew<'scope, 'env> {
     has_lost: bool,
     waits_for_digest: bool,
     told: Instant,
+    furthest: u64,
     ended: Ended,
 }
 
@@ -112,6 +112,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             has_lost: false,
             waits_for_digest: false,
             told: Instant::now(),
+            furthest: 0,
             ended: Ended::default(),
         }
     }
@@ -161,7 +162,13 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         };
         let name = format!("stream {}", self.next_stream);
         let builder = Builder::new().name(name).stack_size(STACK);
-        builder.spawn_scoped(self.threads, work).map(drop)
+        let begun = builder.spawn_scoped(self.threads, work).map(drop);
+        if begun.is_err() {
+            desk.leave(stream);
+            self.running.pop();
+            self.roster.left(origin);
+        }
+        begun
     }
 
     /// Sees the work through.
@@ -204,7 +211,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         if is_last || self.told.elapsed() >= GLANCE {
             self.told = Instant::now();
             let trailer = self.desk.trailer;
-            let done = self.desk.progress();
+            // A block changes from one count to the other: for a moment it may be in none.
+            self.furthest = self.furthest.max(self.desk.progress());
+            let done = self.furthest;
             let name = trailer.remote.as_bytes();
             self.desk.context.progress(done, trailer.size, name);
         }
@@ -237,7 +246,8 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 }
                 let origin = self.roster.place_of(&session);
                 if let Err(error) = self.hire(origin, *session) {
-                    self.ended.fault = Some(ClientError::from(error).into());
+                    tracing::debug!(%error, "no thread for another stream");
+                    self.roster.lost(origin, false, Instant::now());
                 }
             }
             Event::Opened(origin, Err(fault)) => {
@@ -277,6 +287,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 let (address, cause) = (session.address(), fault.cause());
                 tracing::debug!(slave = %address, cause, "stream lost");
                 let has_moved = session.take_progress();
+                if has_moved {
+                    session.mark_progress();
+                }
                 self.roster.lost(origin, has_moved, Instant::now());
                 self.has_lost = true;
                 if self.ended.told.insert(address) {
