@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use protocol::{Condition, Content, Digest, RemotePath, Reply, Request, UploadId};
 
 use crate::harness::{
-    Cluster, PATIENCE, Setup, Wire, open_descriptors, signal_pid, staged, wait_until,
+    Cluster, PATIENCE, Setup, Wire, open_descriptors, signal_pid, staged, stop_pid, wait_until,
 };
 
 /// Two slaves that stand alone over one storage, one worker each.
@@ -72,7 +72,7 @@ fn sockets(pid: u32) -> usize {
 fn a_removal_that_its_client_gave_up_is_not_carried_out_later() {
     falls_asleep(
         |_, worker, mut wire| {
-            signal_pid(worker, Signal::STOP);
+            stop_pid(worker);
             wire.send(&Request::Remove {
                 path: path("/name"),
                 recursive: false,
@@ -86,7 +86,7 @@ fn a_removal_that_its_client_gave_up_is_not_carried_out_later() {
 fn a_small_file_that_its_client_gave_up_replaces_nothing_later() {
     falls_asleep(
         |_, worker, mut wire| {
-            signal_pid(worker, Signal::STOP);
+            stop_pid(worker);
             wire.send(&store("/name", b"between", false));
         },
         b"new",
@@ -99,7 +99,7 @@ fn a_deferred_file_whose_client_has_gone_is_not_published_later() {
         |_, worker, mut wire| {
             let reply: Reply = wire.ask(&store("/name", b"between", true));
             assert_eq!(reply, Reply::Received {});
-            signal_pid(worker, Signal::STOP);
+            stop_pid(worker);
         },
         b"new",
     );
@@ -120,7 +120,7 @@ fn an_upload_whose_client_has_gone_before_its_end_was_read_is_not_published_late
                 deferred: false,
             });
             assert!(matches!(begun, Reply::Ready { .. }), "{begun:?}");
-            signal_pid(worker, Signal::STOP);
+            stop_pid(worker);
             wire.send_more(&Request::StoreEnd {
                 digest: digest(b""),
             });

@@ -86,7 +86,7 @@ fn a_single_worker_that_hangs_during_a_download_is_left_too() {
     let peer = crate::harness::peers_of(slave.address)[0];
     let workers = slave.workers();
     let worker = crate::harness::owner_of_connection(slave.address, peer, &workers).unwrap();
-    crate::harness::signal_pid(worker, Signal::STOP);
+    crate::harness::stop_pid(worker);
     let begun = Instant::now();
     transfer.wait_for_line("lost", PATIENCE);
     let noticed = begun.elapsed();

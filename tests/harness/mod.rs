@@ -18,10 +18,10 @@ pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary};
 pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
 pub use machine::{SmallDisk, tamper, without_privileges};
 pub use proc::{
-    children, descendants, is_alive, open_descriptors, owner_of_connection, peers_of,
+    children, descendants, is_alive, is_stopped, open_descriptors, owner_of_connection, peers_of,
     resident_bytes,
 };
-pub use process::{Process, code_of, signal_pid};
+pub use process::{Process, code_of, signal_pid, stop_pid};
 pub use proxy::{Direction, Fault, Proxy};
 pub use session::Session;
 pub use terminal::{AT_ITS_TERMINAL, Terminal};

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The processes that stem from `pid`, without itself: children first, then theirs.
 pub fn descendants(pid: u32) -> Vec<u32> {
@@ -33,6 +33,17 @@ pub fn children(pid: u32) -> Vec<u32> {
 /// Whether the process runs; one that has ended but is not waited for counts as gone.
 pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| !matches!(state.as_str(), "Z" | "X"))
+}
+
+/// Whether every thread of the process is stopped; after SIGSTOP that takes a moment.
+pub fn is_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    let stat = |thread: fs::DirEntry| stat_in(&thread.path().join("stat"));
+    threads
+        .flatten()
+        .all(|thread| stat(thread).is_none_or(|(state, _)| state == "T"))
 }
 
 /// What the open descriptors of `pid` lead to, sorted.
@@ -124,7 +135,11 @@ fn parent(pid: u32) -> Option<u32> {
 
 /// State and parent: what stands behind the name, which is in parentheses and may hold anything.
 fn stat(pid: u32) -> Option<(String, u32)> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    stat_in(Path::new(&format!("/proc/{pid}/stat")))
+}
+
+fn stat_in(file: &Path) -> Option<(String, u32)> {
+    let stat = fs::read(file).ok()?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::proc::descendants;
-use super::wait::wait_for;
+use super::proc::{descendants, is_stopped};
+use super::wait::{wait_for, wait_until};
 
 /// A running (or ended) program.
 #[derive(Debug)]
@@ -195,6 +195,14 @@ impl Drop for Process {
 pub fn signal_pid(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).unwrap();
     rustix::process::kill_process(pid, signal).ok();
+}
+
+/// Stops a process, and waits until all of it stands still.
+pub fn stop_pid(pid: u32) {
+    signal_pid(pid, Signal::STOP);
+    wait_until("a stopped process", Duration::from_secs(10), || {
+        is_stopped(pid)
+    });
 }
 
 /// The exit code as a shell shows it.

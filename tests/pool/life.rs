@@ -10,7 +10,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 use super::{count_lines, kill, press_ctrl_c};
 use crate::harness::{
     Cluster, PATIENCE, Process, Server, Session, Setup, is_alive, open_descriptors,
-    owner_of_connection, peers_of, random_bytes, signal_pid, staged, wait_for, wait_until,
+    owner_of_connection, peers_of, random_bytes, staged, stop_pid, wait_for, wait_until,
 };
 
 const MEBIBYTE: usize = 1024 * 1024;
@@ -220,7 +220,7 @@ fn a_stopped_worker_is_killed_and_replaced_while_the_other_one_serves() {
     let cluster = Setup::new(1).without_master().workers(2).start();
     let slave = &cluster.slaves[0];
     let victim = slave.workers()[0];
-    signal_pid(victim, Signal::STOP);
+    stop_pid(victim);
     cluster.client().run(["ls"]).succeeded();
     wait_until("the stopped worker to be gone", PATIENCE, || {
         !is_alive(victim)
