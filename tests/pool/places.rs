@@ -47,7 +47,9 @@ fn who_finds_a_slave_full_goes_to_the_other_one_and_hears_busy_when_all_are_full
     let client = cluster.client();
     let mut sessions: Vec<Session> = (0..3).map(|_| Session::start(&client)).collect();
     let served = |slave: usize| peers_of(cluster.slaves[slave].address).len();
-    assert_eq!((served(0), served(1)), (1, 2));
+    wait_until("all places to be taken", PATIENCE, || {
+        (served(0), served(1)) == (1, 2)
+    });
     client.run(["ls"]).failed(3, "busy");
     for session in &mut sessions {
         session.ask("ls");
@@ -105,7 +107,10 @@ fn a_pool_serves_many_clients_at_once() {
     for session in &mut sessions {
         session.ask("ls");
     }
-    assert_eq!(peers_of(cluster.slaves[0].address).len(), 12);
+    // On a busy machine a client may just be asking, on a second connection, whether its slave is still there.
+    wait_until("a connection for each session", PATIENCE, || {
+        peers_of(cluster.slaves[0].address).len() == 12
+    });
     for session in &mut sessions {
         assert_eq!(session.end(), 0);
     }
