@@ -1,5 +1,6 @@
 //! Slaves that die or hang in the middle of a transfer.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,8 @@ use rustix::process::Signal;
 
 use super::MEBIBYTE;
 use crate::harness::{
-    Client, Cluster, PATIENCE, Process, allocated, random_bytes, staged, wait_until,
+    Client, Cluster, PATIENCE, Process, Session, Setup, allocated, owner_of_connection, peers_of,
+    random_bytes, staged, wait_until,
 };
 
 /// As promised, counted from the moment at which the slave was stopped.
@@ -81,11 +83,32 @@ fn a_slave_that_hangs_during_an_upload_is_left_for_the_other_one() {
 fn a_single_worker_that_hangs_during_a_download_is_left_too() {
     let cluster = Cluster::start(1);
     let content = random_bytes(2, SIZE);
-    let (client, mut transfer) = begin_get(&cluster, &content);
+    let (client, transfer) = begin_get(&cluster, &content);
+    one_worker_hangs(&cluster, &client, transfer, &content);
+}
+
+/// Where all are full nobody but the gate can say that one of them hangs.
+#[test]
+fn a_single_worker_that_hangs_in_a_full_pool_is_left_within_five_seconds_too() {
+    let cluster = Setup::new(2).workers(2).sessions(1).start();
+    // One on each slave, so that the download fills one of them.
+    let mut others = [(); 2].map(|()| Session::start(&cluster.client()));
+    let content = random_bytes(5, SIZE);
+    let (client, transfer) = begin_get(&cluster, &content);
+    one_worker_hangs(&cluster, &client, transfer, &content);
+    for other in &mut others {
+        other.ask("ls");
+        assert_eq!(other.end(), 0);
+    }
+}
+
+fn one_worker_hangs(cluster: &Cluster, client: &Client, mut transfer: Process, content: &[u8]) {
     let slave = &cluster.slaves[0];
-    let peer = crate::harness::peers_of(slave.address)[0];
     let workers = slave.workers();
-    let worker = crate::harness::owner_of_connection(slave.address, peer, &workers).unwrap();
+    let serves_it =
+        |peer: &SocketAddr| owner_of_connection(*peer, slave.address, &[transfer.pid()]).is_some();
+    let peer = peers_of(slave.address).into_iter().find(serves_it).unwrap();
+    let worker = owner_of_connection(slave.address, peer, &workers).unwrap();
     crate::harness::stop_pid(worker);
     let begun = Instant::now();
     transfer.wait_for_line("lost", PATIENCE);

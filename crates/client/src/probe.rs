@@ -40,7 +40,7 @@ fn ask(address: SocketAddr, worker: u32, end: Instant) -> Result<Duration, Conne
     connection.send(1, &Request::Probe { worker });
     connection.flush()?;
     if connection.read_line(MAX_GREETING)?.starts_with(b"421") {
-        // It has no place for us, but somebody is there to say so.
+        // Whoever is there to say that all is full did not hear the question in time.
         return Ok(Duration::ZERO);
     }
     let mut preface = [0; ServerPreface::LENGTH];

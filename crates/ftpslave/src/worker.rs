@@ -15,7 +15,9 @@ use supervisor::{Accepting, Connection, Event, Worker, WorkerExit};
 use crate::PROGRAM;
 use crate::handover::{WorkerHandover, verbosity_of};
 use crate::service::cannot_serve;
-use crate::session::{Context, Doorkeeper, Limits, Peer, Roster, serve, turn_away};
+use crate::session::{
+    Context, Doorkeeper, Limits, Peer, Roster, asks_after_worker, serve, turn_away,
+};
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
@@ -96,7 +98,7 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
         };
         match worker.next(accepting, TICK) {
             Ok(Event::Connection(connection)) => begin(context, connection),
-            Ok(Event::Overflow(stream, address)) => gate(&turned_away, stream, address),
+            Ok(Event::Overflow(stream, address)) => gate(context, &turned_away, stream, address),
             // After a reload the sessions here go on until they end: no client notices.
             Ok(Event::Tick | Event::Drain) => {}
             Ok(Event::SupervisorGone) => orphaned = Some(Instant::now()),
@@ -130,21 +132,30 @@ fn begin(context: &Arc<Context>, connection: Connection) {
     } = connection;
     let context = Arc::clone(context);
     run_apart("session", move || match Peer::new(stream, address) {
-        Ok(peer) => serve(&context, peer, admission),
+        Ok(peer) => serve(&context, peer, Some(admission)),
         Err(error) => tracing::debug!(%error, "connection lost before its session"),
     });
 }
 
-/// Says that all is full, on a thread, since the client may be slow to hear it.
-fn gate(turned_away: &Arc<AtomicUsize>, stream: TcpStream, address: SocketAddr) {
+/// Says that all is full, on a thread, since the client may be slow to hear it. Who only asks whether a worker lives gets
+/// an answer: its own worker may hang while all the others are full.
+fn gate(
+    context: &Arc<Context>,
+    turned_away: &Arc<AtomicUsize>,
+    stream: TcpStream,
+    address: SocketAddr,
+) {
     if turned_away.load(Relaxed) >= MOST_TURNED_AWAY {
         return;
     }
     let one_more = OneMore::counted(turned_away);
+    let context = Arc::clone(context);
     run_apart("gate", move || {
         let _counted = one_more;
-        if let Ok(peer) = Peer::new(stream, address) {
-            turn_away(peer);
+        match Peer::new(stream, address) {
+            Ok(peer) if asks_after_worker(&peer) => serve(&context, peer, None),
+            Ok(peer) => turn_away(peer),
+            Err(error) => tracing::debug!(%error, "connection lost at the gate"),
         }
     });
 }

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use protocol::frame::Header;
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
-    ClientPreface, Connection, ConnectionError, DecodeError, MAGIC, OLDEST_VERSION, Role,
-    ServerPreface, VERSION,
+    ClientPreface, Connection, ConnectionError, DecodeError, MAGIC, Message, OLDEST_VERSION,
+    Request, Role, ServerPreface, VERSION,
 };
 
 use super::peer::Peer;
@@ -26,6 +27,13 @@ const FIRST_BYTE: Duration = Duration::from_secs(10);
 /// How long a connection may take to begin a session.
 pub(super) const LOGIN: Duration = Duration::from_secs(30);
 
+/// How long a client that finds all full may take to say that it only asks after a worker: its words come right behind
+/// its connection.
+const QUESTION: Duration = Duration::from_millis(100);
+
+/// How long a connection that can begin no session may stay.
+pub(super) const AT_THE_GATE: Duration = Duration::from_secs(2);
+
 /// Who opens a connection, as the preface says it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Introduction {
@@ -35,17 +43,18 @@ pub(super) struct Introduction {
     pub(super) worker: u32,
 }
 
-/// Greets a client that connected at `begun`, and agrees on a version. `None`: the client said nothing, or nothing that we speak, and has been told so.
+/// Greets a client, and agrees on a version; its preface must be there by `enter_by`. `None`: the client said nothing, or
+/// nothing that we speak, and has been told so.
 pub(super) fn greet(
     mut peer: Peer,
-    begun: Instant,
+    enter_by: Instant,
     introduction: Introduction,
 ) -> Result<Option<Connection<Peer>>, ConnectionError> {
     peer.write_all(WELCOME)?;
     if !peer.wait_for_input(FIRST_BYTE)? {
         return Ok(None);
     }
-    peer.read_until(Some(begun + LOGIN))?;
+    peer.read_until(Some(enter_by))?;
     let mut connection = Connection::new(peer.clone());
     let mut preface = [0; ClientPreface::LENGTH];
     let (magic, rest) = preface.split_at_mut(MAGIC.len());
@@ -80,6 +89,20 @@ fn ours(introduction: Introduction, common: Option<u16>) -> ServerPreface {
         window_requests: WINDOW_REQUESTS,
         window_answer_bytes: WINDOW_ANSWER_BYTES,
     }
+}
+
+/// Whether the first words are a Probe: somebody asks whether a worker lives, and must hear it even where all is full.
+pub(crate) fn asks_after_worker(peer: &Peer) -> bool {
+    let mut words = [0; ClientPreface::LENGTH + Header::LENGTH];
+    let said = peer.wait_for_input(QUESTION).is_ok_and(|spoken| spoken)
+        && peer
+            .stream()
+            .peek(&mut words)
+            .is_ok_and(|seen| seen == words.len());
+    let (preface, request) = words.split_at(ClientPreface::LENGTH);
+    let header = request.try_into().map(Header::decode);
+    let probe = Request::Probe { worker: 0 }.kind();
+    said && preface.starts_with(&MAGIC) && matches!(header, Ok(Ok(header)) if header.kind == probe)
 }
 
 /// Tells a client that no place is free.

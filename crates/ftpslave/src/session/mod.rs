@@ -23,12 +23,12 @@ use supervisor::{Admission, Scoreboard};
 
 use access::{Access, Need, need};
 use batch::Batch;
-use greeting::{Introduction, LOGIN, broke_protocol};
+use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
 use limits::Paces;
 use roster::Entry;
 
 pub(crate) use access::Doorkeeper;
-pub(crate) use greeting::turn_away;
+pub(crate) use greeting::{asks_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
@@ -59,8 +59,8 @@ pub(crate) struct Context {
 struct Session<'a> {
     context: &'a Context,
     connection: Connection<Peer>,
-    /// When the client connected.
-    begun: Instant,
+    /// When a session must have begun.
+    enter_by: Instant,
     access: Access,
     paces: Paces<'a>,
     batch: Batch,
@@ -68,25 +68,31 @@ struct Session<'a> {
     refused: Option<u32>,
 }
 
-/// Serves a connection to its end.
-pub(crate) fn serve(context: &Context, peer: Peer, admission: Admission) {
+/// Serves a connection to its end. Without an `admission` it can begin no session, and only questions about the slave are
+/// answered.
+pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>) {
     let entry = context.roster.enter(peer.clone());
-    let begun = Instant::now();
+    let patience = if admission.is_some() {
+        LOGIN
+    } else {
+        AT_THE_GATE
+    };
+    let enter_by = Instant::now() + patience;
     let paid_until = AtomicU64::new(0);
     let introduction = Introduction {
         login_required: context.door.asks_for_ticket(),
         worker: context.worker,
     };
     let result =
-        greeting::greet(peer.clone(), begun, introduction).and_then(
+        greeting::greet(peer.clone(), enter_by, introduction).and_then(
             |connection| match connection {
                 None => Ok(()),
                 Some(connection) => {
-                    let access = Access::Outside(Some(admission));
+                    let access = Access::Outside(admission);
                     let mut session = Session {
                         context,
                         connection,
-                        begun,
+                        enter_by,
                         access,
                         paces: Paces::new(context.limits, &context.scoreboard, &paid_until),
                         batch: Batch::default(),
@@ -134,7 +140,7 @@ impl Session<'_> {
         }
         self.connection.flush()?;
         let limit = match self.access {
-            Access::Outside(_) => LOGIN.saturating_sub(self.begun.elapsed()),
+            Access::Outside(_) => self.enter_by.saturating_duration_since(Instant::now()),
             Access::Inside { .. } => IDLE,
         };
         let peer = self.connection.stream().clone();
@@ -162,7 +168,7 @@ impl Session<'_> {
             self.connection.read_data(&mut unwanted)?;
         }
         let end = match self.access {
-            Access::Outside(_) => self.begun + LOGIN,
+            Access::Outside(_) => self.enter_by,
             Access::Inside { .. } => Instant::now() + MESSAGE,
         };
         self.connection.stream().read_until(Some(end))?;
