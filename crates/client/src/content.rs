@@ -1,16 +1,22 @@
-//! The digest of a local file.
+//! The content of local files: read, and hashed.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use protocol::Digest;
-use transfer::ContentHasher;
+use protocol::limits::BLOCK;
 use transfer::block_tree::BLOCK_LENGTH;
+use transfer::{HashBehind, Hashed};
 
 use crate::ClientError;
 use crate::context::Context;
-use crate::offload::Offload;
+use crate::source_file::changed;
+
+/// A buffer for one block.
+pub(crate) fn new_buffer() -> Vec<u8> {
+    vec![0; BLOCK_LENGTH]
+}
 
 /// Reads until `buffer` is full or the file ends; how much that was.
 pub(crate) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -27,25 +33,28 @@ pub(crate) fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> io::Resu
     Ok(filled)
 }
 
-/// The digest of all that `file` holds; `size` is what it is expected to hold.
+/// The digest of a file that holds `size` bytes.
+///
+/// # Errors
+/// `changed` where it holds fewer or more; what reading says; an interrupt.
 pub(crate) fn digest_of(file: &File, size: u64, context: &Context) -> Result<Digest, ClientError> {
-    let mut file = file;
-    let mut hashing = Offload::start(ContentHasher::new(), size)?;
-    // A small file needs a small buffer; the byte more is for one that has grown.
-    let length = usize::try_from(size).map_or(BLOCK_LENGTH, |size| BLOCK_LENGTH.min(size + 1));
-    let mut buffer = vec![0; length];
-    loop {
+    let mut hashing = HashBehind::new(Hashed::default(), size);
+    let mut position = 0;
+    while position < size {
         context.check()?;
-        buffer.resize(length, 0);
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => {
-                buffer.truncate(read);
-                buffer = hashing.give(buffer);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
+        position = size.min(position + BLOCK);
+        hashing.advance(file, position).map_err(hashing_failed)?;
     }
-    Ok(hashing.finish()?.finalize())
+    match hashing.finish(file, size).map_err(hashing_failed)? {
+        Some(hashed) if file.metadata()?.len() == size => Ok(hashed.digest()),
+        _ => Err(changed()),
+    }
+}
+
+/// Why a file could not be hashed: one that ends too early has been changed.
+pub(crate) fn hashing_failed(error: io::Error) -> ClientError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => changed(),
+        _ => error.into(),
+    }
 }

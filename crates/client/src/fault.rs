@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use protocol::{ConnectionError, DecodeError, ErrorCode, PathError};
+use transfer::TransferError;
 
 use crate::error::plain;
 use crate::{ClientError, ClientErrorKind};
@@ -93,6 +94,15 @@ impl From<ConnectionError> for Fault {
             ConnectionError::Io(error) => Self::from_socket(&error),
             ConnectionError::Closed => Self::Lost("connection closed".to_owned()),
             other => Self::Lost(other.to_string()),
+        }
+    }
+}
+
+impl From<TransferError> for Fault {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::Local(error) => Self::Failed(error.into()),
+            TransferError::Peer(error) => error.into(),
         }
     }
 }

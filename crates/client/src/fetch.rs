@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use protocol::limits::BLOCK;
 use protocol::{Digest, ErrorCode, RemotePath, Reply, Request};
-use transfer::block_tree::block_count;
+use transfer::block_tree::{BLOCK_LENGTH, block_count};
+use transfer::{Hashed, Receiver};
 
 use crate::ClientError;
+use crate::block_digests::BlockDigests;
+use crate::content::{new_buffer, read_full};
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
-use crate::intake::{Intake, has_block};
 use crate::notice::Notice;
-use crate::offload::BlockDigests;
 use crate::part_file::PartFile;
 use crate::publish::Finish;
 use crate::repair::{fresh_digest, repair};
@@ -56,8 +57,18 @@ pub(crate) struct Fetch<'a> {
 struct Current {
     trailer: Trailer,
     finish: Finish,
-    intake: Intake,
+    content: Content,
     announced: Option<Digest>,
+}
+
+/// How far the content has come.
+#[derive(Debug)]
+enum Content {
+    Coming(Receiver),
+    /// It is all there, and so are the digests of its blocks.
+    Hashed(BlockDigests),
+    /// It is all there, and is not to be verified.
+    Unverified,
 }
 
 /// A content that is whole.
@@ -115,7 +126,9 @@ impl<'a> Fetch<'a> {
         if self.candidate.is_some() {
             self.compare(session)?;
         }
-        self.retrieve(session)?;
+        if self.current.as_ref().is_none_or(Current::is_coming) {
+            self.retrieve(session)?;
+        }
         self.verify(session)
     }
 
@@ -183,9 +196,10 @@ impl<'a> Fetch<'a> {
             mode: 0,
             modified_ns: 0,
         };
-        self.resumed_at = trailer.size.min(blocks.count() * BLOCK);
+        let hashed = blocks.hashed();
+        self.resumed_at = hashed.length;
         self.current = Some(Current {
-            intake: Intake::new(trailer.size, blocks)?,
+            content: self.content_behind(hashed, trailer.size),
             trailer,
             finish,
             announced: None,
@@ -193,9 +207,16 @@ impl<'a> Fetch<'a> {
         Ok(())
     }
 
+    fn content_behind(&self, hashed: Hashed, size: u64) -> Content {
+        Content::Coming(match self.context.options.verify {
+            true => Receiver::new(hashed, size),
+            false => Receiver::unverified(hashed.length, size),
+        })
+    }
+
     fn retrieve(&mut self, session: &mut Session) -> Attempt<()> {
         let current = self.current.as_ref();
-        let offset = current.map_or(0, |current| current.intake.position());
+        let offset = current.map_or(0, Current::position);
         let number = session.request(&Request::Retrieve {
             path: self.remote.clone(),
             offset,
@@ -209,7 +230,11 @@ impl<'a> Fetch<'a> {
         let Some(mut current) = self.current.take() else {
             return Ok(());
         };
-        let result = self.receive(&mut current, session, number);
+        let result = match &mut current.content {
+            Content::Coming(receiver) => self.receive(receiver, session, number),
+            Content::Hashed(_) | Content::Unverified => Ok(None),
+        };
+        let result = result.map(|announced| current.announced = announced);
         self.current = Some(current);
         result
     }
@@ -246,7 +271,7 @@ impl<'a> Fetch<'a> {
             None => {
                 self.part.begin(&trailer).map_err(ClientError::from)?;
                 self.current = Some(Current {
-                    intake: Intake::new(size, BlockDigests::new(size))?,
+                    content: self.content_behind(Hashed::default(), size),
                     trailer,
                     finish,
                     announced: None,
@@ -256,26 +281,26 @@ impl<'a> Fetch<'a> {
         Ok(())
     }
 
+    /// Receives the rest of the content; gives the digest that was announced behind it.
     fn receive(
         &mut self,
-        current: &mut Current,
+        receiver: &mut Receiver,
         session: &mut Session,
         number: u32,
-    ) -> Attempt<()> {
-        let mut frame_start = current.intake.position();
+    ) -> Attempt<Option<Digest>> {
+        let mut frame_start = receiver.position();
         loop {
             let result = match session.frame(number) {
                 Ok(Frame::Data) => {
-                    frame_start = current.intake.position();
-                    self.take_frame(current, session)
+                    frame_start = receiver.position();
+                    self.take_frame(receiver, session)
                 }
                 Ok(Frame::Reply(Reply::ContentEnd { digest })) => {
-                    current.announced = digest;
-                    if current.intake.position() != current.trailer.size {
+                    if receiver.left() > 0 {
                         return Err(Fault::nonsense("less content than was announced"));
                     }
-                    self.tell(current, true);
-                    return Ok(());
+                    self.tell(receiver, true);
+                    return Ok(digest);
                 }
                 Ok(Frame::Reply(other)) => Err(unexpected(&other)),
                 Err(fault) => Err(fault),
@@ -283,43 +308,39 @@ impl<'a> Fetch<'a> {
             if let Err(fault) = result {
                 // The frame before an error may be padding, and without a digest nothing else would tell.
                 if !self.context.options.verify || matches!(fault, Fault::Failed(_)) {
-                    current.intake.go_back(frame_start)?;
+                    receiver.go_back(frame_start);
                 }
                 return Err(fault);
             }
         }
     }
 
-    fn take_frame(&mut self, current: &mut Current, session: &mut Session) -> Attempt<()> {
+    fn take_frame(&mut self, receiver: &mut Receiver, session: &mut Session) -> Attempt<()> {
+        let file = self.part.file();
+        receiver.confirm(file).map_err(ClientError::from)?;
         while session.data_left() > 0 {
-            let room = current.intake.room();
-            let wanted = self.context.piece(room.len());
-            let piece = room.get_mut(..wanted).unwrap_or_default();
-            if piece.is_empty() {
+            let room = usize::try_from(receiver.left()).unwrap_or(usize::MAX);
+            let wanted = self.context.piece(room.min(BLOCK_LENGTH));
+            if wanted == 0 {
                 return Err(Fault::nonsense("more content than was announced"));
             }
-            let read = session.read_data(piece)?;
-            current.intake.note_filled(read);
-            if current.intake.position() > self.furthest {
-                self.furthest = current.intake.position();
+            let taken = session.take_content(receiver, file, wanted)?;
+            if receiver.position() > self.furthest {
+                self.furthest = receiver.position();
                 session.mark_progress();
             }
-            if current.intake.room().is_empty() {
-                let verify = self.context.options.verify;
-                current.intake.hand_over(self.part, verify)?;
-            }
-            self.tell(current, false);
-            self.context.spend(read)?;
+            self.tell(receiver, false);
+            self.context.spend(taken)?;
         }
         Ok(())
     }
 
-    fn tell(&mut self, current: &Current, is_last: bool) {
+    fn tell(&mut self, receiver: &Receiver, is_last: bool) {
         if is_last || self.told.elapsed() >= TELLING {
             self.told = Instant::now();
-            let done = current.intake.position();
-            self.context
-                .progress(done, current.trailer.size, self.remote.as_bytes());
+            let done = receiver.position();
+            let total = done + receiver.left();
+            self.context.progress(done, total, self.remote.as_bytes());
         }
     }
 
@@ -327,35 +348,28 @@ impl<'a> Fetch<'a> {
         let Some(current) = &mut self.current else {
             return Err(Fault::nonsense("no content"));
         };
-        let mut digest = None;
-        if self.context.options.verify {
-            let mut announced = current
-                .announced
-                .ok_or_else(|| Fault::nonsense("no digest behind the content"))?;
-            let mut blocks = current.intake.settle()?;
-            current.intake.put_back(blocks.clone())?;
-            while blocks.whole() != Some(announced) {
-                self.repairs += 1;
-                if self.repairs > MAX_REPAIRS {
-                    return Err(ClientError::not_verified().into());
+        current.settle(self.part)?;
+        let digest = match &mut current.content {
+            Content::Hashed(blocks) => {
+                let mut announced = match current.announced {
+                    Some(digest) => digest,
+                    None => fresh_digest(session, &current.trailer)?,
+                };
+                while blocks.whole() != Some(announced) {
+                    self.repairs += 1;
+                    if self.repairs > MAX_REPAIRS {
+                        return Err(ClientError::not_verified().into());
+                    }
+                    announced = fresh_digest(session, &current.trailer)?;
+                    current.announced = Some(announced);
+                    if blocks.whole() != Some(announced) {
+                        repair(&self.context, session, self.part, &current.trailer, blocks)?;
+                    }
                 }
-                announced = fresh_digest(session, &current.trailer)?;
-                if blocks.whole() == Some(announced) {
-                    break;
-                }
-                let damaged = repair(
-                    &self.context,
-                    session,
-                    self.part,
-                    &current.trailer,
-                    &mut blocks,
-                );
-                current.intake.settle()?;
-                current.intake.put_back(blocks.clone())?;
-                damaged?;
+                Some(announced)
             }
-            digest = Some(announced);
-        }
+            Content::Coming(_) | Content::Unverified => None,
+        };
         Ok(Fetched {
             trailer: current.trailer.clone(),
             finish: current.finish,
@@ -364,4 +378,52 @@ impl<'a> Fetch<'a> {
             slaves: Vec::new(),
         })
     }
+}
+
+impl Current {
+    fn is_coming(&self) -> bool {
+        matches!(self.content, Content::Coming(_))
+    }
+
+    /// Where the next byte goes.
+    fn position(&self) -> u64 {
+        match &self.content {
+            Content::Coming(receiver) => receiver.position(),
+            Content::Hashed(_) | Content::Unverified => self.trailer.size,
+        }
+    }
+
+    /// Everything has come: waits until it is hashed.
+    fn settle(&mut self, part: &PartFile) -> Result<(), ClientError> {
+        match std::mem::replace(&mut self.content, Content::Unverified) {
+            Content::Coming(receiver) => {
+                if let Some(hashed) = receiver.finish(part.file())? {
+                    self.content = Content::Hashed(BlockDigests::of(hashed));
+                }
+            }
+            settled => self.content = settled,
+        }
+        Ok(())
+    }
+}
+
+/// Whether the part's next block has that digest; if so, it is counted.
+fn has_block(
+    part: &PartFile,
+    blocks: &mut BlockDigests,
+    digest: Digest,
+) -> Result<bool, ClientError> {
+    let index = blocks.count();
+    let mut buffer = new_buffer();
+    let left = blocks.size().saturating_sub(index * BLOCK);
+    let length = usize::try_from(left).unwrap_or(usize::MAX);
+    let wanted = buffer
+        .get_mut(..length.min(BLOCK_LENGTH))
+        .unwrap_or_default();
+    let read = read_full(part.file(), wanted, index * BLOCK)?;
+    let is_same = read == wanted.len() && read > 0 && blocks.digest_of(index, wanted) == digest;
+    if is_same {
+        blocks.push(digest);
+    }
+    Ok(is_same)
 }

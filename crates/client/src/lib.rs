@@ -9,7 +9,7 @@
 //! | who serves: masters, offers, tickets, failover | `route`, `master`, `renewal`, `session`, `retry` |
 //! | a socket that never waits in vain | `patient`, `probe`, `dial` |
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
-//! | one file | `download`, `fetch`, `intake`, `repair`, `upload`, `sending`, `upload_record` |
+//! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending`, `upload_record` |
 //! | one file from several slaves at once | `stripe` and what is below it |
 //! | whole trees | `tree_download`, `tree_job`, `tree_fetch`, `batch`, `tree_upload`, `tree_outgoing`, `tree_send`, `walk`, `tree_report` |
 //! | making a tree equal to another | `mirror`, `mirror_tree`, `mirror_plan`, `mirror_compare`, `mirror_work`, `mirror_orders` |
@@ -17,6 +17,7 @@
 #![warn(missing_docs)]
 
 mod batch;
+mod block_digests;
 mod client;
 mod commands;
 mod compare;
@@ -28,7 +29,6 @@ mod error;
 mod fault;
 mod fetch;
 mod folder;
-mod intake;
 mod list;
 mod master;
 mod mirror;
@@ -39,7 +39,6 @@ mod mirror_tree;
 mod mirror_work;
 mod names;
 mod notice;
-mod offload;
 mod options;
 mod part_file;
 mod patient;

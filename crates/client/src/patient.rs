@@ -4,9 +4,13 @@
 //! on a second connection, whether the worker at the other end still lives. So a dead or stopped slave is noticed within
 //! five seconds, while one that is merely busy is waited for up to the limit.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
+
+use transfer::Wire;
 
 use crate::Interrupt;
 use crate::fault::Halt;
@@ -128,6 +132,17 @@ impl Patient {
         }
     }
 
+    /// Calls what blocks for one turn at most, until it has moved something or there is no hope.
+    fn in_turns<T>(&self, mut call: impl FnMut(&TcpStream) -> io::Result<T>) -> io::Result<T> {
+        let mut wait = self.start()?;
+        loop {
+            match call(&self.stream) {
+                Err(error) if is_turn_over(&error) => self.quiet(&mut wait)?,
+                result => return result,
+            }
+        }
+    }
+
     fn ask(&self, watched: Watched, wait: &mut Wait) -> io::Result<()> {
         let again = match probe(watched.address, watched.worker, PROBE_LIMIT) {
             Probed::Dead => return Err(Halt::Lost("it does not answer".to_owned()).into()),
@@ -144,29 +159,31 @@ impl Patient {
 
 impl Read for Patient {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let mut wait = self.start()?;
-        loop {
-            match self.stream.read(bytes) {
-                Err(error) if is_turn_over(&error) => self.quiet(&mut wait)?,
-                result => return result,
-            }
-        }
+        self.in_turns(|mut stream| stream.read(bytes))
     }
 }
 
 impl Write for Patient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut wait = self.start()?;
-        loop {
-            match self.stream.write(bytes) {
-                Err(error) if is_turn_over(&error) => self.quiet(&mut wait)?,
-                result => return result,
-            }
-        }
+        self.in_turns(|mut stream| stream.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Wire for Patient {
+    fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        self.in_turns(|mut stream| stream.splice_into(pipe, most))
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
+        self.in_turns(|mut stream| stream.send_file(file, offset, most))
+    }
+
+    fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.in_turns(|mut stream| stream.write_more(bytes))
     }
 }
 

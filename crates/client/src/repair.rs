@@ -6,10 +6,11 @@ use protocol::{Digest, ErrorCode, Reply, Request};
 use transfer::block_tree::block_count;
 
 use crate::ClientError;
+use crate::block_digests::BlockDigests;
+use crate::content::new_buffer;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::notice::Notice;
-use crate::offload::{BlockDigests, new_buffer};
 use crate::part_file::PartFile;
 use crate::session::{Frame, Session, unexpected};
 use crate::trailer::Trailer;

@@ -2,18 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::limits::MAX_INLINE_CONTENT;
+use protocol::limits::{BLOCK, MAX_INLINE_CONTENT};
 use protocol::{Condition, Content, Digest, ErrorCode, RemotePath, Reply, Request, UploadId};
-use transfer::ContentHasher;
 use transfer::block_tree::BLOCK_LENGTH;
+use transfer::{HashBehind, Hashed, Range, Source};
 
 use crate::ClientError;
+use crate::content::hashing_failed;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::notice::Notice;
-use crate::offload::{Offload, new_buffer};
 use crate::session::{Session, is_code, unexpected};
-use crate::source_file::SourceFile;
+use crate::source_file::{SourceFile, changed};
 use crate::upload_record::UploadRecord;
 
 /// How often content that arrived damaged, or that another writer took over, is sent anew.
@@ -92,6 +92,7 @@ impl<'a> Sending<'a> {
             };
             match result {
                 Err(fault) if is_code(&fault, ErrorCode::Corrupt) => {
+                    self.source.check()?;
                     self.repeat()?;
                     self.context.notice(&Notice::Damaged {
                         remote: self.remote.clone(),
@@ -177,7 +178,7 @@ impl<'a> Sending<'a> {
             resume: self.resume,
             deferred: false,
         });
-        let mut hasher = ContentHasher::new();
+        let mut sent_before = Hashed::default();
         if self.resume {
             session.flush()?;
             let (offset, prefix) = match session.answer(number)? {
@@ -185,7 +186,7 @@ impl<'a> Sending<'a> {
                 other => return Err(unexpected(&other)),
             };
             match self.hash_prefix(session, number, offset)? {
-                Some(hashed) if hashed.finalize() == prefix => hasher = hashed,
+                Some(hashed) if hashed.digest() == prefix => sent_before = hashed,
                 _ => {
                     abandon(session, number)?;
                     self.resume = false;
@@ -194,8 +195,8 @@ impl<'a> Sending<'a> {
             }
         }
         self.resume = true;
-        let resumed_at = hasher.position();
-        let digest = match self.send_content(session, number, hasher) {
+        let resumed_at = sent_before.length;
+        let digest = match self.send_content(session, number, sent_before) {
             Ok(digest) => digest,
             Err(fault @ Fault::Failed(_)) if !session.is_over(number) => {
                 abandon(session, number)?;
@@ -215,47 +216,51 @@ impl<'a> Sending<'a> {
         session: &mut Session,
         number: u32,
         length: u64,
-    ) -> Attempt<Option<ContentHasher>> {
+    ) -> Attempt<Option<Hashed>> {
         if length > self.source.size() {
             return Ok(None);
         }
-        let mut hasher = ContentHasher::new();
-        let mut buffer = new_buffer();
+        let file = self.source.file();
+        let mut hashing = HashBehind::new(Hashed::default(), 0);
         let mut signed = Instant::now();
-        while hasher.position() < length {
+        let mut position = 0;
+        while position < length {
             self.context.check()?;
             if signed.elapsed() >= SIGN_OF_LIFE {
                 session.keep_alive(number)?;
                 signed = Instant::now();
             }
-            let left = usize::try_from(length - hasher.position()).unwrap_or(usize::MAX);
-            let piece = buffer.get_mut(..left.min(BLOCK_LENGTH)).unwrap_or_default();
-            self.source.read(piece, hasher.position())?;
-            hasher.update(piece);
+            position = length.min(position + BLOCK);
+            hashing.advance(file, position).map_err(hashing_failed)?;
         }
-        Ok(Some(hasher))
+        Ok(hashing.finish(file, length).map_err(hashing_failed)?)
     }
 
-    /// Sends what follows the part that `hasher` has taken; gives the digest of the whole.
+    /// Sends what follows the part that `before` covers; gives the digest of the whole.
     fn send_content(
         &mut self,
         session: &mut Session,
         number: u32,
-        hasher: ContentHasher,
+        before: Hashed,
     ) -> Attempt<Digest> {
-        let mut position = hasher.position();
+        let mut position = before.length;
         let size = self.source.size();
-        let mut hashing = Offload::start(hasher, size - position).map_err(ClientError::from)?;
-        let mut buffer = new_buffer();
+        let file = self.source.file();
+        let mut hashing = HashBehind::new(before, size);
+        let mut content = self.source.content()?;
         while position < size {
             let left = usize::try_from(size - position).unwrap_or(usize::MAX);
-            buffer.resize(self.context.piece(left.min(BLOCK_LENGTH)), 0);
-            self.source.read(&mut buffer, position)?;
+            let length = self.context.piece(left.min(BLOCK_LENGTH));
             session.check_refusal(number)?;
-            self.context.spend(buffer.len())?;
-            send_data(session, number, &buffer)?;
-            position += u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-            buffer = hashing.give(buffer);
+            self.context.spend(length)?;
+            let frame = Range {
+                offset: position,
+                length: u64::try_from(length).unwrap_or(0),
+                request: number,
+            };
+            send_frame(session, &mut content, frame)?;
+            position += frame.length;
+            hashing.advance(file, position).map_err(hashing_failed)?;
             if position > self.furthest {
                 self.furthest = position;
                 session.mark_progress();
@@ -267,7 +272,8 @@ impl<'a> Sending<'a> {
             }
         }
         self.source.check()?;
-        Ok(hashing.finish().map_err(ClientError::from)?.finalize())
+        let hashed = hashing.finish(file, size).map_err(hashing_failed)?;
+        Ok(hashed.ok_or_else(changed)?.digest())
     }
 }
 
@@ -281,14 +287,30 @@ pub(crate) fn read_whole(source: &SourceFile) -> Result<(Content, Digest), Clien
     Ok((content, digest))
 }
 
+/// Sends a frame of a file; where the slave has closed, the reason it gave before counts for more than the broken connection.
+fn send_frame(session: &mut Session, content: &mut Source, frame: Range) -> Attempt<()> {
+    match session.send_frame(content, frame) {
+        Ok(transfer::Sent::Whole) => Ok(()),
+        Ok(transfer::Sent::Short) => Err(changed().into()),
+        Ok(transfer::Sent::Unreadable(error)) => Err(ClientError::from(error).into()),
+        Err(fault) => Err(reason_for(fault, session, frame.request)),
+    }
+}
+
 /// Sends content; where the slave has closed, the reason it gave before counts for more than the broken connection.
 pub(crate) fn send_data(session: &mut Session, number: u32, content: &[u8]) -> Attempt<()> {
-    match session.send_data(number, content) {
-        Err(fault @ Fault::Lost(_)) => match session.check_refusal(number) {
-            Err(refusal @ Fault::Failed(_)) => Err(refusal),
-            _ => Err(fault),
+    session
+        .send_data(number, content)
+        .map_err(|fault| reason_for(fault, session, number))
+}
+
+fn reason_for(fault: Fault, session: &mut Session, number: u32) -> Fault {
+    match fault {
+        Fault::Lost(_) => match session.check_refusal(number) {
+            Err(refusal @ Fault::Failed(_)) => refusal,
+            _ => fault,
         },
-        result => result,
+        fault => fault,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One conversation with one slave: requests out, answers in, matched by number.
 
 use std::collections::HashSet;
+use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use protocol::{
     Ticket,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use transfer::{Range, Receiver, Sent, Source};
 
 use crate::context::Context;
 use crate::dial::{dial, greet};
@@ -282,6 +284,23 @@ impl Session {
     /// Reads content of the data frame at hand; 0 at its end.
     pub(crate) fn read_data(&mut self, bytes: &mut [u8]) -> Attempt<usize> {
         Ok(self.connection.read_data(bytes)?)
+    }
+
+    /// Takes content of the data frame at hand into a file, `most` bytes or fewer; 0 at the frame's end.
+    pub(crate) fn take_content(
+        &mut self,
+        receiver: &mut Receiver,
+        file: &File,
+        most: usize,
+    ) -> Attempt<usize> {
+        Ok(receiver.take(&mut self.connection, file, most)?)
+    }
+
+    /// Sends a data frame straight from a file.
+    pub(crate) fn send_frame(&mut self, source: &mut Source, frame: Range) -> Attempt<Sent> {
+        self.flush()?;
+        let wire = self.connection.stream();
+        Ok(transfer::send_frame(wire, source, frame)?)
     }
 
     /// Bytes of the data frame at hand that are still to be read.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::ErrorCode;
 use rustix::fs::{FileType, Mode, OFlags};
+use transfer::Source;
 
 use crate::ClientError;
 use crate::content::read_full;
@@ -56,6 +57,14 @@ impl SourceFile {
         &self.file
     }
 
+    /// The content as what a transfer sends.
+    pub(crate) fn content(&self) -> Result<Source, ClientError> {
+        Ok(Source::File {
+            file: self.file.try_clone()?,
+            length: self.facts.size,
+        })
+    }
+
     pub(crate) fn facts(&self) -> &Facts {
         &self.facts
     }
@@ -93,7 +102,8 @@ impl SourceFile {
     }
 }
 
-fn changed() -> ClientError {
+/// It is not what it was a moment ago.
+pub(crate) fn changed() -> ClientError {
     ClientError::new(
         crate::ClientErrorKind::Remote(ErrorCode::Changed),
         "the file changed while it was read",

@@ -20,6 +20,8 @@ pub struct Connection<S> {
     start: usize,
     payload: Vec<u8>,
     data_left: usize,
+    /// Large data frames come one after another: nothing is read ahead, so that content need not pass the input buffer.
+    is_bulk: bool,
     output: Vec<u8>,
 }
 
@@ -33,6 +35,7 @@ impl<S: Read + Write> Connection<S> {
             start: 0,
             payload: Vec::new(),
             data_left: 0,
+            is_bulk: false,
             output: Vec::new(),
         }
     }
@@ -52,6 +55,7 @@ impl<S: Read + Write> Connection<S> {
         self.read_exact(&mut bytes)?;
         let header = Header::decode(&bytes)?;
         let length = usize::try_from(header.length).map_err(|_| DecodeError::Truncated)?;
+        self.is_bulk = header.kind == DATA && length > INPUT_BUFFER;
         if header.kind == DATA {
             self.data_left = length;
         } else {
@@ -107,6 +111,35 @@ impl<S: Read + Write> Connection<S> {
         };
         self.data_left -= read;
         Ok(read)
+    }
+
+    /// How many of [`Self::data_left`] have been read from the stream already.
+    #[must_use]
+    pub fn buffered_data(&self) -> usize {
+        self.buffered().min(self.data_left)
+    }
+
+    /// Has `pull` take content of the current data frame, at most that many bytes, straight from the stream, none of it being
+    /// [buffered](Self::buffered_data); how many it took, as it says, 0 only where the frame ends.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`] where it found the end of the stream, or what it says.
+    pub fn pull_data(
+        &mut self,
+        most: usize,
+        pull: impl FnOnce(&mut S, usize) -> io::Result<usize>,
+    ) -> Result<usize, ConnectionError> {
+        let wanted = most.min(self.data_left);
+        if wanted == 0 || self.buffered() > 0 {
+            return Ok(0);
+        }
+        match pull(&mut self.stream, wanted)?.min(wanted) {
+            0 => Err(ConnectionError::Closed),
+            pulled => {
+                self.data_left -= pulled;
+                Ok(pulled)
+            }
+        }
     }
 
     /// Whether bytes of a further frame have arrived already.
@@ -253,7 +286,11 @@ impl<S: Read + Write> Connection<S> {
 
     /// Reads once into the empty input buffer.
     fn fill(&mut self) -> Result<usize, ConnectionError> {
-        self.input.resize(INPUT_BUFFER, 0);
+        let room = match self.is_bulk {
+            true => Header::LENGTH,
+            false => INPUT_BUFFER,
+        };
+        self.input.resize(room, 0);
         self.start = 0;
         let filled = read_retrying(&mut self.stream, &mut self.input);
         self.input.truncate(*filled.as_ref().unwrap_or(&0));

@@ -20,7 +20,7 @@ use std::time::Duration;
 use protocol::limits::BLOCK;
 use protocol::{Condition, Digest, Entry, ErrorCode, RemotePath, StorageId, UploadId, Version};
 use transfer::block_tree::{self, BLOCK_LENGTH};
-use transfer::{ContentHasher, Source};
+use transfer::{ContentHasher, Hashed, Source};
 
 mod error;
 mod local;
@@ -293,9 +293,9 @@ pub trait Upload: Any + Send + Debug {
     /// Where the next byte goes: the length of what an earlier try left.
     fn offset(&self) -> u64;
 
-    /// A hasher that has taken the bytes before [`offset`](Self::offset); its digest lets the client check that its own
-    /// file begins so.
-    fn hasher(&self) -> &ContentHasher;
+    /// The digests of the bytes before [`offset`](Self::offset): they let the client check that its own file begins so, and
+    /// whoever receives the rest go on hashing.
+    fn hashed(&self) -> &Hashed;
 
     /// Gives up what an earlier try left, because it is not how the client's file begins.
     ///

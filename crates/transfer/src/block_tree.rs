@@ -16,6 +16,23 @@ use protocol::limits::BLOCK;
 pub const BLOCK_LENGTH: usize = 1024 * 1024;
 const _: () = assert!(BLOCK_LENGTH as u64 == BLOCK);
 
+/// Digests of the first bytes of a content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hashed {
+    /// Of each block, the last one as long as it is.
+    pub blocks: Vec<Digest>,
+    /// How many bytes they cover.
+    pub length: u64,
+}
+
+impl Hashed {
+    /// The digest of these bytes as a whole.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        merge(&self.blocks, self.length).unwrap_or(Digest([0; 32]))
+    }
+}
+
 /// Hashes a content that passes by in order; a clone goes on from the same position.
 #[derive(Clone, Debug)]
 pub struct ContentHasher {
@@ -93,6 +110,15 @@ impl ContentHasher {
             State::Blocks { .. } => {
                 merge(&self.blocks(), self.position).unwrap_or_else(|| digest_of(&Hasher::new()))
             }
+        }
+    }
+
+    /// What was taken so far, blocks included; for a hasher made by [`with_blocks`](Self::with_blocks).
+    #[must_use]
+    pub fn hashed(&self) -> Hashed {
+        Hashed {
+            blocks: self.blocks(),
+            length: self.position,
         }
     }
 

@@ -1,39 +1,72 @@
 //! Content from a peer's data frames into a file, hashed on the way; one engine for downloads and uploads.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 
-use protocol::{Connection, Digest};
+use protocol::{Connection, ConnectionError};
 
-use crate::hash_lane::HashLane;
-use crate::{ContentHasher, TransferError};
+use crate::block_tree::Hashed;
+use crate::hash_behind::HashBehind;
+use crate::pipe::Pipe;
+use crate::wire::retrying;
+use crate::{TransferError, Wire};
 
-/// Writes content behind what a file holds already, and hashes it: the digest at the end is that of the whole.
+/// What is copied at once where content goes through our memory, bytes.
+const BUFFER: usize = 256 * 1024;
+
+/// Below this a pipe costs more than it saves, bytes.
+const WORTH_A_PIPE: u64 = 512 * 1024;
+
+/// Writes content behind what a file holds already, and hashes it. Always the same file.
+///
+/// What was taken is hashed only once it is confirmed: the last data frame before an error may be padding.
 #[derive(Debug)]
 pub struct Receiver {
     position: u64,
-    lane: HashLane,
+    expected: u64,
+    way: Way,
+    buffer: Vec<u8>,
+    hashing: HashBehind,
+}
+
+/// How content gets from the socket into the file.
+#[derive(Debug)]
+enum Way {
+    /// Not tried yet.
+    Unknown,
+    /// By splice(2): one copy in the kernel.
+    Pipe(Pipe),
+    /// Through the buffer: two copies, on every file system and stream.
+    Buffer,
 }
 
 impl Receiver {
-    /// Goes on behind the bytes that `prefix` has hashed; `expected` is the length of the whole in bytes, as far as it is
-    /// known, and decides only how the work is laid out.
+    /// Goes on behind the bytes that `hashed` covers. `expected` is the length of the whole in bytes, as far as it is known,
+    /// and decides only how the work is laid out.
     #[must_use]
-    pub fn new(prefix: ContentHasher, expected: u64) -> Self {
-        let position = prefix.position();
-        Self {
-            position,
-            lane: HashLane::new(prefix, expected.saturating_sub(position)),
-        }
+    pub fn new(hashed: Hashed, expected: u64) -> Self {
+        let position = hashed.length;
+        Self::with(position, expected, HashBehind::new(hashed, expected))
     }
 
-    /// Goes on at `position` without hashing anything: then [`Self::finish`] has no digest to give.
+    /// Goes on at `position` without hashing anything: then [`Self::finish`] has nothing to give.
     #[must_use]
-    pub fn unverified(position: u64) -> Self {
+    pub fn unverified(position: u64, expected: u64) -> Self {
+        Self::with(position, expected, HashBehind::off())
+    }
+
+    fn with(position: u64, expected: u64, hashing: HashBehind) -> Self {
+        let way = match expected.saturating_sub(position) {
+            WORTH_A_PIPE.. => Way::Unknown,
+            _ => Way::Buffer,
+        };
         Self {
             position,
-            lane: HashLane::Off { buffer: Vec::new() },
+            expected,
+            way,
+            buffer: Vec::new(),
+            hashing,
         }
     }
 
@@ -43,101 +76,218 @@ impl Receiver {
         self.position
     }
 
-    /// Takes the data frame whose header `connection` has just received, and writes it to `file` as it comes.
-    ///
-    /// # Errors
-    /// As [`Self::take_some`].
-    pub fn take_frame<S: Read + Write>(
-        &mut self,
-        connection: &mut Connection<S>,
-        file: &File,
-    ) -> Result<(), TransferError> {
-        while self.take_some(connection, file, usize::MAX)? > 0 {}
-        Ok(())
+    /// Bytes that are still to come, as far as it is known.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.expected.saturating_sub(self.position)
     }
 
-    /// Takes the next bytes of the current data frame, `most` of them or fewer; how many, 0 where the frame ends.
+    /// Takes the next bytes of the current data frame, `most` of them or fewer, into `file`; how many, 0 where the frame ends.
     ///
     /// # Errors
-    /// [`TransferError::Local`] when the file takes no more: the rest of the frame is then still unread.
+    /// [`TransferError::Local`] when the file takes no more: some of the frame is then lost, the rest still unread.
     /// [`TransferError::Peer`] when the frame does not come whole.
-    pub fn take_some<S: Read + Write>(
+    pub fn take<W: Wire>(
         &mut self,
-        connection: &mut Connection<S>,
+        connection: &mut Connection<W>,
         file: &File,
         most: usize,
     ) -> Result<usize, TransferError> {
-        if connection.data_left() == 0 {
+        let wanted = connection.data_left().min(most);
+        if wanted == 0 {
             return Ok(0);
         }
-        let mut buffer = self.lane.buffer(connection.data_left().min(most));
-        let filled = fill(connection, &mut buffer)?;
-        buffer.truncate(filled);
-        file.write_all_at(&buffer, self.position)
-            .map_err(TransferError::Local)?;
-        self.position += u64::try_from(filled).unwrap_or(0);
-        self.lane.hash(buffer);
-        Ok(filled)
+        if let Way::Unknown = self.way {
+            self.way = Pipe::new().map_or(Way::Buffer, Way::Pipe);
+        }
+        let taken = match &self.way {
+            Way::Pipe(pipe) if connection.buffered_data() == 0 => {
+                let through_pipe = splice(connection, pipe, (file, self.position), wanted);
+                match through_pipe {
+                    Err(TransferError::Peer(error)) if is_unsupported(&error) => {
+                        self.way = Way::Buffer;
+                        self.copy(connection, file, wanted)
+                    }
+                    Err(error @ TransferError::Local(_)) => {
+                        // Content is stuck in the pipe.
+                        self.way = Way::Buffer;
+                        Err(error)
+                    }
+                    taken => taken,
+                }
+            }
+            _ => self.copy(connection, file, wanted),
+        }?;
+        self.position += u64::try_from(taken).unwrap_or(0);
+        Ok(taken)
     }
 
-    /// The digest of everything from the first byte of the prefix on; `None` from an unverified receiver.
-    #[must_use]
-    pub fn finish(self) -> Option<Digest> {
-        self.lane.finish().map(|hasher| hasher.finalize())
+    fn copy<W: Wire>(
+        &mut self,
+        connection: &mut Connection<W>,
+        file: &File,
+        wanted: usize,
+    ) -> Result<usize, TransferError> {
+        // Behind what the connection holds already, the rest may go through the pipe.
+        let buffered = match self.way {
+            Way::Pipe(_) => connection.buffered_data(),
+            _ => BUFFER,
+        };
+        self.buffer.resize(wanted.min(buffered), 0);
+        fill(connection, &mut self.buffer)?;
+        file.write_all_at(&self.buffer, self.position)
+            .map_err(TransferError::Local)?;
+        Ok(self.buffer.len())
     }
+
+    /// What was taken so far is content, as the frame behind it shows: it may be hashed.
+    ///
+    /// # Errors
+    /// What reading the file back says.
+    pub fn confirm(&mut self, file: &File) -> io::Result<()> {
+        self.hashing.advance(file, self.position)
+    }
+
+    /// Forgets what was taken behind `position`, all of which is not confirmed.
+    pub fn go_back(&mut self, position: u64) {
+        self.position = self.position.min(position);
+    }
+
+    /// Waits until everything that was taken is hashed; `None` from an unverified receiver.
+    ///
+    /// # Errors
+    /// What reading the file back says.
+    pub fn finish(self, file: &File) -> io::Result<Option<Hashed>> {
+        self.hashing.finish(file, self.position)
+    }
+}
+
+/// One turn through the pipe.
+fn splice<W: Wire>(
+    connection: &mut Connection<W>,
+    pipe: &Pipe,
+    (file, offset): (&File, u64),
+    wanted: usize,
+) -> Result<usize, TransferError> {
+    let taken = connection.pull_data(wanted, |wire, most| {
+        retrying(|| wire.splice_into(pipe.entrance(), most))
+    })?;
+    pipe.drain(file, offset, taken)
+        .map_err(TransferError::Local)?;
+    Ok(taken)
+}
+
+/// Nothing was taken: this wire has no way past our memory.
+fn is_unsupported(error: &ConnectionError) -> bool {
+    matches!(error, ConnectionError::Io(error) if error.kind() == io::ErrorKind::Unsupported)
 }
 
 fn fill<S: Read + Write>(
     connection: &mut Connection<S>,
     buffer: &mut [u8],
-) -> Result<usize, TransferError> {
+) -> Result<(), TransferError> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match connection.read_data(rest)? {
-            0 => break,
-            read => filled += read,
-        }
+        filled += connection.read_data(rest)?;
     }
-    Ok(filled)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::BorrowedFd;
 
     use super::*;
 
-    fn framed(content: &[u8], frame: usize) -> Connection<Cursor<Vec<u8>>> {
+    /// A stream that offers no way past our memory, as one that is encrypted.
+    #[derive(Debug)]
+    struct Opaque(Cursor<Vec<u8>>);
+
+    impl Read for Opaque {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            self.0.read(bytes)
+        }
+    }
+
+    impl Write for Opaque {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Wire for Opaque {
+        fn splice_into(&mut self, _: BorrowedFd<'_>, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.write(bytes)
+        }
+    }
+
+    fn content_of(length: usize) -> Vec<u8> {
+        (0..length)
+            .map(|n| u8::try_from(n % 251).unwrap())
+            .collect()
+    }
+
+    fn framed(content: &[u8], frame: usize) -> Vec<u8> {
         let mut sender = Connection::new(Cursor::new(Vec::new()));
         content
             .chunks(frame)
             .for_each(|part| sender.send_data(1, part));
         sender.flush().unwrap();
-        let bytes = std::mem::take(sender.stream()).into_inner();
-        Connection::new(Cursor::new(bytes))
+        std::mem::take(sender.stream()).into_inner()
+    }
+
+    /// Bytes that come over a socket, from a thread that writes them.
+    fn over_socket(bytes: Vec<u8>) -> Connection<TcpStream> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let writing = move || sender.write_all(&bytes).unwrap_or_default();
+        std::thread::Builder::new().spawn(writing).unwrap();
+        Connection::new(listener.accept().unwrap().0)
+    }
+
+    fn receive<W: Wire>(
+        mut connection: Connection<W>,
+        file: &File,
+        mut receiver: Receiver,
+    ) -> Option<Hashed> {
+        while connection.receive().unwrap().is_some() {
+            receiver.confirm(file).unwrap();
+            while receiver.take(&mut connection, file, usize::MAX).unwrap() > 0 {}
+        }
+        receiver.finish(file).unwrap()
     }
 
     fn check(length: usize, split: usize) {
-        let content: Vec<u8> = (0..length)
-            .map(|n| u8::try_from(n % 251).unwrap())
-            .collect();
-        let file = tempfile::tempfile().unwrap();
-        file.write_all_at(&content[..split], 0).unwrap();
-        let mut prefix = ContentHasher::new();
-        prefix.update(&content[..split]);
-        let mut receiver = Receiver::new(prefix, length as u64);
-        let mut connection = framed(&content[split..], 700_000);
-        while connection.receive().unwrap().is_some() {
-            receiver.take_frame(&mut connection, &file).unwrap();
-        }
-        assert_eq!(receiver.position(), length as u64);
-        assert_eq!(
-            receiver.finish(),
-            Some(Digest(*blake3::hash(&content).as_bytes()))
-        );
-        let mut stored = vec![0; length];
-        file.read_exact_at(&mut stored, 0).unwrap();
-        assert!(stored == content);
+        let content = content_of(length);
+        let rest = framed(&content[split..], 700_000);
+        let check_one = |receive: &dyn Fn(&File, Receiver) -> Option<Hashed>| {
+            let file = tempfile::tempfile().unwrap();
+            file.write_all_at(&content[..split], 0).unwrap();
+            let prefix = HashBehind::new(Hashed::default(), 0).finish(&file, split as u64);
+            let receiver = Receiver::new(prefix.unwrap().unwrap(), length as u64);
+            let hashed = receive(&file, receiver).unwrap();
+            assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
+            let mut stored = vec![0; length];
+            file.read_exact_at(&mut stored, 0).unwrap();
+            assert!(stored == content);
+        };
+        check_one(&|file, receiver| receive(over_socket(rest.clone()), file, receiver));
+        let opaque = || Connection::new(Opaque(Cursor::new(rest.clone())));
+        check_one(&|file, receiver| receive(opaque(), file, receiver));
     }
 
     #[test]
@@ -152,30 +302,59 @@ mod tests {
 
     #[test]
     fn without_verification_nothing_is_hashed() {
-        let mut connection = framed(&[7; 1000], 1000);
         let file = tempfile::tempfile().unwrap();
-        let mut receiver = Receiver::unverified(5);
-        connection.receive().unwrap();
-        receiver.take_frame(&mut connection, &file).unwrap();
-        assert_eq!((receiver.position(), receiver.finish()), (1005, None));
+        let connection = over_socket(framed(&content_of(2_000_000), 1 << 20));
+        let receiver = Receiver::unverified(5, 2_000_005);
+        assert_eq!(receive(connection, &file, receiver), None);
+        assert_eq!(file.metadata().unwrap().len(), 2_000_005);
+    }
+
+    #[test]
+    fn what_is_not_confirmed_can_be_taken_back() {
+        let file = tempfile::tempfile().unwrap();
+        let content = content_of(6 << 20);
+        let mut sent = content.clone();
+        sent[5 << 20..].fill(0);
+        let mut receiver = Receiver::new(Hashed::default(), 6 << 20);
+        let mut connection = over_socket(framed(&sent, 1 << 20));
+        while connection.receive().unwrap().is_some() {
+            receiver.confirm(&file).unwrap();
+            while receiver.take(&mut connection, &file, 300_000).unwrap() > 0 {}
+        }
+        receiver.go_back(5 << 20);
+        assert_eq!((receiver.position(), receiver.left()), (5 << 20, 1 << 20));
+        let rest = over_socket(framed(&content[5 << 20..], 1 << 20));
+        let hashed = receive(rest, &file, receiver).unwrap();
+        assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
     }
 
     #[test]
     fn a_frame_that_is_cut_short_is_the_peers_fault() {
-        let mut connection = framed(&[7; 1000], 1000);
-        connection.stream().get_mut().truncate(500);
-        let mut receiver = Receiver::unverified(0);
-        connection.receive().unwrap();
-        let result = receiver.take_frame(&mut connection, &tempfile::tempfile().unwrap());
-        assert!(matches!(result, Err(TransferError::Peer(_))));
+        for (length, expected) in [(1000, 1000), (1 << 20, 1 << 20)] {
+            let mut bytes = framed(&content_of(length), length);
+            bytes.truncate(length / 2);
+            let mut connection = over_socket(bytes);
+            let file = tempfile::tempfile().unwrap();
+            let mut receiver = Receiver::unverified(0, expected);
+            connection.receive().unwrap();
+            let error = loop {
+                if let Err(error) = receiver.take(&mut connection, &file, usize::MAX) {
+                    break error;
+                }
+            };
+            assert!(matches!(error, TransferError::Peer(_)));
+        }
     }
 
     #[test]
     fn a_file_that_takes_nothing_is_our_fault() {
-        let mut connection = framed(&[7; 1000], 1000);
-        connection.receive().unwrap();
-        let unwritable = File::open("/dev/null").unwrap();
-        let result = Receiver::unverified(0).take_frame(&mut connection, &unwritable);
-        assert!(matches!(result, Err(TransferError::Local(_))));
+        for length in [1000, 1 << 20] {
+            let mut connection = over_socket(framed(&content_of(length), length));
+            connection.receive().unwrap();
+            let unwritable = File::open("/dev/null").unwrap();
+            let mut receiver = Receiver::unverified(0, length as u64);
+            let result = receiver.take(&mut connection, &unwritable, usize::MAX);
+            assert!(matches!(result, Err(TransferError::Local(_))));
+        }
     }
 }

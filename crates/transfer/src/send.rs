@@ -1,17 +1,15 @@
-//! Content from a source to a peer's socket, in data frames. Zero copy is decided here and nowhere else.
+//! Content from a source to a peer, in data frames.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
 use protocol::frame::Header;
 use protocol::limits::MAX_DATA_PAYLOAD;
-use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::net::{SendFlags, send};
 
-use crate::{Source, TransferError};
+use crate::wire::retrying;
+use crate::{Source, TransferError, Wire};
 
 /// What a stream is copied through, and what stands in for bytes that a source no longer has.
 const COPY_BUFFER: usize = 128 * 1024;
@@ -43,51 +41,62 @@ pub enum Sent {
 /// may wait (a rate limit) or refuse (an interrupt).
 ///
 /// # Errors
-/// [`TransferError::Peer`] when the socket fails or takes nothing within its timeout. A source that fails is no error here:
+/// [`TransferError::Peer`] when the wire fails or takes nothing within its timeout. A source that fails is no error here:
 /// see [`Sent`]; the caller then says so in the frame after.
-pub fn send_range(
-    peer: &TcpStream,
+pub fn send_range<W: Wire>(
+    wire: &mut W,
     source: &mut Source,
     range: Range,
     mut before_frame: impl FnMut(u32) -> io::Result<u32>,
 ) -> Result<Sent, TransferError> {
-    let mut position = range.offset;
-    let mut left = range.length;
-    while left > 0 {
-        let length = u32::try_from(left)
+    let mut rest = range;
+    while rest.length > 0 {
+        let length = u32::try_from(rest.length)
             .unwrap_or(u32::MAX)
             .min(MAX_DATA_PAYLOAD);
         let allowed = before_frame(length).map_err(TransferError::peer)?;
-        let length = allowed.clamp(1, length);
-        send_header(peer, &Header::data(range.request, length))?;
-        let frame = match source {
-            Source::File { file, .. } => send_file(peer, file, position, u64::from(length))?,
-            Source::Stream(stream) => copy(peer, stream, u64::from(length))?,
-        };
+        let length = u64::from(allowed.clamp(1, length));
+        let frame = send_frame(wire, source, Range { length, ..rest })?;
         if !matches!(frame, Sent::Whole) {
             return Ok(frame);
         }
-        position += u64::from(length);
-        left -= u64::from(length);
+        rest.offset += length;
+        rest.length -= length;
     }
     Ok(Sent::Whole)
 }
 
+/// Sends one data frame, of at most [`MAX_DATA_PAYLOAD`] bytes; otherwise as [`send_range`].
+///
+/// # Errors
+/// As [`send_range`].
+pub fn send_frame<W: Wire>(
+    wire: &mut W,
+    source: &mut Source,
+    frame: Range,
+) -> Result<Sent, TransferError> {
+    let length = u32::try_from(frame.length)
+        .unwrap_or(u32::MAX)
+        .min(MAX_DATA_PAYLOAD);
+    send_header(wire, &Header::data(frame.request, length))?;
+    match source {
+        Source::File { file, .. } => send_file(wire, file, frame.offset, u64::from(length)),
+        Source::Stream(stream) => copy(wire, stream, u64::from(length)),
+    }
+}
+
 /// Sends a frame's header so that it travels in one segment with the content behind it.
-fn send_header(peer: &TcpStream, mut header: &[u8]) -> Result<(), TransferError> {
+fn send_header<W: Wire>(wire: &mut W, mut header: &[u8]) -> Result<(), TransferError> {
     while !header.is_empty() {
-        match send(peer, header, SendFlags::MORE | SendFlags::NOSIGNAL) {
-            Ok(sent) => header = header.get(sent..).unwrap_or_default(),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(TransferError::peer(error)),
-        }
+        let sent = retrying(|| wire.write_more(header)).map_err(TransferError::peer)?;
+        header = header.get(sent..).unwrap_or_default();
     }
     Ok(())
 }
 
-/// One frame's content by sendfile(2), which returns 0 where the file has become shorter than was promised.
-fn send_file(
-    peer: &TcpStream,
+/// One frame's content by sendfile(2), which moves nothing where the file has become shorter than was promised.
+fn send_file<W: Wire>(
+    wire: &mut W,
     file: &File,
     offset: u64,
     length: u64,
@@ -96,14 +105,16 @@ fn send_file(
     let end = offset + length;
     while position < end {
         let wanted = usize::try_from(end - position).unwrap_or(usize::MAX);
-        match sendfile(peer, file, Some(&mut position), wanted) {
+        match retrying(|| wire.send_file(file, position, wanted)) {
             Ok(0) => {
-                pad(peer, end - position)?;
+                pad(wire, end - position)?;
                 return Ok(Sent::Short);
             }
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(Errno::IO | Errno::INVAL | Errno::OVERFLOW | Errno::STALE) => {
-                return send_unreadable(peer, file, position, end - position);
+            Ok(sent) => position += u64::try_from(sent).unwrap_or(0),
+            Err(error) if may_be_the_files(&error) => {
+                // An ordinary read tells whether it is the file that fails, or only `sendfile` on this file system.
+                let mut rest = Positioned { file, position };
+                return copy(wire, &mut rest, end - position);
             }
             Err(error) => return Err(TransferError::peer(error)),
         }
@@ -111,22 +122,16 @@ fn send_file(
     Ok(Sent::Whole)
 }
 
-/// Finds out by an ordinary read whether it is the file that fails, or only `sendfile` on this file system.
-fn send_unreadable(
-    peer: &TcpStream,
-    file: &File,
-    offset: u64,
-    length: u64,
-) -> Result<Sent, TransferError> {
-    let mut at = Positioned {
-        file,
-        position: offset,
-    };
-    copy(peer, &mut at, length)
+fn may_be_the_files(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported
+        || matches!(
+            Errno::from_io_error(error),
+            Some(Errno::IO | Errno::INVAL | Errno::OVERFLOW | Errno::STALE)
+        )
 }
 
-/// One frame's content through a buffer: for streams, and for file systems without `sendfile`.
-fn copy(mut peer: &TcpStream, source: &mut dyn Read, length: u64) -> Result<Sent, TransferError> {
+/// One frame's content through a buffer: for streams, and where there is no `sendfile`.
+fn copy<W: Wire>(wire: &mut W, source: &mut dyn Read, length: u64) -> Result<Sent, TransferError> {
     let mut buffer = vec![0; COPY_BUFFER.min(usize::try_from(length).unwrap_or(COPY_BUFFER))];
     let mut left = length;
     while left > 0 {
@@ -135,17 +140,17 @@ fn copy(mut peer: &TcpStream, source: &mut dyn Read, length: u64) -> Result<Sent
             .min(usize::try_from(left).unwrap_or(usize::MAX));
         let read = match source.read(buffer.get_mut(..wanted).unwrap_or_default()) {
             Ok(0) => {
-                pad(peer, left)?;
+                pad(wire, left)?;
                 return Ok(Sent::Short);
             }
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                pad(peer, left)?;
+                pad(wire, left)?;
                 return Ok(Sent::Unreadable(error));
             }
         };
-        peer.write_all(buffer.get(..read).unwrap_or_default())
+        wire.write_all(buffer.get(..read).unwrap_or_default())
             .map_err(TransferError::peer)?;
         left -= u64::try_from(read).unwrap_or(left);
     }
@@ -153,8 +158,8 @@ fn copy(mut peer: &TcpStream, source: &mut dyn Read, length: u64) -> Result<Sent
 }
 
 /// Keeps the promise of a frame's length, so that the error in the next frame can be read.
-fn pad(mut peer: &TcpStream, length: u64) -> Result<(), TransferError> {
-    io::copy(&mut io::repeat(0).take(length), &mut peer).map_err(TransferError::peer)?;
+fn pad<W: Wire>(wire: &mut W, length: u64) -> Result<(), TransferError> {
+    io::copy(&mut io::repeat(0).take(length), wire).map_err(TransferError::peer)?;
     Ok(())
 }
 
@@ -173,7 +178,8 @@ impl Read for Positioned<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
 
     use protocol::{Connection, Reply, frame::DATA};
 
@@ -205,11 +211,11 @@ mod tests {
     }
 
     fn sent(mut source: Source, offset: u64, length: u64) -> (Sent, Vec<u8>, Vec<u32>) {
-        let (sender, receiver) = pair();
+        let (mut sender, receiver) = pair();
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| received(receiver));
             let result = send_range(
-                &sender,
+                &mut sender,
                 &mut source,
                 Range {
                     offset,
@@ -293,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_went_away_is_the_peers_fault() {
-        let (sender, receiver) = pair();
+        let (mut sender, receiver) = pair();
         drop(receiver);
         let mut source = file_of(&some_content(3_000_000));
         let range = Range {
@@ -302,7 +308,7 @@ mod tests {
             request: 9,
         };
         assert!(matches!(
-            send_range(&sender, &mut source, range, Ok),
+            send_range(&mut sender, &mut source, range, Ok),
             Err(TransferError::Peer(_))
         ));
     }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use protocol::limits::BLOCK;
 
 use crate::ClientError;
-use crate::content::read_full;
+use crate::block_digests::BlockDigests;
+use crate::content::{new_buffer, read_full};
 use crate::context::Context;
-use crate::offload::{BlockDigests, new_buffer};
 use crate::part_file::PartFile;
 use crate::stripe::crew::Event;
 use crate::stripe::pace::{Others, Pace};

@@ -6,8 +6,8 @@ use protocol::limits::BLOCK;
 use protocol::{Reply, Request};
 use transfer::block_tree::BLOCK_LENGTH;
 
+use crate::content::new_buffer;
 use crate::fault::{Attempt, Fault};
-use crate::offload::new_buffer;
 use crate::session::{Frame, Session, unexpected};
 use crate::stripe::desk::{Desk, Next};
 use crate::stripe::plan::Stream;

@@ -8,8 +8,8 @@ use protocol::Digest;
 use protocol::limits::BLOCK;
 use transfer::block_tree::block_count;
 
+use crate::block_digests::BlockDigests;
 use crate::fetch::Fetched;
-use crate::offload::BlockDigests;
 use crate::publish::Finish;
 use crate::stripe::plan::{Origin, Plan};
 use crate::stripe::roster::Roster;

@@ -1,12 +1,15 @@
 //! The client's socket: its deadlines, its options, and how to part with it.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use transfer::Wire;
 
 /// Longest pause within a frame, in either direction.
 const STALL: Duration = Duration::from_secs(30);
@@ -70,7 +73,7 @@ impl Peer {
         Ok(())
     }
 
-    /// The socket itself, for content that goes past all buffers.
+    /// The socket itself.
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.socket
     }
@@ -136,6 +139,21 @@ impl Write for Peer {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Wire for Peer {
+    fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        self.hurry()?;
+        (&*self.socket).splice_into(pipe, most)
+    }
+
+    fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
+        (&*self.socket).send_file(file, offset, most)
+    }
+
+    fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self.socket).write_more(bytes)
     }
 }
 

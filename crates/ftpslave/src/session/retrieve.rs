@@ -155,19 +155,18 @@ impl Session<'_> {
     }
 
     fn send_alone(
-        &self,
+        &mut self,
         path: &RemotePath,
         mut source: Source,
         range: Range,
     ) -> Result<Result<(), StorageError>, ConnectionError> {
-        let stream = self.connection.stream_ref().stream();
         let paces = self.paces;
         let before_frame = |length| {
             let piece = paces.piece(length);
             paces.pay(u64::from(piece));
             Ok(piece)
         };
-        match send_range(stream, &mut source, range, before_frame) {
+        match send_range(self.connection.stream(), &mut source, range, before_frame) {
             Ok(Sent::Whole) => Ok(Ok(())),
             Ok(Sent::Short) => Ok(Err(StorageError::new("read", path, ErrorCode::Changed))),
             Ok(Sent::Unreadable(error)) | Err(TransferError::Local(error)) => {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::MAX_DATA_PAYLOAD;
 use protocol::{
-    ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, Reply, Request,
+    ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, RemotePath,
+    Reply, Request,
 };
 use storage::{PendingCommit, Received, Storage, StorageError, Stored, Upload, UploadRequest};
 use transfer::{Receiver, TransferError};
@@ -62,7 +63,7 @@ impl Session<'_> {
             Err(error) => return self.refuse_upload(request, &error),
         };
         if wanted.resume {
-            let prefix = upload.hasher().finalize();
+            let prefix = upload.hashed().digest();
             self.connection.send(
                 request,
                 &Reply::Ready {
@@ -72,16 +73,13 @@ impl Session<'_> {
             );
         }
         self.connection.flush()?;
-        let mut receiver = Receiver::new(upload.hasher().clone(), wanted.size.unwrap_or(0));
+        let mut receiver = Receiver::new(upload.hashed().clone(), wanted.size.unwrap_or(0));
         match self.receive_content(request, upload.as_ref(), wanted, &mut receiver) {
             Ok(Arrival::Ended(announced)) => {
                 let length = receiver.position();
-                self.finish_upload(
-                    request,
-                    upload,
-                    (receiver, announced),
-                    deferred && Some(length) == wanted.size,
-                )
+                let deferred = deferred && Some(length) == wanted.size;
+                let arrived = (receiver, announced);
+                self.finish_upload((request, &wanted.path), upload, arrived, deferred)
             }
             Ok(Arrival::Abandoned) => {
                 upload.keep();
@@ -120,6 +118,7 @@ impl Session<'_> {
             if header.kind == KEEP_ALIVE {
                 continue;
             }
+            let refused = |error| StorageError::system("store", &wanted.path, error);
             if header.request != request {
                 return Err(DecodeError::Field("request id within an upload").into());
             }
@@ -133,11 +132,7 @@ impl Session<'_> {
                     Ok(()) => {}
                     Err(TransferError::Peer(error)) => return Err(error),
                     Err(TransferError::Local(error)) => {
-                        return Ok(Arrival::Refused(StorageError::system(
-                            "store",
-                            &wanted.path,
-                            error,
-                        )));
+                        return Ok(Arrival::Refused(refused(error)));
                     }
                 }
                 continue;
@@ -153,11 +148,12 @@ impl Session<'_> {
         }
     }
 
-    /// Writes and hashes a data frame as it comes, no faster than the limits allow.
+    /// Writes a data frame as it comes, no faster than the limits allow; the frames before it are content.
     fn take_frame(&mut self, receiver: &mut Receiver, file: &File) -> Result<(), TransferError> {
         let piece = usize::try_from(self.paces.piece(MAX_DATA_PAYLOAD)).unwrap_or(usize::MAX);
+        receiver.confirm(file).map_err(TransferError::Local)?;
         loop {
-            match receiver.take_some(&mut self.connection, file, piece)? {
+            match receiver.take(&mut self.connection, file, piece)? {
                 0 => return Ok(()),
                 taken => self.paces.pay(u64::try_from(taken).unwrap_or(0)),
             }
@@ -166,7 +162,7 @@ impl Session<'_> {
 
     fn finish_upload(
         &mut self,
-        request: u32,
+        (request, path): (u32, &RemotePath),
         upload: Box<dyn Upload>,
         (receiver, announced): (Receiver, Digest),
         deferred: bool,
@@ -176,24 +172,22 @@ impl Session<'_> {
             return Err(error);
         }
         let length = receiver.position();
-        let Some(computed) = receiver.finish() else {
-            // The hashing thread broke: nothing can be said of the content.
-            upload.keep();
-            self.connection.send(
-                request,
-                &Reply::Error {
-                    code: ErrorCode::Internal,
-                    detail: protocol::Text::default(),
-                },
-            );
-            return Ok(());
+        let hashed = match upload.file().map(|file| receiver.finish(file)) {
+            Some(Ok(Some(hashed))) => hashed,
+            unknown => {
+                tracing::error!(?unknown, "received content cannot be hashed");
+                upload.keep();
+                let error = StorageError::new("store", path, ErrorCode::Internal);
+                self.connection.send(request, &error_reply(&error));
+                return Ok(());
+            }
         };
         let received = Received {
             length,
-            computed,
+            computed: hashed.digest(),
             announced,
         };
-        if deferred && computed == announced {
+        if deferred && received.computed == announced {
             return self.defer(request, PendingCommit { upload, received });
         }
         // Even a small file waits for all that the disk has taken before it.

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use protocol::{EntryKind, UploadId};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use transfer::ContentHasher;
 use transfer::block_tree::BLOCK_LENGTH;
+use transfer::{ContentHasher, Hashed};
 
 use super::confined::{RESERVED, rename_onto_free_name};
 use super::facts::Facts;
@@ -64,13 +64,13 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A staged file for an upload, with a hasher that has taken what is in it.
+    /// A staged file for an upload, with the digests of what is in it.
     pub(crate) fn begin(
         &self,
         id: &UploadId,
         resume: bool,
         progress: Progress<'_>,
-    ) -> Result<(Staged, ContentHasher)> {
+    ) -> Result<(Staged, Hashed)> {
         for _ in 0..MOST_TRIES {
             let mut earlier = self.generations(id)?;
             let latest = if resume { earlier.pop() } else { None };
@@ -80,7 +80,7 @@ impl Place {
             let after = latest.or(earlier.last().copied()).unwrap_or(0);
             let name = self.name(id, after.saturating_add(1).max(nanoseconds_now()));
             let begun = match latest {
-                None => self.create(name).map(|new| (new, ContentHasher::new())),
+                None => self.create(name).map(|new| (new, Hashed::default())),
                 Some(latest) => self.take_over(&self.name(id, latest), name, progress),
             };
             match begun.as_ref().err().and_then(Errno::from_io_error) {
@@ -133,7 +133,7 @@ impl Place {
         old: &[u8],
         new: Vec<u8>,
         progress: Progress<'_>,
-    ) -> Result<(Staged, ContentHasher)> {
+    ) -> Result<(Staged, Hashed)> {
         let file = self.open(old)?;
         if lock(&file) == Lock::Ours {
             if !is_named(&file, &self.folder, old) {
@@ -146,8 +146,8 @@ impl Place {
                 folder: Arc::clone(&self.folder),
                 name: new,
             };
-            let hasher = pass(&staged.file, None, progress)?;
-            return Ok((staged, hasher));
+            let hashed = pass(&staged.file, None, progress)?;
+            return Ok((staged, hashed));
         }
         let staged = self.create(new)?;
         let copied = match rustix::fs::ioctl_ficlone(&staged.file, &file) {
@@ -157,9 +157,9 @@ impl Place {
         if copied.is_err() {
             staged.remove();
         }
-        let hasher = copied?;
+        let hashed = copied?;
         self.unlink(old)?;
-        Ok((staged, hasher))
+        Ok((staged, hashed))
     }
 
     /// The generations of an upload that are there, the latest last.
@@ -321,8 +321,8 @@ fn locks_are_proof(file: &File) -> bool {
 }
 
 /// Hashes a file from its beginning, and copies it on the way where a copy is wanted.
-fn pass(from: &File, to: Option<&File>, progress: Progress<'_>) -> Result<ContentHasher> {
-    let mut hasher = ContentHasher::new();
+fn pass(from: &File, to: Option<&File>, progress: Progress<'_>) -> Result<Hashed> {
+    let mut hasher = ContentHasher::with_blocks();
     let mut buffer = vec![0; BLOCK_LENGTH];
     loop {
         let position = hasher.position();
@@ -332,7 +332,7 @@ fn pass(from: &File, to: Option<&File>, progress: Progress<'_>) -> Result<Conten
         };
         let bytes = buffer.get(..length).unwrap_or_default();
         if bytes.is_empty() {
-            return Ok(hasher);
+            return Ok(hasher.hashed());
         }
         if let Some(to) = to {
             to.write_all_at(bytes, position)?;

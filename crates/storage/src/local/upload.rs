@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use protocol::{Condition, EntryKind, ErrorCode};
 use rustix::fs::{Access, AtFlags, OFlags};
 use rustix::io::Errno;
-use transfer::ContentHasher;
+use transfer::Hashed;
 
 use super::commit;
 use super::confined::{Root, Spot};
@@ -27,7 +27,7 @@ pub(crate) struct LocalUpload {
     pub(crate) root: Arc<Root>,
     pub(crate) request: UploadRequest,
     pub(crate) staged: Staged,
-    hasher: ContentHasher,
+    hashed: Hashed,
     /// When the staged file was opened.
     pub(crate) begun: Instant,
     /// What happens to the staged file when this is dropped.
@@ -55,18 +55,16 @@ impl LocalUpload {
         check_space(context, &spot.folder, request.size)?;
         let place = place_for(root, context, spot.folder)?;
         let begun = Instant::now();
-        let (staged, hasher) = match request.id {
+        let (staged, hashed) = match request.id {
             Some(id) => place.begin(&id, request.resume, progress),
-            None => place
-                .begin_once()
-                .map(|staged| (staged, ContentHasher::new())),
+            None => place.begin_once().map(|staged| (staged, Hashed::default())),
         }
         .map_err(context.io())?;
         Ok(Self {
             root: Arc::clone(root),
             request: request.clone(),
             staged,
-            hasher,
+            hashed,
             begun,
             on_drop: if request.id.is_some() {
                 OnDrop::Keep
@@ -105,16 +103,16 @@ impl Drop for LocalUpload {
 
 impl Upload for LocalUpload {
     fn offset(&self) -> u64 {
-        self.hasher.position()
+        self.hashed.length
     }
 
-    fn hasher(&self) -> &ContentHasher {
-        &self.hasher
+    fn hashed(&self) -> &Hashed {
+        &self.hashed
     }
 
     fn restart(&mut self) -> Result<()> {
         self.staged.file.set_len(0).map_err(self.context().io())?;
-        self.hasher = ContentHasher::new();
+        self.hashed = Hashed::default();
         Ok(())
     }
 

@@ -1,0 +1,243 @@
+//! The digests of a file's blocks, computed behind whoever writes or sends it: what has passed is read back from the
+//! kernel's cache, beside the transfer where that is worth a thread. So content moves past our memory and is hashed all the
+//! same, as it stands in the file.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use blake3::Hasher;
+use blake3::hazmat::HasherExt;
+use protocol::Digest;
+use protocol::limits::BLOCK;
+
+use crate::block_tree::{Hashed, block_count};
+
+/// Below this a thread costs more than it saves, bytes.
+const WORTH_A_THREAD: u64 = 4 * 1024 * 1024;
+
+/// What is read at once, bytes: it stays in a core's own cache until it is hashed.
+const PIECE: usize = 128 * 1024;
+
+/// Steps that hashing may be behind; then the transfer waits for it.
+const MOST_BEHIND: usize = 64;
+
+/// Hashes one file from its beginning on.
+#[derive(Debug)]
+pub struct HashBehind {
+    /// Bytes that will be hashed in all, as far as it is known.
+    expected: u64,
+    lane: Lane,
+}
+
+#[derive(Debug)]
+enum Lane {
+    Off,
+    Here(Blocks),
+    Beside {
+        passed: SyncSender<u64>,
+        thread: JoinHandle<io::Result<Blocks>>,
+    },
+}
+
+/// Digests of blocks that are known not to be the last one.
+type Blocks = Vec<Digest>;
+
+impl HashBehind {
+    /// Goes on behind what `hashed` covers. `expected` is the length of the whole in bytes, as far as it is known, and decides
+    /// only how the work is laid out.
+    #[must_use]
+    pub fn new(hashed: Hashed, expected: u64) -> Self {
+        let mut blocks = hashed.blocks;
+        blocks.truncate(closed_blocks(hashed.length));
+        Self {
+            expected,
+            lane: Lane::Here(blocks),
+        }
+    }
+
+    /// Hashes nothing.
+    #[must_use]
+    pub fn off() -> Self {
+        Self {
+            expected: 0,
+            lane: Lane::Off,
+        }
+    }
+
+    /// The first `position` bytes of `file`, always the same one, have passed and will not change.
+    ///
+    /// # Errors
+    /// What reading the file says, sooner or later: otherwise [`Self::finish`] reports it.
+    pub fn advance(&mut self, file: &File, position: u64) -> io::Result<()> {
+        if let Lane::Here(blocks) = &mut self.lane {
+            let hashed = u64::try_from(blocks.len()).unwrap_or(u64::MAX) * BLOCK;
+            if self.expected.saturating_sub(hashed) < WORTH_A_THREAD {
+                return hash_up_to(file, blocks, position);
+            }
+            self.lane = beside(file, std::mem::take(blocks))?;
+        }
+        if let Lane::Beside { passed, .. } = &self.lane {
+            // Fails only where the thread has ended, which `finish` reports.
+            passed.send(position).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Waits until the first `position` bytes of `file` are hashed; `None` where nothing is.
+    ///
+    /// # Errors
+    /// What reading the file says; [`io::ErrorKind::UnexpectedEof`] where it is shorter.
+    pub fn finish(self, file: &File, position: u64) -> io::Result<Option<Hashed>> {
+        let mut blocks = match self.lane {
+            Lane::Off => return Ok(None),
+            Lane::Here(blocks) => blocks,
+            Lane::Beside { passed, thread } => {
+                drop(passed);
+                thread
+                    .join()
+                    .map_err(|_| io::Error::other("the hashing thread broke"))??
+            }
+        };
+        hash_up_to(file, &mut blocks, position)?;
+        if block_count(position) > u64::try_from(blocks.len()).unwrap_or(0) {
+            blocks.push(hash_last(file, &blocks, position)?);
+        }
+        Ok(Some(Hashed {
+            blocks,
+            length: position,
+        }))
+    }
+}
+
+/// Blocks of that many bytes behind which there is another byte: none of them is the only one.
+fn closed_blocks(length: u64) -> usize {
+    let closed = length.saturating_sub(1) / BLOCK;
+    usize::try_from(closed).unwrap_or(usize::MAX)
+}
+
+fn beside(file: &File, mut blocks: Blocks) -> io::Result<Lane> {
+    let file = file.try_clone()?;
+    let (passed, passing): (_, Receiver<u64>) = sync_channel(MOST_BEHIND);
+    let hash = move || {
+        for position in passing {
+            hash_up_to(&file, &mut blocks, position)?;
+        }
+        Ok(blocks)
+    };
+    let builder = Builder::new().name("hash".to_owned());
+    let thread = builder.stack_size(PIECE + 128 * 1024).spawn(hash)?;
+    Ok(Lane::Beside { passed, thread })
+}
+
+fn hash_up_to(file: &File, blocks: &mut Blocks, position: u64) -> io::Result<()> {
+    while blocks.len() < closed_blocks(position) {
+        let start = u64::try_from(blocks.len()).unwrap_or(u64::MAX) * BLOCK;
+        let hasher = hash_range(file, start, BLOCK)?;
+        blocks.push(Digest(hasher.finalize_non_root()));
+    }
+    Ok(())
+}
+
+/// The block at the end, which is the only one where no other is closed.
+fn hash_last(file: &File, blocks: &Blocks, position: u64) -> io::Result<Digest> {
+    let start = u64::try_from(blocks.len()).unwrap_or(u64::MAX) * BLOCK;
+    let hasher = hash_range(file, start, position - start)?;
+    Ok(if blocks.is_empty() {
+        Digest(*hasher.finalize().as_bytes())
+    } else {
+        Digest(hasher.finalize_non_root())
+    })
+}
+
+fn hash_range(file: &File, start: u64, length: u64) -> io::Result<Hasher> {
+    let mut hasher = Hasher::new();
+    hasher.set_input_offset(start);
+    let mut piece = [0; PIECE];
+    let (mut position, end) = (start, start + length);
+    while position < end {
+        let wanted = usize::try_from(end - position).unwrap_or(PIECE).min(PIECE);
+        let piece = piece.get_mut(..wanted).unwrap_or_default();
+        file.read_exact_at(piece, position)?;
+        hasher.update(piece);
+        position += u64::try_from(wanted).unwrap_or(0);
+    }
+    Ok(hasher)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file_of(length: usize) -> (File, Vec<u8>) {
+        let mut content = vec![0; length];
+        Hasher::new().finalize_xof().fill(&mut content);
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&content, 0).unwrap();
+        (file, content)
+    }
+
+    fn hash_in_steps(file: &File, from: Hashed, steps: &[u64], expected: u64) -> Hashed {
+        let mut hashing = HashBehind::new(from, expected);
+        for &position in steps {
+            hashing.advance(file, position).unwrap();
+        }
+        let end = steps.last().copied().unwrap_or(0);
+        hashing.finish(file, end).unwrap().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn however_it_passes_the_digest_is_that_of_the_whole(
+            mut steps in prop::collection::vec(0..5 * BLOCK + 3, 1..6),
+            threads in any::<bool>(),
+            at in 0_usize..6,
+        ) {
+            steps.sort_unstable();
+            let length = *steps.last().unwrap();
+            let (file, content) = file_of(usize::try_from(length).unwrap());
+            let expected = if threads { u64::MAX } else { 0 };
+            let hashed = hash_in_steps(&file, Hashed::default(), &steps, expected);
+            prop_assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
+            // Going on behind a part is the same as never having stopped.
+            let (first, _) = steps.split_at(at.min(steps.len()));
+            let part = hash_in_steps(&file, Hashed::default(), first, 0);
+            prop_assert_eq!(hash_in_steps(&file, part, &steps, expected), hashed);
+        }
+    }
+
+    #[test]
+    fn sizes_around_the_edges_of_blocks() {
+        for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK] {
+            let (file, content) = file_of(usize::try_from(length).unwrap());
+            let hashed = hash_in_steps(&file, Hashed::default(), &[length], 0);
+            assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
+            assert_eq!(u64::try_from(hashed.blocks.len()), Ok(block_count(length)));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_was_said_is_an_error() {
+        let (file, _) = file_of(1000);
+        for expected in [0, u64::MAX] {
+            let mut hashing = HashBehind::new(Hashed::default(), expected);
+            let advanced = hashing.advance(&file, 9 * BLOCK);
+            let error = advanced.and_then(|()| hashing.finish(&file, 9 * BLOCK));
+            assert_eq!(error.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+
+    #[test]
+    fn nothing_is_hashed_where_nothing_is_to_be() {
+        let (file, _) = file_of(10);
+        let mut hashing = HashBehind::off();
+        hashing.advance(&file, 10).unwrap();
+        assert_eq!(hashing.finish(&file, 10).unwrap(), None);
+    }
+}
