@@ -16,7 +16,7 @@ use crate::stripe::plan::Origin;
 const MOST_STREAMS: u32 = 16;
 
 /// Streams that fill a line with latency, where one is limited by what the kernels hold of it under way.
-const FAR_STREAMS: u32 = 6;
+const FAR_STREAMS: u32 = 10;
 
 /// A connection that takes this long to come about has latency.
 const FAR: Duration = Duration::from_millis(5);
@@ -299,9 +299,9 @@ mod tests {
         assert_eq!(quota(None, Distance::SameMachine, 3), (1, 1));
         assert_eq!(quota(None, Distance::Near, 3), (3, 1));
         assert_eq!(quota(None, Distance::Near, 60), (16, 1));
-        assert_eq!(quota(None, Distance::Far, 1), (6, 6));
-        assert_eq!(quota(None, Distance::Far, 3), (6, 2));
-        assert_eq!(quota(None, Distance::Far, 8), (8, 1));
+        assert_eq!(quota(None, Distance::Far, 1), (10, 10));
+        assert_eq!(quota(None, Distance::Far, 3), (12, 4));
+        assert_eq!(quota(None, Distance::Far, 8), (16, 2));
         assert_eq!(quota(Some(4), Distance::SameMachine, 3), (4, 2));
         assert_eq!(quota(Some(2), Distance::Near, 0), (2, 2));
     }
