@@ -115,3 +115,25 @@ fn a_slave_all_of_whose_blocks_are_wrong_is_named_and_its_blocks_come_from_the_o
     let whose = format!("from {} damaged, fetching again", copies.address());
     assert!(told.contains(&whose), "{told}");
 }
+
+/// The slave says what it has, rightly: only the digest that was kept with the file knows better, and so does another one.
+#[test]
+fn a_flipped_bit_in_the_file_of_the_only_slave_that_is_asked_is_found_and_another_is_asked() {
+    let Some(copies) = Copies::new([3 * MEBIBYTE / 2].into_iter()) else {
+        return;
+    };
+    copies.wait_for_its_turn();
+    let cluster = &copies.striped.cluster;
+    let client = cluster.client().options(["--streams", "1"]);
+    let finished = client.run(["get", "a.bin"]);
+    finished.succeeded();
+    assert!(client.read("a.bin") == copies.striped.content);
+    let (told, wrong) = (&finished.stderr, copies.address());
+    let damaged = format!("ftpclient: /a.bin: 1 block from {wrong} damaged, fetching again");
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(
+        told.contains(&format!("slave {wrong} lost (its file")),
+        "{told}"
+    );
+    assert!(told.contains(&damaged), "{told}");
+}

@@ -49,6 +49,8 @@ pub(crate) struct Fetch<'a> {
     furthest: u64,
     restarts: u32,
     repairs: u32,
+    /// A slave whose file is not what the digest says that was kept with it.
+    doubted: Option<SocketAddr>,
     told: Instant,
 }
 
@@ -97,6 +99,7 @@ impl<'a> Fetch<'a> {
             furthest: 0,
             restarts: 0,
             repairs: 0,
+            doubted: None,
             told: Instant::now(),
         })
     }
@@ -341,10 +344,18 @@ impl<'a> Fetch<'a> {
                 }
                 announced = fresh_digest(session, &current.trailer)?;
                 if blocks.whole() == Some(announced) {
+                    // It has sent what is on its disk: damaged there, perhaps, and then another slave of its master may
+                    // know better. Where that one says the same, or there is no other, that is what the file is now.
+                    if self.doubted.is_none() && session.id().is_some() {
+                        self.doubted = Some(session.address());
+                        let cause = "its file is not what the digest kept with it says";
+                        return Err(Fault::Lost(cause.to_owned()));
+                    }
                     break;
                 }
+                let source = self.doubted.unwrap_or_else(|| session.address());
                 let damaged = repair(
-                    &self.context,
+                    (&self.context, source),
                     session,
                     self.part,
                     &current.trailer,
