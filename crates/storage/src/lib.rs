@@ -85,6 +85,12 @@ pub trait Storage: Send + Sync + Debug {
     /// durable. One result for each, in the same order; a failed one does not hinder the others.
     fn commit_batch(&self, uploads: Vec<PendingCommit>) -> Vec<Result<Stored>>;
 
+    /// Makes a file and its name durable, whoever put it there.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), `Changed` where it is not the version `expected`.
+    fn make_durable(&self, path: &RemotePath, expected: &Version) -> Result<()>;
+
     /// Makes a folder; with `parents` also those above, and a folder that is there already is no error.
     ///
     /// # Errors

@@ -140,6 +140,20 @@ impl<'a> Talk<'a> {
                 },
                 None => error(ErrorCode::NotFound),
             },
+            Request::Confirm { path, digest: sent } => {
+                let mut storage = storage.lock();
+                let stored = storage.files.get(&path).cloned();
+                match stored.filter(|file| digest(&file.content) == sent) {
+                    Some(file) => {
+                        storage.confirmed.push(path);
+                        Reply::Stored {
+                            digest: sent,
+                            version: file.version,
+                        }
+                    }
+                    None => error(ErrorCode::Changed),
+                }
+            }
             Request::DiskFree {} => Reply::Space {
                 total: 2,
                 available: 1,

@@ -190,6 +190,7 @@ fn a_tree_is_stored_through_the_next_slaves() {
     let (summary, items) = put(&setting, &mut client, Conflict::Refuse);
     assert_eq!((summary.files, summary.failed), (302, 0), "{items:?}");
     assert_stored(&setting);
+    assert!(!setting.storage.lock().confirmed.is_empty());
 }
 
 #[test]

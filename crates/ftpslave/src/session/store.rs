@@ -6,7 +6,8 @@ use std::sync::Arc;
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::MAX_DATA_PAYLOAD;
 use protocol::{
-    ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, Reply, Request,
+    ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, RemotePath,
+    Reply, Request,
 };
 use storage::{PendingCommit, Received, Storage, StorageError, Stored, Upload, UploadRequest};
 use transfer::{Receiver, TransferError};
@@ -200,6 +201,34 @@ impl Session<'_> {
         let result = alive_during(&mut self.connection, request, move || {
             upload.commit(&received)
         })?;
+        self.connection.send(request, &stored_reply(result));
+        Ok(())
+    }
+
+    /// Whether this content is stored under that name; if it is, makes sure that it stays. Another slave may have put it
+    /// there that died before it could.
+    pub(super) fn confirm(
+        &mut self,
+        request: u32,
+        path: &RemotePath,
+        digest: &Digest,
+    ) -> Result<(), ConnectionError> {
+        let storage = Arc::clone(&self.context.storage);
+        let refuse = |code| Err(StorageError::new("confirm", path, code));
+        let result = match storage.open(path, None) {
+            Err(error) => Err(error),
+            Ok(file) => match self.digest_with_heartbeat(file.as_ref(), request)? {
+                Err(error) => Err(error),
+                Ok(None) => refuse(ErrorCode::Timeout),
+                Ok(Some(found)) if found != *digest => refuse(ErrorCode::Changed),
+                Ok(Some(digest)) => {
+                    let version = file.version().clone();
+                    let work = || storage.make_durable(path, &version);
+                    let durable = alive_during(&mut self.connection, request, work)?;
+                    durable.map(|()| Stored { version, digest })
+                }
+            },
+        };
         self.connection.send(request, &stored_reply(result));
         Ok(())
     }
