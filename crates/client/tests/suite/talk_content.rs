@@ -254,9 +254,12 @@ impl Talk<'_> {
             .storage
             .lock()
             .put(path, content, modified_ns, mode);
-        if std::mem::take(&mut self.faults().die_before_answer) {
+        let mut faults = self.faults();
+        let dies = std::mem::take(&mut faults.die_before_answer);
+        if std::mem::take(&mut faults.die_after_stored) || dies {
             return Err(End::Die);
         }
+        drop(faults);
         let stored = Reply::Stored { digest, version };
         if deferred {
             self.connection.send(number, &Reply::Received {});
