@@ -255,8 +255,12 @@ impl Talk<'_> {
             .lock()
             .put(path, content, modified_ns, mode);
         let mut faults = self.faults();
-        let dies = std::mem::take(&mut faults.die_before_answer);
-        if std::mem::take(&mut faults.die_after_stored) || dies {
+        let is_last = |left: &mut u32| {
+            *left -= 1;
+            *left == 0
+        };
+        let was_last = faults.die_after_stored.take_if(is_last).is_some();
+        if std::mem::take(&mut faults.die_before_answer) || was_last {
             return Err(End::Die);
         }
         drop(faults);
