@@ -62,3 +62,41 @@ fn a_client_limit_holds_in_both_directions() {
         assert!(begun.elapsed() >= Duration::from_millis(850), "{command:?}");
     }
 }
+
+/// A file that is fetched over three streams, and the least time that it takes; who served it.
+fn striped(setup: Setup, options: &[&str], least: Duration) -> usize {
+    const SIZE: usize = 36 * KIBIBYTE * KIBIBYTE;
+    let cluster = setup.start();
+    cluster.write("a.bin", &random_bytes(5, SIZE));
+    let client = cluster.client().options(["--json", "--streams", "3"]);
+    let begun = Instant::now();
+    let finished = client
+        .options(options.iter().copied())
+        .run(["get", "a.bin"]);
+    let took = begun.elapsed();
+    finished.succeeded();
+    assert!(took >= least, "{took:?}");
+    let slaves = &finished.json()[0]["slaves"];
+    slaves.as_array().map_or(1, Vec::len)
+}
+
+#[test]
+fn a_client_limit_holds_for_all_streams_of_a_file_together() {
+    let least = Duration::from_millis(1700);
+    let slaves = striped(Setup::new(3), &["--limit-rate", "20M"], least);
+    assert_eq!(slaves, 3);
+}
+
+#[test]
+fn slave_limits_hold_for_striped_files_too() {
+    // One slave: all streams together; three: each for itself; one again: each session for itself.
+    for (slaves, limit, least) in [
+        (1, ["--limit-rate", "20M"], 1700),
+        (3, ["--limit-rate", "7M"], 1600),
+        (1, ["--limit-session-rate", "7M"], 1600),
+    ] {
+        let setup = Setup::new(slaves).slave_options(limit);
+        let served = striped(setup, &[], Duration::from_millis(least));
+        assert_eq!(served, slaves, "{limit:?}");
+    }
+}

@@ -31,5 +31,6 @@ mod pool;
 mod redirection;
 mod resume;
 mod striping;
+mod survival;
 mod terminal;
 mod transfers;

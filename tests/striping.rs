@@ -1,15 +1,16 @@
 //! One large file from several slaves at once, through the real programs: whoever dies, stops or lies.
 
+mod copies;
+mod sources;
+
 use std::ffi::OsString;
-use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::harness::{
-    Client, Cluster, Direction, Fault, Finished, PATIENCE, Process, Proxy, allocated, peers_of,
-    random_bytes, wait_until,
+    Client, Cluster, Direction, Fault, Finished, PATIENCE, Process, Proxy, SmallDisk, allocated,
+    peers_of, random_bytes, wait_until,
 };
 
 const MEBIBYTE: usize = 1024 * 1024;
@@ -106,35 +107,6 @@ fn one_stream_where_one_is_asked_for_and_on_one_machine() {
 }
 
 #[test]
-fn a_killed_slave_is_not_missed() {
-    let mut striped = Striped::new();
-    let mut transfer = striped.begin();
-    let lost = striped.cluster.slaves[1].address;
-    striped.cluster.slaves[1].kill();
-    assert_eq!(transfer.wait_code(PATIENCE), 0);
-    let said = transfer.stderr();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains(&format!("slave {lost} lost")), "{said}");
-    assert!(said.contains("going on with"), "{said}");
-    striped.assert_whole();
-}
-
-#[test]
-fn a_stopped_slave_is_not_waited_for() {
-    let striped = Striped::new();
-    let mut transfer = striped.begin();
-    let stopped = Instant::now();
-    striped.cluster.slaves[2].signal_all(Signal::STOP);
-    assert_eq!(transfer.wait_code(PATIENCE), 0);
-    // What was left at that rate, and the five seconds that are promised.
-    assert!(stopped.elapsed() < Duration::from_secs(4 + 5));
-    let said = transfer.stderr();
-    assert!(said.lines().count() <= 1, "{said}");
-    striped.assert_whole();
-    striped.cluster.slaves[2].signal_all(Signal::CONT);
-}
-
-#[test]
 fn a_new_slave_takes_the_place_of_a_killed_one() {
     let mut striped = Striped::over(Cluster::start(2));
     let options = ["--streams", "2", "--limit-rate", "6M"];
@@ -202,22 +174,6 @@ fn ctrl_c_keeps_the_blocks_that_are_there() {
 }
 
 #[test]
-fn a_source_that_changes_is_begun_again() {
-    let mut striped = Striped::new();
-    let mut transfer = striped.begin();
-    let other = random_bytes(8, SIZE - MEBIBYTE);
-    let replacement = striped.cluster.path("b.bin");
-    fs::write(&replacement, &other).unwrap();
-    fs::rename(&replacement, striped.cluster.path("a.bin")).unwrap();
-    striped.content = other;
-    assert_eq!(transfer.wait_code(PATIENCE), 0);
-    let said = transfer.stderr();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(said.contains("starting again"), "{said}");
-    striped.assert_whole();
-}
-
-#[test]
 fn the_large_files_of_a_tree_are_striped_too() {
     let striped = Striped::new();
     striped.cluster.write("tree/large", &striped.content);
@@ -230,4 +186,23 @@ fn the_large_files_of_a_tree_are_striped_too() {
         .find(|result| result["remote"] == "/tree/large");
     assert_eq!(large.unwrap()["slaves"].as_array().unwrap().len(), 3);
     assert!(striped.client.read("tree/large") == striped.content);
+}
+
+#[test]
+fn a_disk_that_fills_up_ends_it_and_the_next_try_goes_on() {
+    let striped = Striped::new();
+    let Some(disk) = SmallDisk::mount(&striped.client.folder(), 24) else {
+        return;
+    };
+    striped.client.run(["get", "a.bin"]).failed_exactly(
+        1,
+        "ftpclient: cannot get '/a.bin': no space left on this disk",
+    );
+    assert!(!striped.client.path("a.bin").exists());
+    disk.resize(64);
+    let finished = striped.client.run(["--json", "get", "a.bin"]);
+    finished.succeeded();
+    striped.assert_whole();
+    let resumed = finished.json()[0]["resumed_at"].as_u64().unwrap();
+    assert!(resumed >= 20 * MEBIBYTE as u64, "{resumed}");
 }

@@ -212,6 +212,37 @@ fn n_stores_beside_under_a_new_name() {
 }
 
 #[test]
+fn n_stores_the_same_content_beside_only_once() {
+    let (cluster, client) = both(b"theirs", b"mine");
+    let client = client.options(["--json"]);
+    let runs = |verb| {
+        [0; 3].map(|_| {
+            let finished = client.run([verb, "-n", "a.txt"]);
+            statuses(finished.succeeded()).remove(0)
+        })
+    };
+    for verb in ["get", "put"] {
+        assert_eq!(runs(verb), ["renamed", "unchanged", "unchanged"], "{verb}");
+    }
+    let said = client.run(["get", "-n", "a.txt"]).json().remove(0);
+    assert!(said["local"].as_str().unwrap().ends_with("newa.txt"));
+    let said = client.run(["put", "-n", "a.txt"]).json().remove(0);
+    assert_eq!(said["remote"], "/newa.txt");
+    // Another content is stored under the next name.
+    cluster.write("a.txt", b"theirs again");
+    client.write("a.txt", b"mine again");
+    for verb in ["get", "put"] {
+        assert_eq!(runs(verb), ["renamed", "unchanged", "unchanged"], "{verb}");
+    }
+    assert_eq!(client.read("newnewa.txt"), b"theirs again");
+    assert_eq!(
+        fs::read(cluster.path("newnewa.txt")).unwrap(),
+        b"mine again"
+    );
+    assert!(!client.path("newnewnewa.txt").exists());
+}
+
+#[test]
 fn two_names_are_a_file_and_its_target_or_a_folder() {
     let cluster = Cluster::start(1);
     cluster.write("a.txt", b"a");

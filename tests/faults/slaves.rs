@@ -1,15 +1,12 @@
-//! Slaves that die or hang in the middle of a transfer.
+//! Workers that hang, and slaves that all die, in the middle of a transfer.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-use rustix::process::Signal;
 
 use super::MEBIBYTE;
 use crate::harness::{
     Client, Cluster, PATIENCE, Process, Session, Setup, allocated, owner_of_connection, peers_of,
-    random_bytes, staged, wait_until,
+    random_bytes, wait_until,
 };
 
 /// As promised, counted from the moment at which the slave was stopped.
@@ -27,55 +24,6 @@ fn begin_get(cluster: &Cluster, content: &[u8]) -> (Client, Process) {
         allocated(&part) > 4 * MEBIBYTE as u64
     });
     (client, transfer)
-}
-
-fn begin_put(cluster: &Cluster, content: &[u8]) -> (Client, Process) {
-    let client = cluster.client();
-    client.write("a.bin", content);
-    let transfer = client.spawn(["--limit-rate", RATE, "put", "a.bin"]);
-    wait_until("the upload to be under way", PATIENCE, || {
-        let staged = staged(&cluster.root());
-        staged
-            .iter()
-            .any(|path| allocated(path) > 4 * MEBIBYTE as u64)
-    });
-    (client, transfer)
-}
-
-fn hangs(begin: fn(&Cluster, &[u8]) -> (Client, Process)) {
-    let cluster = Cluster::start(2);
-    let content = random_bytes(1, SIZE);
-    let (client, mut transfer) = begin(&cluster, &content);
-    let serving = cluster.serving();
-    cluster.slaves[serving].signal_all(Signal::STOP);
-    let begun = Instant::now();
-    transfer.wait_for_line("lost", PATIENCE);
-    let noticed = begun.elapsed();
-    assert!(noticed < NOTICED_WITHIN, "{noticed:?}");
-    assert_eq!(transfer.wait_code(PATIENCE), 0);
-    assert_eq!(
-        transfer.stderr().lines().count(),
-        1,
-        "{}",
-        transfer.stderr()
-    );
-    assert!(client.read("a.bin") == content);
-    assert!(std::fs::read(cluster.path("a.bin")).unwrap() == content);
-    // Awake again, it must not disturb what the other one has stored.
-    cluster.slaves[serving].signal_all(Signal::CONT);
-    cluster.wait_for_slaves(2);
-    assert!(std::fs::read(cluster.path("a.bin")).unwrap() == content);
-    assert_eq!(staged(&cluster.root()), Vec::<PathBuf>::new());
-}
-
-#[test]
-fn a_slave_that_hangs_during_a_download_is_left_for_the_other_one() {
-    hangs(begin_get);
-}
-
-#[test]
-fn a_slave_that_hangs_during_an_upload_is_left_for_the_other_one() {
-    hangs(begin_put);
 }
 
 /// The connection stands and the kernel still answers; only the process that serves it does nothing.
@@ -116,42 +64,6 @@ fn one_worker_hangs(cluster: &Cluster, client: &Client, mut transfer: Process, c
     assert!(noticed < NOTICED_WITHIN, "{noticed:?}");
     assert_eq!(transfer.wait_code(PATIENCE), 0);
     assert!(client.read("a.bin") == content);
-}
-
-fn dies(begin: fn(&Cluster, &[u8]) -> (Client, Process)) {
-    let mut cluster = Cluster::start(3);
-    let content = random_bytes(3, SIZE);
-    let (client, mut transfer) = begin(&cluster, &content);
-    let serving = cluster.serving();
-    let lost = cluster.slaves[serving].address.to_string();
-    cluster.slaves[serving].kill();
-    let begun = Instant::now();
-    let said = transfer.wait_for_line("lost", PATIENCE);
-    assert!(
-        begun.elapsed() < Duration::from_secs(2),
-        "a reset counts at once"
-    );
-    assert!(said.contains(&lost), "{said}");
-    assert_eq!(transfer.wait_code(PATIENCE), 0);
-    assert_eq!(
-        transfer.stderr().lines().count(),
-        1,
-        "{}",
-        transfer.stderr()
-    );
-    assert!(client.read("a.bin") == content);
-    assert!(std::fs::read(cluster.path("a.bin")).unwrap() == content);
-    assert_eq!(staged(&cluster.root()), Vec::<PathBuf>::new());
-}
-
-#[test]
-fn a_slave_that_is_killed_during_a_download_is_left_for_another_with_one_line() {
-    dies(begin_get);
-}
-
-#[test]
-fn a_slave_that_is_killed_during_an_upload_is_left_for_another_with_one_line() {
-    dies(begin_put);
 }
 
 #[test]

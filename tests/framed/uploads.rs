@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use protocol::{ErrorCode, Reply, Request, UploadId};
 
 use super::{Wire, alone, code_of, digest, path, store, store_whole};
-use crate::harness::{PATIENCE, random_bytes, staged, wait_until};
+use crate::harness::{PATIENCE, Setup, random_bytes, staged, tamper, wait_until};
 
 #[test]
 fn an_upload_goes_on_where_another_connection_left_it() {
@@ -202,4 +202,36 @@ fn more_content_than_announced_breaks_the_protocol() {
     assert_eq!(code_of(&wire.answer(0)), ErrorCode::Protocol);
     assert!(wire.is_over());
     assert!(!cluster.path("short").exists());
+}
+
+/// What a lost slave has stored counts only once another one has made sure that it stays.
+#[test]
+fn what_is_confirmed_is_what_was_sent_and_durable() {
+    let cluster = Setup::new(1).without_master().workers(1).start();
+    let mut wire = Wire::open(cluster.address());
+    cluster.write("folder/a", b"content");
+    let confirm = |name: &str, content: &[u8]| Request::Confirm {
+        path: path(name),
+        digest: digest(content),
+    };
+    let stored = wire.ask(&confirm("/folder/a", b"content"));
+    assert!(matches!(stored, Reply::Stored { .. }), "{stored:?}");
+    for (name, content, code) in [
+        ("/folder/a", b"kontent", ErrorCode::Changed),
+        ("/folder/b", b"content", ErrorCode::NotFound),
+        ("/folder", b"content", ErrorCode::IsDirectory),
+    ] {
+        assert_eq!(code_of(&wire.ask(&confirm(name, content))), code);
+    }
+    let worker = cluster.slaves[0].workers()[0];
+    // First the file's flush fails, then the folder's.
+    for call in 1..=2 {
+        let what = format!("error=EIO:when={call}");
+        let Some(mut strace) = tamper(worker, "fsync", &what) else {
+            return;
+        };
+        let refused = wire.ask(&confirm("/folder/a", b"content"));
+        strace.terminate(PATIENCE);
+        assert_eq!(code_of(&refused), ErrorCode::Internal, "{call}");
+    }
 }

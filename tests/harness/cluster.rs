@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use super::client::{Client, private_environment};
 use super::proc::{children, descendants, is_alive, peers_of};
 use super::process::{Process, signal_pid};
+use super::proxy::Proxy;
 use super::wait::{PATIENCE, wait_for, wait_until};
 
 /// The master's program.
@@ -222,6 +223,14 @@ impl Cluster {
         self.slaves
             .push(Server::start(label, &program, arguments, self.home()));
         self.slaves.last_mut().unwrap()
+    }
+
+    /// Starts another slave, whose clients all come through the proxy.
+    pub fn add_slave_behind(&mut self, proxy: &Proxy) -> &mut Server {
+        let advertised = proxy.address.to_string();
+        let slave = self.add_slave(&["--advertise", &advertised]);
+        proxy.forward_to(slave.address);
+        slave
     }
 
     /// The slave that serves somebody now, waiting until there is one.

@@ -44,6 +44,7 @@ pub struct Proxy {
 struct Shared {
     state: Mutex<State>,
     closed: AtomicBool,
+    severed: AtomicBool,
     connections: AtomicUsize,
     to_server: AtomicU64,
     to_client: AtomicU64,
@@ -100,6 +101,12 @@ impl Proxy {
     /// Bytes forwarded so far over all connections.
     pub fn forwarded(&self, direction: Direction) -> u64 {
         self.shared.counter(direction).load(Ordering::SeqCst)
+    }
+
+    /// Nothing passes any more, on no connection, as when a link is cut: those that stand stay open, new ones come about and
+    /// hear nothing.
+    pub fn sever(&self) {
+        self.shared.severed.store(true, Ordering::SeqCst);
     }
 
     /// Ends every connection; new ones are forwarded as before.
@@ -202,7 +209,7 @@ impl Pump {
                 self.to.shutdown(Shutdown::Write).ok();
                 return;
             };
-            while self.stalled.load(Ordering::SeqCst) {
+            while self.is_silent() {
                 if self.shared.is_closed() {
                     return;
                 }
@@ -219,6 +226,10 @@ impl Pump {
                 .fetch_add(bytes as u64, Ordering::SeqCst);
             self.end_if_due();
         }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.stalled.load(Ordering::SeqCst) || self.shared.severed.load(Ordering::SeqCst)
     }
 
     /// Damages `bytes` if they are meant, and says how many of them may pass.

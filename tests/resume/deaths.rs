@@ -70,35 +70,6 @@ fn put_goes_on_by_itself_when_its_worker_is_killed() {
     when_its_worker_is_killed(Way::Put);
 }
 
-fn with_the_other_slave(way: Way) {
-    let mut job = Job::of(Setup::new(2), way, random_bytes(1, LARGE));
-    let mut transfer = job.begin();
-    let serving = job.cluster.serving();
-    let (lost, other) = (
-        job.cluster.slaves[serving].address,
-        job.cluster.slaves[1 - serving].address,
-    );
-    job.cluster.slaves[serving].kill();
-    assert_eq!(transfer.wait_code(PATIENCE), 0);
-    let said = transfer.stderr();
-    assert_eq!(said.lines().count(), 1, "{said}");
-    assert!(
-        said.contains(&lost.to_string()) && said.contains(&other.to_string()),
-        "{said}"
-    );
-    job.assert_whole();
-}
-
-#[test]
-fn get_goes_on_with_the_other_slave_when_its_slave_is_killed() {
-    with_the_other_slave(Way::Get);
-}
-
-#[test]
-fn put_goes_on_with_the_other_slave_when_its_slave_is_killed() {
-    with_the_other_slave(Way::Put);
-}
-
 fn after_its_only_slave_was_killed(way: Way) {
     let mut job = Job::new(Setup::new(1), way);
     let mut transfer = job.begin();

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use super::{Job, MEBIBYTE, SIZE, Way};
-use crate::harness::{PATIENCE, Setup, staged, without_privileges};
+use crate::harness::{PATIENCE, Setup, staged};
 
 const PART: &str = ".a.bin.part";
 
@@ -20,6 +20,12 @@ fn broken_off(way: Way) -> Job {
     job
 }
 
+/// Writes a part as the client does: with the mark by which it knows its own.
+fn write_part(path: &Path, content: &[u8]) {
+    crate::harness::write_file(path, content);
+    fs::set_permissions(path, fs::Permissions::from_mode(0o1600)).unwrap();
+}
+
 fn flip(path: &Path, offset: usize) {
     let mut content = fs::read(path).unwrap();
     content[offset] ^= 0x01;
@@ -30,7 +36,7 @@ fn flip(path: &Path, offset: usize) {
 fn finish_with(job: &Job, part: &[u8], damage: impl FnOnce(&Path)) -> u64 {
     let path = job.client.path(PART);
     fs::remove_file(job.target()).ok();
-    fs::write(&path, part).unwrap();
+    write_part(&path, part);
     damage(&path);
     job.finish()
 }
@@ -147,29 +153,36 @@ fn a_staged_upload_that_was_damaged_meanwhile_is_mended() {
     }
 }
 
-/// Killed just before the rename, a client leaves the part with the bits of the file, which need not let it write.
+/// A killed client leaves parts of every kind, and somebody else's file may have the name of one.
 #[test]
-fn a_part_that_has_the_bits_of_a_read_only_file_is_no_obstacle() {
-    let Some(helper) = without_privileges() else {
-        return;
-    };
+fn a_part_without_its_end_is_used_again_and_a_file_that_is_no_part_is_left_alone() {
     let cluster = Setup::new(1).start();
     cluster.write("a.bin", b"content");
     cluster.write("t/b.bin", b"content");
-    let client = cluster.client().behind(helper);
+    let client = cluster.client();
     for (command, name) in [
         (vec!["get", "a.bin"], "a.bin"),
         (vec!["get", "-r", "t"], "t/b.bin"),
     ] {
         let target = client.path(name);
-        let part = target.with_file_name(format!(
-            ".{}.part",
-            target.file_name().unwrap().to_string_lossy()
-        ));
-        crate::harness::write_file(&part, b"conten");
-        fs::set_permissions(&part, fs::Permissions::from_mode(0o444)).unwrap();
+        let hidden = format!(".{}.part", target.file_name().unwrap().to_string_lossy());
+        let part = target.with_file_name(&hidden);
+        crate::harness::write_file(&part, b"somebody's");
+        for option in [None, Some("-f")] {
+            let mut command = command.clone();
+            command.splice(1..1, option);
+            let said = format!("'{hidden}' is in the way and no partial download");
+            client.run(command).failed(1, &said);
+            assert_eq!(fs::read(&part).unwrap(), b"somebody's");
+            assert!(!target.exists());
+        }
+        write_part(&part, b"conten");
         client.run(command).succeeded();
         assert_eq!(fs::read(&target).unwrap(), b"content");
+        assert_eq!(
+            fs::metadata(&target).unwrap().permissions().mode() & 0o1000,
+            0
+        );
         assert!(!part.exists());
     }
 }

@@ -34,12 +34,14 @@ mod ready;
 mod report;
 mod shared;
 mod size;
+mod stop;
 
 pub use display::{Escaped, name, text};
 pub use logging::start_logging;
 pub use number::number;
-pub use parse::{Stop, parse};
+pub use parse::parse;
 pub use ready::{listening, reloaded, reloading, stopping};
 pub use report::{one_line, report, say};
 pub use shared::{Shared, Verbosity};
 pub use size::{HumanSize, SizeError, human_size, parse_rate, parse_size};
+pub use stop::Stop;

@@ -27,13 +27,14 @@ pub(crate) struct Batch {
     since: Option<Instant>,
 }
 
-/// A file under the name of its part, whole and with its facts set.
+/// A file under the name of its part, whole and with its time set.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) part: PartFile,
     /// Its folder, beneath the root of the tree.
     pub(crate) folder: PathBuf,
     pub(crate) name: OsString,
+    pub(crate) mode: u16,
     pub(crate) replace: bool,
     pub(crate) transferred: Transferred,
     /// Which name of the tree it is.
@@ -70,8 +71,9 @@ impl Batch {
         }
         let mut folder: Option<(PathBuf, Folder)> = None;
         for file in batch.files {
-            let result = enter(&mut folder, root, &file.folder)
-                .and_then(|folder| give_name(folder, file.part.name(), &file.name, file.replace));
+            let result = enter(&mut folder, root, &file.folder).and_then(|folder| {
+                give_name(folder, &file.part, &file.name, (file.mode, file.replace))
+            });
             ended(file, result);
         }
         match folder {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use protocol::{Digest, ErrorCode, RemotePath, Reply, Request, Version};
@@ -25,8 +26,11 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Under which name a download ends.
 enum Plan {
-    /// The same content is there.
-    Leave(Digest, u64),
+    /// The same content is there, under this name.
+    Leave {
+        name: OsString,
+        content: (Digest, u64),
+    },
     /// Under this name, in place of what has it or only where it is free.
     Store { name: OsString, replace: bool },
 }
@@ -55,8 +59,8 @@ impl Client {
         loop {
             let (name, replace) = match self.plan(remote, place, conflict)? {
                 Plan::Store { name, replace } => (name, replace),
-                Plan::Leave(digest, size) => {
-                    return Ok(self.left_alone(remote, place, (digest, size), started));
+                Plan::Leave { name, content } => {
+                    return Ok(self.left_alone(remote, place.path_of(&name), content, started));
                 }
             };
             let Some(part) = PartFile::open(&place.folder, &name)? else {
@@ -131,30 +135,41 @@ impl Client {
             return Ok(Plan::Store { name, replace });
         };
         if let Some(digest) = self.common_digest(&place.folder, &place.name, &facts, remote)? {
-            return Ok(Plan::Leave(digest, facts.size));
+            return Ok(Plan::Leave {
+                name: place.name.clone(),
+                content: (digest, facts.size),
+            });
         }
         if conflict == Conflict::Refuse {
             return Err(ErrorCode::Exists.into());
         }
+        let mut same = None;
         let name = name_beside(place.name.as_encoded_bytes(), |name| {
-            Ok(place.folder.facts(local_name(name))?.is_some())
+            let name = local_name(name);
+            let Some(facts) = place.folder.facts(name)? else {
+                return Ok(false);
+            };
+            let digest = self.common_digest(&place.folder, name, &facts, remote)?;
+            same = digest.map(|digest| (digest, facts.size));
+            Ok(same.is_none())
         })?;
-        Ok(Plan::Store {
-            name: local_name(&name).to_owned(),
-            replace,
+        let name = local_name(&name).to_owned();
+        Ok(match same {
+            Some(content) => Plan::Leave { name, content },
+            None => Plan::Store { name, replace },
         })
     }
 
     fn left_alone(
         &self,
         remote: &RemotePath,
-        place: &Place,
+        local: PathBuf,
         (digest, size): (Digest, u64),
         started: Instant,
     ) -> Transferred {
         Transferred {
             remote: remote.clone(),
-            local: place.path(),
+            local,
             bytes: size,
             resumed_at: size,
             seconds: started.elapsed().as_secs_f64(),

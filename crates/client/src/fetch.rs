@@ -50,6 +50,8 @@ pub(crate) struct Fetch<'a> {
     furthest: u64,
     restarts: u32,
     repairs: u32,
+    /// A slave whose file is not what the digest says that was kept with it.
+    doubted: Option<SocketAddr>,
     told: Instant,
 }
 
@@ -108,6 +110,7 @@ impl<'a> Fetch<'a> {
             furthest: 0,
             restarts: 0,
             repairs: 0,
+            doubted: None,
             told: Instant::now(),
         })
     }
@@ -362,9 +365,20 @@ impl<'a> Fetch<'a> {
                     }
                     announced = fresh_digest(session, &current.trailer)?;
                     current.announced = Some(announced);
-                    if blocks.whole() != Some(announced) {
-                        repair(&self.context, session, self.part, &current.trailer, blocks)?;
+                    if blocks.whole() == Some(announced) {
+                        // It has sent what is on its disk: damaged there, perhaps, and then another slave of its master may
+                        // know better. Where that one says the same, or there is no other, that is what the file is now.
+                        if self.doubted.is_none() && session.id().is_some() {
+                            self.doubted = Some(session.address());
+                            current.announced = None;
+                            let cause = "its file is not what the digest kept with it says";
+                            return Err(Fault::Lost(cause.to_owned()));
+                        }
+                        break;
                     }
+                    let source = self.doubted.unwrap_or_else(|| session.address());
+                    let told = (&self.context, source);
+                    repair(told, session, self.part, &current.trailer, blocks)?;
                 }
                 Some(announced)
             }

@@ -18,6 +18,10 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
+/// Bits of a file that is not whole yet: for its owner alone, and with a mark, which files have no other use for. It is
+/// there from the moment at which the file is made, on whatever can keep a bit, and ends with the name that it is part of.
+pub(crate) const PART_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
+
 /// A folder, held open.
 #[derive(Debug)]
 pub(crate) struct Folder {
@@ -32,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) size: u64,
     pub(crate) modified_ns: i64,
     pub(crate) mode: u16,
+    /// Whether it has the [mark](PART_MODE) of a partial download.
+    pub(crate) is_marked: bool,
     /// Device and inode: which file it is, whatever it is called.
     pub(crate) identity: (u64, u64),
     pub(crate) links: u64,
@@ -127,15 +133,14 @@ impl Folder {
         self.open_file(name, OFlags::RDONLY)
     }
 
-    /// Opens the file `name` for reading and writing, made for its owner alone where it is not there.
-    pub(crate) fn open_or_make_file(&self, name: &OsStr) -> io::Result<File> {
+    /// Opens the file `name` for reading and writing, made as a partial download where it is not there.
+    pub(crate) fn open_or_make_part(&self, name: &OsStr) -> io::Result<File> {
         self.open_file(name, OFlags::RDWR | OFlags::CREATE)
     }
 
     fn open_file(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        Ok(rustix::fs::openat(&self.descriptor, name, flags, mode)?.into())
+        Ok(rustix::fs::openat(&self.descriptor, name, flags, PART_MODE)?.into())
     }
 
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
@@ -210,6 +215,7 @@ impl From<&Stat> for Facts {
                 .saturating_mul(1_000_000_000)
                 .saturating_add(nanoseconds),
             mode,
+            is_marked: Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX),
             identity: (stat.st_dev, stat.st_ino),
             links: stat.st_nlink,
         }
@@ -245,7 +251,7 @@ mod tests {
             let error = folder.make_beneath(Path::new(relative), 0o755).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::NotADirectory, "{relative}");
         }
-        assert!(folder.open_or_make_file(OsStr::new("name")).is_err());
+        assert!(folder.open_or_make_part(OsStr::new("name")).is_err());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
     }
 
@@ -266,7 +272,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let folder = Folder::open(directory.path()).unwrap();
         let made = folder.make_beneath(Path::new("a/b/c"), 0o755).unwrap();
-        made.open_or_make_file(OsStr::new("file")).unwrap();
+        made.open_or_make_part(OsStr::new("file")).unwrap();
         assert!(directory.path().join("a/b/c/file").is_file());
         assert!(folder.beneath(Path::new("a/x")).is_err());
     }

@@ -33,6 +33,7 @@ mod list;
 mod master;
 mod mirror;
 mod mirror_compare;
+mod mirror_moves;
 mod mirror_orders;
 mod mirror_plan;
 mod mirror_tree;

@@ -167,7 +167,8 @@ impl Offer {
 }
 
 /// Where a slave on the master's machine may listen. This machine has several names for itself, and a slave need not
-/// listen under the one by which the master was reached.
+/// listen under the one by which the master was reached. Whoever listens there instead is shown the ticket: before TLS a
+/// client has nothing by which to know the slave, and tickets hold no more than the master gives everybody who asks.
 fn same_host(host: IpAddr) -> impl Iterator<Item = IpAddr> {
     let others = [
         IpAddr::V4(Ipv4Addr::LOCALHOST),

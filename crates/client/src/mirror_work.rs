@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use protocol::{Condition, EntryKind, ErrorCode, RemotePath, Request};
+use protocol::{EntryKind, ErrorCode, RemotePath, Request};
 
 use crate::folder::Folder;
 use crate::mirror::{Change, Mirror, MirrorItem, MirrorSummary, Outcome, Side};
@@ -14,11 +14,8 @@ use crate::mirror_orders::{Orders, OrdersHere};
 use crate::mirror_plan::{Changes, Doomed, is_same_time};
 use crate::mirror_tree::Tree;
 use crate::notice::Notice;
-use crate::tree_download::{Plan, below, is_hopeless};
-use crate::tree_outgoing::Outgoing;
-use crate::tree_report::TreeReport;
-use crate::tree_upload::{LARGE, Large};
-use crate::{Client, ClientError, Comparison, Conflict, Download, Result, TreeItem};
+use crate::tree_download::{below, is_hopeless};
+use crate::{Client, ClientError, Comparison, Result};
 
 /// A mirror under way.
 pub(crate) struct Work<'w> {
@@ -32,14 +29,14 @@ pub(crate) struct Work<'w> {
 
 impl Mirror<'_> {
     /// The remote path of a path below the root; the empty one is the root's.
-    fn remote(&self, path: &[u8]) -> Result<RemotePath> {
+    pub(crate) fn remote(&self, path: &[u8]) -> Result<RemotePath> {
         if path.is_empty() {
             return Ok(self.remote.clone());
         }
         below(&self.remote, path)
     }
 
-    fn local(&self, path: &[u8]) -> PathBuf {
+    pub(crate) fn local(&self, path: &[u8]) -> PathBuf {
         if path.is_empty() {
             return self.local.clone();
         }
@@ -65,7 +62,7 @@ impl Mirror<'_> {
 }
 
 impl MirrorSummary {
-    fn count(&mut self, change: Change, result: &Result<Outcome>) {
+    pub(crate) fn count(&mut self, change: Change, result: &Result<Outcome>) {
         match (result, change) {
             (Err(_), _) => self.failed += 1,
             (Ok(Outcome::Moved(moved)), _) => {
@@ -188,108 +185,6 @@ impl Work<'_> {
         self.remove(changes.remove)
     }
 
-    fn fetch(&mut self, folders: &[Vec<u8>], files: &[Vec<u8>]) -> Result<()> {
-        // The folder itself is made even if there is nothing to put into it.
-        let root = Folder::open_or_make(&self.request.local)?;
-        if folders.is_empty() && files.is_empty() {
-            return Ok(());
-        }
-        let mut plan = Plan::default();
-        for path in folders.iter().chain(files) {
-            let Some(entry) = self.source.names.get(path) else {
-                continue;
-            };
-            match self.request.remote(path) {
-                Ok(remote) => plan.take(entry.clone(), remote, relative(path).to_owned()),
-                Err(error) => self.fail(path, error)?,
-            }
-        }
-        let download = Download {
-            remote: self.request.remote.clone(),
-            local: self.request.local.clone(),
-            conflict: Conflict::Replace,
-        };
-        self.transfer(|client, report| client.fetch_all(&download, &root, plan, report))
-    }
-
-    fn send(&mut self, folders: &[Vec<u8>], files: &[Vec<u8>]) -> Result<()> {
-        let mut queue = VecDeque::new();
-        let mut large = Vec::new();
-        // The folder itself is made even if there is nothing to put into it, but not asked for where it is there.
-        if self.target.names.is_empty() {
-            queue.push_back(Outgoing::Folder {
-                remote: self.request.remote.clone(),
-                local: self.request.local.clone(),
-            });
-        }
-        for path in folders {
-            match self.request.remote(path) {
-                Ok(remote) => queue.push_back(Outgoing::Folder {
-                    remote,
-                    local: self.request.local(path),
-                }),
-                Err(error) => self.fail(path, error)?,
-            }
-        }
-        for path in files {
-            let remote = match self.request.remote(path) {
-                Ok(remote) => remote,
-                Err(error) => {
-                    self.fail(path, error)?;
-                    continue;
-                }
-            };
-            let local = self.request.local(path);
-            // Replacing takes more rights than storing.
-            let (condition, conflict) = if self.target.names.contains_key(path) {
-                (Condition::Any, Conflict::Replace)
-            } else {
-                (Condition::Absent, Conflict::Refuse)
-            };
-            let size = self.source.names.get(path).map_or(0, |entry| entry.size);
-            if size > LARGE {
-                large.push(Large {
-                    local,
-                    remote,
-                    conflict,
-                });
-            } else {
-                queue.push_back(Outgoing::file(local, remote.clone(), remote, condition));
-            }
-        }
-        if queue.is_empty() && large.is_empty() {
-            return Ok(());
-        }
-        self.transfer(|client, report| client.send_all(queue, large, report))
-    }
-
-    /// Runs a transfer of many files, and tells how each ended.
-    fn transfer(
-        &mut self,
-        run: impl FnOnce(&mut Client, &mut TreeReport<'_>) -> Result<()>,
-    ) -> Result<()> {
-        let Self {
-            client,
-            told,
-            summary,
-            ..
-        } = self;
-        run(
-            client,
-            &mut TreeReport::new(&mut |item: TreeItem| {
-                let change = Change::Move(item.result.as_ref().map_or(0, |moved| moved.bytes));
-                let result = item.result.map(Outcome::Moved);
-                summary.count(change, &result);
-                told(MirrorItem {
-                    change,
-                    remote: item.remote,
-                    local: item.local,
-                    result,
-                });
-            }),
-        )
-    }
-
     /// Sets times. Files of which a slave cannot do that are added to those that are moved.
     fn set_times(&mut self, paths: Vec<Vec<u8>>, files: &mut Vec<Vec<u8>>) -> Result<()> {
         if paths.is_empty() {
@@ -396,6 +291,6 @@ fn removal(path: RemotePath, kind: EntryKind) -> Request {
 }
 
 /// A path below a root, as one of this side's.
-fn relative(path: &[u8]) -> &Path {
+pub(crate) fn relative(path: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(path))
 }

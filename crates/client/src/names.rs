@@ -27,7 +27,7 @@ pub(crate) fn part_name(target: &OsStr) -> OsString {
     OsString::from_vec(part)
 }
 
-/// The first of `newNAME`, `newnewNAME`, … that is free.
+/// The first of `newNAME`, `newnewNAME`, … that is not taken by something else.
 pub(crate) fn name_beside(
     name: &[u8],
     mut is_taken: impl FnMut(&[u8]) -> Result<bool, ClientError>,

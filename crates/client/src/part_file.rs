@@ -1,4 +1,7 @@
 //! A download that is not whole yet: `.NAME.part` beside the target, locked by whoever works on it.
+//!
+//! Somebody else's file may have that name: one that is neither empty, nor ends with a trailer, nor has the mark of a part
+//! is never written to or removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -24,12 +27,11 @@ pub(crate) struct PartFile {
 impl PartFile {
     /// Opens or makes the part of `target`. `None` where another process works on it.
     pub(crate) fn open(folder: &Folder, target: &OsStr) -> Result<Option<Self>, ClientError> {
-        let name = part_name(target);
+        let mut name = part_name(target);
         loop {
-            let (file, is_ours_to_write) = match folder.open_or_make_file(&name) {
-                Ok(file) => (file, true),
-                Err(_) if is_no_file(folder, &name)? => return Err(in_the_way(&name)),
-                Err(error) => (unwritable(folder, &name, error)?, false),
+            let file = match folder.open_or_make_part(&name) {
+                Ok(file) => file,
+                Err(error) => return Err(cannot_open(folder, &name, error)?),
             };
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
@@ -38,19 +40,23 @@ impl PartFile {
             }
             let facts = facts_of(&file)?;
             if facts.kind != FileType::RegularFile {
-                return Err(in_the_way(&name));
+                return Err(in_the_way(&name, NO_FILE));
             }
             if !is_still(folder, &name, &facts)? {
                 // Whoever held the lock has published or removed it: what stands there now is another file.
                 continue;
             }
-            if facts.links > 1 || !is_ours_to_write {
-                // A second name of somebody's file, or one whose writer was killed just before the rename: never written
-                // through, only the name is given up.
-                folder.remove(&name)?;
+            let part = Self { file, name };
+            if facts.size > 0 && !facts.is_marked && part.trailer()?.is_none() {
+                return Err(in_the_way(&part.name, NO_PART));
+            }
+            if facts.links > 1 {
+                // It has another name as well, a copy that shares the content: only this name is given up.
+                folder.remove(&part.name)?;
+                name = part.name;
                 continue;
             }
-            return Ok(Some(Self { file, name }));
+            return Ok(Some(part));
         }
     }
 
@@ -113,12 +119,13 @@ impl PartFile {
     }
 }
 
-/// What cannot be written, open for reading: a whole content may be so that was to get its name when its writer was killed.
-fn unwritable(folder: &Folder, name: &OsStr, error: io::Error) -> io::Result<File> {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => folder.open_to_read(name).map_err(|_| error),
-        _ => Err(error),
-    }
+/// Why a part could not be opened: what has its name cannot be one, or the system's reason.
+fn cannot_open(folder: &Folder, name: &OsStr, error: io::Error) -> io::Result<ClientError> {
+    Ok(match folder.facts(name)? {
+        Some(found) if found.kind != FileType::RegularFile => in_the_way(name, NO_FILE),
+        Some(found) if found.size > 0 && !found.is_marked => in_the_way(name, NO_PART),
+        _ => error.into(),
+    })
 }
 
 /// Whether `name` still stands for the file with those facts.
@@ -127,16 +134,16 @@ fn is_still(folder: &Folder, name: &OsStr, facts: &Facts) -> io::Result<bool> {
     Ok(now.is_some_and(|now| now.identity == facts.identity))
 }
 
-fn is_no_file(folder: &Folder, name: &OsStr) -> io::Result<bool> {
-    let now = folder.facts(name)?;
-    Ok(now.is_some_and(|now| now.kind != FileType::RegularFile))
-}
+const NO_FILE: &str = "no regular file";
 
-fn in_the_way(name: &OsStr) -> ClientError {
+const NO_PART: &str = "no partial download";
+
+/// Not `exists`: that word is the target's, and promises that overwriting helps.
+fn in_the_way(name: &OsStr, what: &str) -> ClientError {
     let name = crate::notice::shown(name.as_encoded_bytes());
     ClientError::new(
-        ClientErrorKind::Local(io::ErrorKind::AlreadyExists),
-        format!("'{name}' is in the way and no regular file"),
+        ClientErrorKind::Local(io::ErrorKind::InvalidInput),
+        format!("'{name}' is in the way and {what}"),
     )
 }
 
@@ -178,15 +185,32 @@ mod tests {
         assert_eq!(open(&folder).unwrap().trailer().unwrap(), Some(trailer()));
         let file = directory.path().join(".a.part");
         let mode = fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o600);
+        assert_eq!(mode & 0o7777, 0o1600);
+        // Where no mark can be kept, the trailer tells.
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(open(&folder).is_some());
     }
 
     #[test]
-    fn garbage_is_no_part() {
+    fn garbage_is_used_where_it_was_a_part_and_left_alone_where_it_was_not() {
         let (directory, folder) = folder();
+        let path = directory.path().join(".a.part");
         for garbage in [vec![], vec![0; 3], vec![7; 100_000]] {
-            fs::write(directory.path().join(".a.part"), garbage).unwrap();
+            fs::write(&path, &garbage).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o1600)).unwrap();
             assert_eq!(open(&folder).unwrap().trailer().unwrap(), None);
+            for mode in [0o600, 0o444] {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+                let opened = PartFile::open(&folder, OsStr::new("a"));
+                match opened {
+                    Ok(_) => assert!(garbage.is_empty()),
+                    Err(error) => assert_eq!(
+                        error.to_string(),
+                        "'.a.part' is in the way and no partial download"
+                    ),
+                }
+                assert_eq!(fs::read(&path).unwrap(), garbage);
+            }
         }
     }
 
@@ -216,6 +240,9 @@ mod tests {
         assert!(PartFile::open(&folder, OsStr::new("a")).is_err());
         fs::remove_file(&part).unwrap();
         fs::hard_link(&theirs, &part).unwrap();
+        assert!(PartFile::open(&folder, OsStr::new("a")).is_err());
+        // A copy of a part that shares its content with it.
+        fs::set_permissions(&part, fs::Permissions::from_mode(0o1600)).unwrap();
         open(&folder).unwrap().begin(&trailer()).unwrap();
         assert_eq!(fs::read(&theirs).unwrap(), b"theirs");
     }

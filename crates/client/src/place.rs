@@ -29,11 +29,7 @@ impl Place {
         })
     }
 
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path_of(&self.name)
-    }
-
-    /// The same folder, another name.
+    /// Where that name of the same folder is.
     pub(crate) fn path_of(&self, name: &OsStr) -> PathBuf {
         self.folder.path_of(name)
     }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Mode, Timespec, Timestamps, UTIME_OMIT};
 
-use crate::folder::Folder;
+use crate::folder::{Folder, PART_MODE};
 use crate::part_file::PartFile;
 
 /// Content of this size or more is flushed while the part can still be gone on with, bytes.
@@ -34,31 +34,31 @@ pub(crate) fn publish(
         part.file().sync_data()?;
     }
     part.file().set_len(finish.size)?;
-    set_facts(part.file(), finish)?;
+    set_time(part.file(), finish.modified_ns)?;
     part.file().sync_all()?;
-    give_name(folder, part.name(), target, replace)?;
+    give_name(folder, part, target, (finish.mode, replace))?;
     folder.flush()
 }
 
-/// Renames a finished part.
+/// Gives a finished part its permission bits, less this process's umask, and its name. Both become durable with the folder;
+/// the bits come last, because until then those of a part tell what it is.
 pub(crate) fn give_name(
     folder: &Folder,
-    part: &OsStr,
+    part: &PartFile,
     target: &OsStr,
-    replace: bool,
+    (mode, replace): (u16, bool),
 ) -> io::Result<()> {
-    if replace {
-        folder.replace(part, target)
+    let bits = u32::from(mode) & 0o777 & !umask();
+    rustix::fs::fchmod(part.file(), Mode::from_raw_mode(bits))?;
+    let named = if replace {
+        folder.replace(part.name(), target)
     } else {
-        folder.rename(part, target)
+        folder.rename(part.name(), target)
+    };
+    if named.is_err() {
+        rustix::fs::fchmod(part.file(), PART_MODE)?;
     }
-}
-
-/// Sets permission bits, less this process's umask, and the modification time.
-pub(crate) fn set_facts(file: &File, finish: &Finish) -> io::Result<()> {
-    let bits = u32::from(finish.mode) & 0o777 & !umask();
-    rustix::fs::fchmod(file, Mode::from_raw_mode(bits))?;
-    set_time(file, finish.modified_ns)
+    named
 }
 
 /// Sets the modification time, nanoseconds since the epoch.
@@ -129,6 +129,10 @@ mod tests {
         let part = PartFile::open(&folder, name).unwrap().unwrap();
         let error = publish(&folder, &part, name, &finish, false).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        let mode = fs::metadata(directory.path().join(".a.part"))
+            .unwrap()
+            .mode();
+        assert_eq!(mode & 0o7777, PART_MODE.bits(), "still a part");
         publish(&folder, &part, name, &finish, true).unwrap();
     }
 }

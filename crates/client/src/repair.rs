@@ -1,6 +1,8 @@
 //! Content whose digest is not the announced one: the blocks that differ are found by their own digests, and fetched
 //! alone.
 
+use std::net::SocketAddr;
+
 use protocol::limits::{BLOCK, MAX_BLOCK_DIGESTS};
 use protocol::{Digest, ErrorCode, Reply, Request};
 use transfer::block_tree::block_count;
@@ -30,9 +32,9 @@ pub(crate) fn fresh_digest(session: &mut Session, trailer: &Trailer) -> Attempt<
     }
 }
 
-/// Fetches every block again whose digest is not the slave's.
+/// Fetches every block again whose digest is not the slave's; `source` is the one that the content came from.
 pub(crate) fn repair(
-    context: &Context,
+    (context, source): (&Context, SocketAddr),
     session: &mut Session,
     part: &PartFile,
     trailer: &Trailer,
@@ -42,7 +44,7 @@ pub(crate) fn repair(
     context.notice(&Notice::Damaged {
         remote: trailer.remote.clone(),
         blocks: u64::try_from(damaged.len()).unwrap_or(u64::MAX),
-        slave: Some(session.address()),
+        slave: Some(source),
     });
     for index in damaged {
         context.check()?;

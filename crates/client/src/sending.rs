@@ -121,24 +121,17 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    /// Whether a slave whose answer was lost has stored the content all the same.
+    /// Whether a slave whose answer was lost has stored the content all the same; if so, the one at hand makes sure of it.
     fn find_stored(&self, session: &mut Session) -> Attempt<Option<Sent>> {
         let Some(ours) = self.announced else {
             return Ok(None);
         };
-        let question = Request::Checksum {
+        let question = Request::Confirm {
             path: self.remote.clone(),
-            fresh: false,
+            digest: ours,
         };
         match session.ask(&question) {
-            Ok(Reply::Sum { digest, size, .. }) => {
-                let is_ours = digest == ours && size == self.source.size();
-                Ok(is_ours.then_some(Sent {
-                    digest,
-                    resumed_at: 0,
-                }))
-            }
-            Ok(other) => Err(unexpected(&other)),
+            Ok(reply) => stored(&reply, ours, 0).map(Some),
             Err(Fault::Failed(error))
                 if matches!(error.kind(), crate::ClientErrorKind::Remote(_)) =>
             {

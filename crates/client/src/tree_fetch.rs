@@ -15,7 +15,7 @@ use crate::fault::{Attempt, Fault};
 use crate::folder::Folder;
 use crate::notice::Notice;
 use crate::part_file::PartFile;
-use crate::publish::{Finish, set_facts};
+use crate::publish::{Finish, set_time};
 use crate::session::{Frame, Session, unexpected};
 use crate::tree_download::stop_if_hopeless;
 use crate::tree_job::{Decider, Job, Next, is_worth_another_try};
@@ -297,10 +297,11 @@ impl<'a> TreeFetch<'a> {
             self.discard(job, Ok(Some(file.part)));
             return Err(Fault::Failed(ErrorCode::Corrupt.into()));
         }
-        set_facts(file.part.file(), &file.finish).map_err(ClientError::from)?;
+        set_time(file.part.file(), file.finish.modified_ns).map_err(ClientError::from)?;
         Ok(Ended::Waits(Box::new(Waiting {
             part: file.part,
             folder: job.folder().to_owned(),
+            mode: file.finish.mode,
             replace: self.decider.replaces(),
             transferred: Transferred {
                 remote: job.remote.clone(),

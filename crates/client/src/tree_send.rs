@@ -39,7 +39,7 @@ enum Asked {
     Store(Box<Job>),
     /// The digest of what has the file's own name, to be compared with ours.
     Compare(Box<Job>, Digest),
-    /// The digest of what has the target's name: is it what an earlier try stored?
+    /// Whether the target's name stands, durably, for what an earlier try has sent.
     Recognise(Box<Job>, Digest),
     /// Nothing: this side gave the upload up.
     Abandoned,
@@ -168,7 +168,10 @@ impl TreeSend {
         if let Some(ours) = job.announced {
             job.was_announced = true;
             let target = job.target.clone().unwrap_or_else(|| job.own.clone());
-            let number = session.request(&checksum(target));
+            let number = session.request(&Request::Confirm {
+                path: target,
+                digest: ours,
+            });
             return Ok(Some((
                 number,
                 Box::new(move |job| Asked::Recognise(job, ours)),
@@ -336,11 +339,11 @@ impl TreeSend {
                 self.queue.push_front(Outgoing::File(job));
                 Ok(())
             }
-            (Asked::Recognise(job, ours), Reply::Sum { digest, .. }) if digest == ours => {
+            (Asked::Recognise(job, ours), Reply::Stored { digest, .. }) if digest == ours => {
                 report.done(job.transferred(job.status(), session));
                 Ok(())
             }
-            (Asked::Recognise(mut job, _), Reply::Sum { .. } | Reply::Error { .. }) => {
+            (Asked::Recognise(mut job, _), Reply::Stored { .. } | Reply::Error { .. }) => {
                 job.announced = None;
                 self.queue.push_front(Outgoing::File(job));
                 Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use protocol::{Condition, Digest, EntryKind, ErrorCode, RemotePath};
+use protocol::{Condition, Digest, Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::content::digest_of;
 use crate::names::{name_beside, renamed};
@@ -16,8 +16,8 @@ const MAX_LOOKS: u32 = 3;
 
 /// Under which name an upload ends.
 enum Plan {
-    /// The same content is there.
-    Leave(Digest),
+    /// The same content is there, under this name.
+    Leave(RemotePath, Digest),
     /// Under this name, if that is so then.
     Store(RemotePath, Condition),
 }
@@ -46,8 +46,8 @@ impl Client {
         loop {
             let (target, condition) = match self.plan_upload(source, remote, conflict)? {
                 Plan::Store(target, condition) => (target, condition),
-                Plan::Leave(digest) => {
-                    let mut left = self.sent(source, remote, (digest, source.size()), started);
+                Plan::Leave(target, digest) => {
+                    let mut left = self.sent(source, &target, (digest, source.size()), started);
                     left.status = Status::Unchanged;
                     return Ok(left);
                 }
@@ -103,26 +103,46 @@ impl Client {
         if entry.kind == EntryKind::Directory {
             return Err(ErrorCode::IsDirectory.into());
         }
-        if entry.kind == EntryKind::File && entry.size == source.size() {
-            let theirs = match entry.digest {
-                Some(digest) => digest,
-                None => self.checksum(remote)?.digest,
-            };
-            if digest_of(source.file(), source.size(), &self.context)? == theirs {
-                return Ok(Plan::Leave(theirs));
-            }
+        if let Some(digest) = self.has_content(remote, &entry, source)? {
+            return Ok(Plan::Leave(remote.clone(), digest));
         }
         if conflict == Conflict::Refuse {
             return Err(ErrorCode::Exists.into());
         }
+        let mut same = None;
         let name = name_beside(remote.name().unwrap_or_default(), |name| {
-            match self.stat(&renamed(remote, name)?, false) {
-                Ok(_) => Ok(true),
-                Err(error) if error.is(ErrorCode::NotFound) => Ok(false),
-                Err(error) => Err(error),
-            }
+            let path = renamed(remote, name)?;
+            let entry = match self.stat(&path, false) {
+                Ok(entry) => entry,
+                Err(error) if error.is(ErrorCode::NotFound) => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            same = self.has_content(&path, &entry, source)?;
+            Ok(same.is_none())
         })?;
-        Ok(Plan::Store(renamed(remote, &name)?, Condition::Absent))
+        let target = renamed(remote, &name)?;
+        Ok(match same {
+            Some(digest) => Plan::Leave(target, digest),
+            None => Plan::Store(target, Condition::Absent),
+        })
+    }
+
+    /// The digest that the source and what is at `remote` have in common; `None` where they differ.
+    fn has_content(
+        &mut self,
+        remote: &RemotePath,
+        entry: &Entry,
+        source: &SourceFile,
+    ) -> Result<Option<Digest>> {
+        if entry.kind != EntryKind::File || entry.size != source.size() {
+            return Ok(None);
+        }
+        let theirs = match entry.digest {
+            Some(digest) => digest,
+            None => self.checksum(remote)?.digest,
+        };
+        let ours = digest_of(source.file(), source.size(), &self.context)?;
+        Ok((ours == theirs).then_some(ours))
     }
 
     pub(crate) fn sent(

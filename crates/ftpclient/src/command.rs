@@ -1,11 +1,11 @@
-//! The commands: one table from which they are found, read, explained and run.
+//! The commands: one table from which they are found, explained and run.
 
 use std::ops::RangeInclusive;
 
 use crate::commands::{facts, folders, get, help, list, local_side, mirror, put};
 use crate::failure::Failure;
+use crate::invocation::Invocation;
 use crate::session::Session;
-use crate::words::Word;
 
 /// A row of the table.
 #[derive(Debug)]
@@ -19,30 +19,21 @@ pub(crate) struct Command {
     /// What else there is to know; may be empty.
     pub(crate) details: &'static str,
     /// The letters that may stand behind a dash.
-    options: &'static str,
+    pub(crate) options: &'static str,
     /// The words that may stand behind two dashes, each with whether a value belongs to it.
-    long_options: &'static [(&'static str, Value)],
+    pub(crate) long_options: &'static [(&'static str, Value)],
     /// How many words may stand behind the options.
-    words: RangeInclusive<usize>,
+    pub(crate) words: RangeInclusive<usize>,
     /// Whether it asks something of a slave.
     pub(crate) needs_slave: bool,
-    run: fn(&mut Session, &Invocation) -> Result<(), Failure>,
+    pub(crate) run: fn(&mut Session, &Invocation) -> Result<(), Failure>,
 }
 
 /// Whether a value belongs to an option: behind an equals sign, or as the next word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value {
+pub(crate) enum Value {
     None,
     Needed,
-}
-
-/// A command as it was typed: options taken apart, words counted.
-#[derive(Clone, Debug)]
-pub(crate) struct Invocation {
-    pub(crate) command: &'static Command,
-    options: Vec<u8>,
-    long_options: Vec<(&'static str, Word)>,
-    pub(crate) words: Vec<Word>,
 }
 
 const ANY: usize = usize::MAX;
@@ -281,183 +272,9 @@ pub(crate) fn find(name: &[u8]) -> Result<&'static Command, Failure> {
     })
 }
 
-impl Invocation {
-    /// Reads a command; options may stand anywhere before a `--`.
-    pub(crate) fn read(words: Vec<Word>) -> Result<Self, Failure> {
-        let mut words = words.into_iter();
-        let name = words.next().unwrap_or_default();
-        let mut invocation = Self {
-            command: find(name.literal())?,
-            options: Vec::new(),
-            long_options: Vec::new(),
-            words: Vec::new(),
-        };
-        let mut options_end = invocation.command.name == "!";
-        while let Some(word) = words.next() {
-            match word.literal().split_first() {
-                Some((b'-', b"-")) if !options_end => options_end = true,
-                Some((b'-', [b'-', ..])) if !options_end => {
-                    invocation.add_long_option(&word, &mut words)?;
-                }
-                Some((b'-', letters)) if !options_end && !letters.is_empty() => {
-                    invocation.add_options(letters)?;
-                }
-                _ => invocation.words.push(word),
-            }
-        }
-        let (count, wanted) = (invocation.words.len(), &invocation.command.words);
-        if count < *wanted.start() {
-            return Err(invocation.usage("a name is missing"));
-        }
-        if count > *wanted.end() {
-            return Err(invocation.usage("too many names"));
-        }
-        // Taken as a path it would be the current folder: `rm -r "$unset"` must not empty it.
-        if invocation
-            .words
-            .iter()
-            .any(|word| word.literal().is_empty())
-        {
-            return Err(invocation.usage("a name is empty"));
-        }
-        Ok(invocation)
-    }
-
-    /// Whether the option was given.
-    pub(crate) fn has(&self, option: u8) -> bool {
-        self.options.contains(&option)
-    }
-
-    /// Whether the long option was given.
-    pub(crate) fn has_long(&self, option: &str) -> bool {
-        self.long_options.iter().any(|(name, _)| *name == option)
-    }
-
-    /// The long options with their values, in the order in which they were typed.
-    pub(crate) fn long_options(&self) -> impl Iterator<Item = (&'static str, &Word)> {
-        self.long_options.iter().map(|(name, value)| (*name, value))
-    }
-
-    /// The word at `index` behind the options.
-    pub(crate) fn word(&self, index: usize) -> Option<&Word> {
-        self.words.get(index)
-    }
-
-    /// Does it.
-    pub(crate) fn run(&self, session: &mut Session) -> Result<(), Failure> {
-        (self.command.run)(session, self)
-    }
-
-    /// What is wrong with it, and how it should look.
-    pub(crate) fn usage(&self, problem: &str) -> Failure {
-        let Command { name, synopsis, .. } = self.command;
-        Failure::Usage(format!("{name}: {problem}; usage: {synopsis}"))
-    }
-
-    fn add_options(&mut self, letters: &[u8]) -> Result<(), Failure> {
-        let known = self.command.options.as_bytes();
-        if letters.iter().all(|letter| known.contains(letter)) {
-            self.options.extend_from_slice(letters);
-            return Ok(());
-        }
-        let problem = format!("unknown option '-{}'", cli::name(letters));
-        Err(self.usage(&problem))
-    }
-
-    fn add_long_option(
-        &mut self,
-        word: &Word,
-        rest: &mut impl Iterator<Item = Word>,
-    ) -> Result<(), Failure> {
-        let (name, attached) = word.split_option();
-        let known = self.command.long_options.iter();
-        let found = known.copied().find(|(known, _)| known.as_bytes() == name);
-        let problem = |what: &str| format!("{what} '--{}'", cli::name(name));
-        let (name, value) = match (found, attached) {
-            (None, _) => return Err(self.usage(&problem("unknown option"))),
-            (Some((_, Value::None)), Some(_)) => {
-                return Err(self.usage(&problem("no value belongs to")));
-            }
-            (Some((name, Value::None)), None) => (name, Word::default()),
-            (Some((name, Value::Needed)), Some(value)) => (name, value),
-            (Some((name, Value::Needed)), None) => match rest.next() {
-                Some(value) => (name, value),
-                None => return Err(self.usage(&problem("a value is missing behind"))),
-            },
-        };
-        self.long_options.push((name, value));
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::script;
-
-    fn read(line: &str) -> Invocation {
-        let mut commands = script::read(line.as_bytes()).unwrap();
-        assert_eq!(commands.len(), 1);
-        commands.remove(0)
-    }
-
-    fn refusal(line: &str) -> String {
-        script::read(line.as_bytes()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn options_stand_anywhere_before_two_dashes() {
-        let get = read("get -r a -fn b -- -x");
-        assert!(get.has(b'r') && get.has(b'f') && get.has(b'n'));
-        let words: Vec<_> = get.words.iter().map(Word::literal).collect();
-        assert_eq!(words, [b"a".as_slice(), b"b", b"-x"]);
-        assert_eq!(read("put -").words.len(), 1);
-    }
-
-    #[test]
-    fn wrong_usage_names_the_flag_and_shows_how_to_mend_it() {
-        assert_eq!(
-            refusal("get -x a"),
-            "get: unknown option '-x'; usage: get [-r] [-f] [-n] REMOTE... [LOCAL]"
-        );
-        assert_eq!(
-            refusal("get"),
-            "get: a name is missing; usage: get [-r] [-f] [-n] REMOTE... [LOCAL]"
-        );
-        assert_eq!(refusal("pwd x"), "pwd: too many names; usage: pwd");
-        assert_eq!(
-            refusal("frob x"),
-            "unknown command 'frob': 'help' lists the commands"
-        );
-        assert_eq!(
-            refusal("get --recursive x").split(';').next(),
-            Some("get: unknown option '--recursive'")
-        );
-    }
-
-    #[test]
-    fn long_options_take_their_values_either_way() {
-        let mirror = read("mirror --exclude '*.o' --delete a --include=b*c -u -- --x");
-        assert!(mirror.has_long("delete") && mirror.has(b'u') && !mirror.has_long("dry-run"));
-        let words: Vec<_> = mirror.words.iter().map(Word::literal).collect();
-        assert_eq!(words, [b"a".as_slice(), b"--x"]);
-        let options: Vec<_> = mirror
-            .long_options()
-            .map(|(name, value)| (name, value.literal().to_vec(), value.pattern().to_vec()))
-            .collect();
-        assert_eq!(options[0], ("exclude", b"*.o".to_vec(), br"\*.o".to_vec()));
-        assert_eq!(options[2], ("include", b"b*c".to_vec(), b"b*c".to_vec()));
-        for (line, problem) in [
-            ("mirror --delet a", "unknown option '--delet'"),
-            ("mirror --delete=x a", "no value belongs to '--delete'"),
-            (
-                "mirror a --exclude",
-                "a value is missing behind '--exclude'",
-            ),
-        ] {
-            assert!(refusal(line).starts_with(&format!("mirror: {problem}; usage: ")));
-        }
-    }
 
     #[test]
     fn aliases_mean_the_command() {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | what was typed, and what it means | `args`, `settings` |
 //! | lines, words, wildcards | `script`, `words`, `glob`, `names` |
-//! | the commands: one table, a file for each group | `command`, `commands` |
+//! | the commands: one table, a file for each group | `command`, `invocation`, `commands` |
 //! | what `get` and `put` share | `transfer`, `destination` |
 //! | what is seen: results, bars, failures, statuses | `output`, `human`, `json`, `listed`, `screen`, `failure`, `exit_status` |
 //! | the person: session, questions, Ctrl-C | `interactive`, `ask`, `interrupt` |
@@ -22,6 +22,7 @@ mod glob;
 mod human;
 mod interactive;
 mod interrupt;
+mod invocation;
 mod json;
 mod json_mirror;
 mod listed;

@@ -9,10 +9,10 @@ use client::Interrupt;
 use protocol::RemotePath;
 
 use crate::ask::Person;
-use crate::command::Invocation;
 use crate::exit_status::ExitStatus;
 use crate::failure::{Failure, Several};
 use crate::interrupt::{Scope, Watch};
+use crate::invocation::Invocation;
 use crate::output::{Format, Output};
 use crate::screen::Screen;
 use crate::session::{Connection, Session};

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, Read};
 
-use crate::command::Invocation;
 use crate::failure::Failure;
+use crate::invocation::Invocation;
 use crate::words::{self, Word};
 
 /// Longest line that is read as commands, bytes: more is no script.

@@ -9,8 +9,8 @@ use client::{Options, Target};
 use protocol::ErrorCode;
 
 use crate::args::Args;
-use crate::command::Invocation;
 use crate::failure::{Failure, cannot};
+use crate::invocation::Invocation;
 use crate::output::Format;
 use crate::script;
 use crate::words::Word;

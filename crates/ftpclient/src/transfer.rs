@@ -11,9 +11,9 @@ use client::{
 use protocol::{ErrorCode, RemotePath};
 
 use crate::ask::Answer;
-use crate::command::Invocation;
 use crate::failure::{Failure, Several, cannot};
 use crate::human::Tally;
+use crate::invocation::Invocation;
 use crate::output::Output;
 use crate::session::{Session, remote_seen_from, seen_from};
 

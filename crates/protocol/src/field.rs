@@ -1,14 +1,13 @@
 //! How each type of field stands in a payload. Encoding cannot fail; decoding checks every bound before it allocates.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod compound;
 
 use byteorder::{BigEndian, ByteOrder, WriteBytesExt};
 
 use crate::limits::{MAX_INLINE_CONTENT, MAX_PATH, MAX_TEXT, MAX_TICKET, MAX_VERSION_TOKEN};
 use crate::{
-    Address, Condition, Content, DecodeError, Digest, Entry, EntryKind, ErrorCode, Nonce, Proof,
-    RemotePath, Rights, Secret, Secretive, SlaveId, SlaveOffer, SlaveState, SlaveStatus, StorageId,
-    Text, Ticket, Unreadable, UploadId, Version,
+    Content, DecodeError, Digest, EntryKind, ErrorCode, Nonce, Proof, RemotePath, Rights, Secret,
+    Secretive, SlaveId, SlaveStatus, StorageId, Text, Ticket, UploadId, Version,
 };
 
 /// Something that stands in a payload.
@@ -266,146 +265,4 @@ impl<T: Field> Field for Vec<T> {
             .map(|_| T::decode(fields))
             .collect::<Result<_, _>>()
     }
-}
-
-impl Field for Condition {
-    fn encode(&self, payload: &mut Vec<u8>) {
-        match self {
-            Self::Any => 0_u8.encode(payload),
-            Self::Absent => 1_u8.encode(payload),
-            Self::Matches(version) => {
-                2_u8.encode(payload);
-                version.encode(payload);
-            }
-        }
-    }
-
-    fn decode(fields: &mut Fields<'_>) -> Result<Self, DecodeError> {
-        match u8::decode(fields)? {
-            0 => Ok(Self::Any),
-            1 => Ok(Self::Absent),
-            2 => Version::decode(fields).map(Self::Matches),
-            _ => Err(DecodeError::Field("condition")),
-        }
-    }
-}
-
-impl Field for Address {
-    fn encode(&self, payload: &mut Vec<u8>) {
-        match self {
-            Self::SameHost { port } => {
-                0_u8.encode(payload);
-                port.encode(payload);
-            }
-            Self::Ip {
-                ip: IpAddr::V4(ip),
-                port,
-            } => {
-                4_u8.encode(payload);
-                payload.extend_from_slice(&ip.octets());
-                port.encode(payload);
-            }
-            Self::Ip {
-                ip: IpAddr::V6(ip),
-                port,
-            } => {
-                6_u8.encode(payload);
-                payload.extend_from_slice(&ip.octets());
-                port.encode(payload);
-            }
-            Self::Name { host, port } => {
-                1_u8.encode(payload);
-                host.encode(payload);
-                port.encode(payload);
-            }
-        }
-    }
-
-    fn decode(fields: &mut Fields<'_>) -> Result<Self, DecodeError> {
-        Ok(match u8::decode(fields)? {
-            0 => Self::SameHost {
-                port: u16::decode(fields)?,
-            },
-            1 => Self::Name {
-                host: Text::decode(fields)?,
-                port: u16::decode(fields)?,
-            },
-            4 => Self::Ip {
-                ip: Ipv4Addr::from(fields.array::<4>()?).into(),
-                port: u16::decode(fields)?,
-            },
-            6 => Self::Ip {
-                ip: Ipv6Addr::from(fields.array::<16>()?).into(),
-                port: u16::decode(fields)?,
-            },
-            _ => return Err(DecodeError::Field("address")),
-        })
-    }
-}
-
-macro_rules! records {
-    ($($type:ident { $($field:ident),* })*) => {$(
-        impl Field for $type {
-            fn encode(&self, payload: &mut Vec<u8>) {
-                $(self.$field.encode(payload);)*
-            }
-
-            fn decode(fields: &mut Fields<'_>) -> Result<Self, DecodeError> {
-                Ok(Self { $($field: Field::decode(fields)?,)* })
-            }
-        }
-    )*};
-}
-
-records! {
-    SlaveOffer { id, addresses, ticket, secret, sessions, places }
-    SlaveState { id, addresses, status, sessions, places }
-}
-
-impl Field for Entry {
-    fn encode(&self, payload: &mut Vec<u8>) {
-        put_bytes(&self.name, payload);
-        self.kind.encode(payload);
-        self.size.encode(payload);
-        self.modified_ns.encode(payload);
-        self.mode.encode(payload);
-        self.version.encode(payload);
-        self.digest.encode(payload);
-    }
-
-    fn decode(fields: &mut Fields<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: entry_name(fields)?,
-            kind: Field::decode(fields)?,
-            size: Field::decode(fields)?,
-            modified_ns: Field::decode(fields)?,
-            mode: Field::decode(fields)?,
-            version: Field::decode(fields)?,
-            digest: Field::decode(fields)?,
-        })
-    }
-}
-
-impl Field for Unreadable {
-    fn encode(&self, payload: &mut Vec<u8>) {
-        put_bytes(&self.name, payload);
-        self.code.encode(payload);
-    }
-
-    fn decode(fields: &mut Fields<'_>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            name: entry_name(fields)?,
-            code: Field::decode(fields)?,
-        })
-    }
-}
-
-/// Empty, or components joined by `/`: a name from a listing can never lead out of the listed folder.
-fn entry_name(fields: &mut Fields<'_>) -> Result<Vec<u8>, DecodeError> {
-    let name = fields.bytes(MAX_PATH, "entry name")?;
-    if !name.is_empty() {
-        name.split(|&byte| byte == b'/')
-            .try_for_each(crate::check_component)?;
-    }
-    Ok(name.to_vec())
 }

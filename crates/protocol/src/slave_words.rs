@@ -123,6 +123,14 @@ messages! {
         Abandon = 0x0123 {}
         /// Publish every deferred upload of this session now. Answered by [`Reply::Done`], after their [`Reply::Stored`].
         Flush = 0x0124 {}
+        /// Is this content stored under that name? Asked by a client whose answer was lost with its slave. Answered by
+        /// [`Reply::Stored`] once content and name are durable, whoever stored them.
+        Confirm = 0x0125 {
+            /// The file.
+            path: RemotePath,
+            /// Digest of the content that was sent.
+            digest: Digest,
+        }
         /// Makes a folder. Answered by [`Reply::Done`].
         MakeDirectory = 0x0130 {
             /// The folder.

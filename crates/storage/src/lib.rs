@@ -11,24 +11,23 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-use std::any::Any;
 use std::fmt::Debug;
-use std::fs::File;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use protocol::limits::BLOCK;
-use protocol::{Condition, Digest, Entry, ErrorCode, RemotePath, StorageId, UploadId, Version};
-use transfer::block_tree::{self, BLOCK_LENGTH};
-use transfer::{ContentHasher, Hashed, Source};
+use protocol::{Digest, Entry, ErrorCode, RemotePath, StorageId, Version};
 
 mod error;
 mod local;
+mod open_file;
 mod still_wanted;
+mod upload;
 
 pub use error::{Result, StorageError};
 pub use local::LocalDirectory;
+pub use open_file::OpenFile;
 pub use still_wanted::StillWanted;
+pub use upload::{PendingCommit, Received, Stored, Upload, UploadRequest};
 
 /// Told now and then how many bytes of a long piece of work are done, so that a session can show its peer that it lives;
 /// [`ControlFlow::Break`] stops the work.
@@ -84,6 +83,12 @@ pub trait Storage: Send + Sync + Debug {
     /// Publishes many uploads: all bytes are made durable first, then every name appears, then the folders are made
     /// durable. One result for each, in the same order; a failed one does not hinder the others.
     fn commit_batch(&self, uploads: Vec<PendingCommit>) -> Vec<Result<Stored>>;
+
+    /// Makes a file and its name durable, whoever put it there.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open), `Changed` where it is not the version `expected`.
+    fn make_durable(&self, path: &RemotePath, expected: &Version) -> Result<()>;
 
     /// Makes a folder; with `parents` also those above, and a folder that is there already is no error.
     ///
@@ -174,208 +179,6 @@ pub trait Storage: Send + Sync + Debug {
         let PendingCommit { upload, received } = self.stage_whole(request, content, digest)?;
         upload.commit(&received)
     }
-}
-
-/// A file that is open for reading, in one version.
-pub trait OpenFile: Send + Debug {
-    /// The file's facts when it was opened.
-    fn entry(&self) -> &Entry;
-
-    /// The version that was opened.
-    fn version(&self) -> &Version;
-
-    /// The path it was opened by.
-    fn path(&self) -> &RemotePath;
-
-    /// The content for the sending engine; a stream begins at `offset`, a file is read at offsets anyway.
-    ///
-    /// # Errors
-    /// When the system has no descriptor left.
-    fn source(&self, offset: u64) -> Result<Source>;
-
-    /// Reads into `buffer` from `offset`; how many bytes there were, 0 at the end.
-    ///
-    /// # Errors
-    /// When reading fails.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
-
-    /// Whether the file still is the version that was opened.
-    ///
-    /// # Errors
-    /// When the system does not say.
-    fn unchanged(&self) -> Result<bool>;
-
-    /// The digest that is kept beside this version, if any: to be announced, never to be believed by a receiver.
-    fn cached_digest(&self) -> Option<Digest>;
-
-    /// Keeps the digest beside the file, where the storage can; failing is no error, the next reader hashes again.
-    fn remember_digest(&self, digest: &Digest);
-
-    /// Drops the kept digest, because a receiver found it wrong.
-    fn forget_digest(&self);
-
-    /// The digest of the whole, kept or computed; `None` when `progress` stopped it.
-    ///
-    /// # Errors
-    /// `Changed` when the file became another version while it was read.
-    fn digest(&self, progress: Progress<'_>) -> Result<Option<Digest>> {
-        if let Some(digest) = self.cached_digest() {
-            return Ok(Some(digest));
-        }
-        let mut hasher = ContentHasher::new();
-        let mut buffer = vec![0; BLOCK_LENGTH];
-        while hasher.position() < self.entry().size {
-            let length = self.read_at(&mut buffer, hasher.position())?;
-            if length == 0 {
-                return Err(self.changed());
-            }
-            hasher.update(buffer.get(..length).unwrap_or_default());
-            if progress(hasher.position()).is_break() {
-                return Ok(None);
-            }
-        }
-        if !self.unchanged()? {
-            return Err(self.changed());
-        }
-        let digest = hasher.finalize();
-        self.remember_digest(&digest);
-        Ok(Some(digest))
-    }
-
-    /// Hands the digests of `count` blocks from block `first` on to `sink`, fewer where the file ends before; `sink` may
-    /// stop it.
-    ///
-    /// # Errors
-    /// `Changed` when the file became another version while it was read.
-    fn blocks(
-        &self,
-        first: u64,
-        count: u64,
-        sink: &mut dyn FnMut(u64, Digest) -> ControlFlow<()>,
-    ) -> Result<()> {
-        let size = self.entry().size;
-        let end = first
-            .saturating_add(count)
-            .min(block_tree::block_count(size));
-        let mut buffer = vec![0; BLOCK_LENGTH];
-        for index in first..end {
-            let start = index * BLOCK;
-            let length = usize::try_from((size - start).min(BLOCK)).unwrap_or(BLOCK_LENGTH);
-            let block = buffer.get_mut(..length).unwrap_or_default();
-            let mut filled = 0;
-            while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-                match self.read_at(rest, start + length_of_prefix(filled))? {
-                    0 => return Err(self.changed()),
-                    length => filled += length,
-                }
-            }
-            let digest = block_tree::block_digest(index, block, size <= BLOCK);
-            if sink(index, digest).is_break() {
-                return Ok(());
-            }
-        }
-        if self.unchanged()? {
-            Ok(())
-        } else {
-            Err(self.changed())
-        }
-    }
-
-    /// The error for a file that is another version by now.
-    fn changed(&self) -> StorageError {
-        StorageError::new("read", self.path(), ErrorCode::Changed)
-    }
-}
-
-/// An upload that is being received; nobody sees it before [`commit`](Self::commit). Dropping one keeps its bytes for a
-/// resume when its request has an upload id, else removes them.
-pub trait Upload: Any + Send + Debug {
-    /// Where the next byte goes: the length of what an earlier try left.
-    fn offset(&self) -> u64;
-
-    /// The digests of the bytes before [`offset`](Self::offset): they let the client check that its own file begins so, and
-    /// whoever receives the rest go on hashing.
-    fn hashed(&self) -> &Hashed;
-
-    /// Gives up what an earlier try left, because it is not how the client's file begins.
-    ///
-    /// # Errors
-    /// When truncating fails.
-    fn restart(&mut self) -> Result<()>;
-
-    /// The staged file, for moving bytes inside the kernel, where there is one; written at explicit offsets.
-    fn file(&self) -> Option<&File>;
-
-    /// Writes at an offset.
-    ///
-    /// # Errors
-    /// `NoSpace`, `TooLarge`…
-    fn write_all_at(&mut self, content: &[u8], offset: u64) -> Result<()>;
-
-    /// Makes the upload visible and durable: checks the digest, sets mode and time, flushes, checks the condition,
-    /// renames, flushes the folder.
-    ///
-    /// # Errors
-    /// `Corrupt` (what was received is removed), `Exists` or `Changed` when the condition does not hold, `Superseded` when
-    /// another writer resumed this upload, `NoSpace`, `IsDirectory`… The file of that name is then untouched.
-    fn commit(self: Box<Self>, received: &Received) -> Result<Stored>;
-
-    /// Closes the upload and keeps its bytes for a resume.
-    fn keep(self: Box<Self>);
-
-    /// Closes the upload and removes its bytes.
-    fn discard(self: Box<Self>);
-}
-
-/// What an upload will be.
-#[derive(Clone, Debug)]
-pub struct UploadRequest {
-    /// Where the file will be.
-    pub path: RemotePath,
-    /// Names the upload for resuming it; `None` for one that is never resumed.
-    pub id: Option<UploadId>,
-    /// Whether to go on with what an earlier try with this id left; otherwise that is removed.
-    pub resume: bool,
-    /// Bytes of the whole content, where known.
-    pub size: Option<u64>,
-    /// Modification time the file will have, nanoseconds since the epoch.
-    pub modified_ns: i64,
-    /// Permission bits the file will have, 0777, under the umask.
-    pub mode: u16,
-    /// What must be true of the name when the upload is published.
-    pub condition: Condition,
-    /// Asked before the upload is published; one that is not wanted any more ends as `Superseded`, and is kept for a resume
-    /// if it has an id.
-    pub wanted: StillWanted,
-}
-
-/// What was received for an upload, as the receiver saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Bytes of the whole content.
-    pub length: u64,
-    /// The digest computed while the bytes passed by, a resumed prefix included.
-    pub computed: Digest,
-    /// The digest that the sender announced.
-    pub announced: Digest,
-}
-
-/// An upload that is complete and waits to be published with others. Each holds a file descriptor.
-#[derive(Debug)]
-pub struct PendingCommit {
-    /// The upload.
-    pub upload: Box<dyn Upload>,
-    /// What was received for it.
-    pub received: Received,
-}
-
-/// A published upload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The new file's version.
-    pub version: Version,
-    /// Its digest.
-    pub digest: Digest,
 }
 
 /// How to list.

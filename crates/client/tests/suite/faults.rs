@@ -17,6 +17,8 @@ pub(crate) struct Faults {
     pub(crate) die_after_received: Option<u64>,
     /// Is gone after an upload or command was carried out, before it is answered.
     pub(crate) die_before_answer: bool,
+    /// Is gone once so many files are stored, before that is said of the last.
+    pub(crate) die_after_stored: Option<u32>,
     /// Says nothing any more, to anyone, after so many bytes of content sent.
     pub(crate) hang_after_sent: Option<u64>,
     /// Rests before each piece of content, always.

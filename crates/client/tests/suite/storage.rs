@@ -13,6 +13,8 @@ pub(crate) struct Storage(Arc<Mutex<Stored>>);
 pub(crate) struct Stored {
     pub(crate) files: BTreeMap<RemotePath, File>,
     pub(crate) folders: Vec<RemotePath>,
+    /// Files of which a slave has said that they are durable, after another had stored them.
+    pub(crate) confirmed: Vec<RemotePath>,
     pub(crate) staged: HashMap<UploadId, Vec<u8>>,
     versions: u64,
 }

@@ -177,16 +177,18 @@ fn when_all_are_lost_but_one_that_one_goes_on() {
 #[test]
 fn a_slave_that_hangs_is_not_waited_for() {
     let (setting, content) = served(3);
-    setting.slaves[1].set(|faults| faults.hang_after_sent = Some(9 * MIB));
-    let start = Instant::now();
-    setting
-        .get(&mut setting.connect().unwrap(), Conflict::Refuse)
-        .unwrap();
-    assert!(
-        start.elapsed() < Duration::from_secs(5),
-        "{:?}",
+    let get = || {
+        let start = Instant::now();
+        setting
+            .get(&mut setting.connect().unwrap(), Conflict::Overwrite)
+            .unwrap();
         start.elapsed()
-    );
+    };
+    let healthy = get();
+    setting.slaves[1].set(|faults| faults.hang_after_sent = Some(9 * MIB));
+    let took = get();
+    // Less than it would take to notice that it hangs, however slow this machine is.
+    assert!(took < healthy * 2 + Duration::from_secs(3), "{took:?}");
     assert_whole(&setting, &content);
     assert!(lost(&setting).len() <= 1);
 }

@@ -5,8 +5,8 @@ use std::sync::MutexGuard;
 
 use protocol::frame::DATA;
 use protocol::{
-    ClientPreface, Connection, ConnectionError, Entry, EntryKind, ErrorCode, RemotePath, Reply,
-    Request, Role, ServerPreface, Text,
+    ClientPreface, Connection, ConnectionError, Digest, Entry, EntryKind, ErrorCode, RemotePath,
+    Reply, Request, Role, ServerPreface, Text,
 };
 use transfer::block_tree::block_digest;
 
@@ -140,6 +140,7 @@ impl<'a> Talk<'a> {
                 },
                 None => error(ErrorCode::NotFound),
             },
+            Request::Confirm { path, digest } => self.confirm(path, digest),
             Request::DiskFree {} => Reply::Space {
                 total: 2,
                 available: 1,
@@ -181,6 +182,21 @@ impl<'a> Talk<'a> {
         }
         self.connection.send(number, &reply);
         Ok(())
+    }
+
+    fn confirm(&self, path: RemotePath, sent: Digest) -> Reply {
+        let mut storage = self.inner.storage.lock();
+        let stored = storage.files.get(&path).cloned();
+        match stored.filter(|file| digest(&file.content) == sent) {
+            Some(file) => {
+                storage.confirmed.push(path);
+                Reply::Stored {
+                    digest: sent,
+                    version: file.version,
+                }
+            }
+            None => error(ErrorCode::Changed),
+        }
     }
 
     /// What is said once to a request that is not carried out.

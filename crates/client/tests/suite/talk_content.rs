@@ -254,9 +254,16 @@ impl Talk<'_> {
             .storage
             .lock()
             .put(path, content, modified_ns, mode);
-        if std::mem::take(&mut self.faults().die_before_answer) {
+        let mut faults = self.faults();
+        let is_last = |left: &mut u32| {
+            *left -= 1;
+            *left == 0
+        };
+        let was_last = faults.die_after_stored.take_if(is_last).is_some();
+        if std::mem::take(&mut faults.die_before_answer) || was_last {
             return Err(End::Die);
         }
+        drop(faults);
         let stored = Reply::Stored { digest, version };
         if deferred {
             self.connection.send(number, &Reply::Received {});

@@ -193,6 +193,17 @@ fn a_tree_is_stored_through_the_next_slaves() {
 }
 
 #[test]
+fn a_file_of_a_tree_whose_answer_was_lost_is_recognised_and_made_durable() {
+    let setting = local_tree(2);
+    setting.slaves[0].set(|faults| faults.die_after_stored = Some(1));
+    let mut client = setting.connect().unwrap();
+    let (summary, items) = put(&setting, &mut client, Conflict::Refuse);
+    assert_eq!((summary.files, summary.failed), (302, 0), "{items:?}");
+    assert_stored(&setting);
+    assert_eq!(setting.storage.lock().confirmed.len(), 1);
+}
+
+#[test]
 fn names_that_are_taken_there_are_not_replaced() {
     let setting = local_tree(1);
     let mut client = setting.connect().unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use client::{ClientErrorKind, Conflict, Notice, Status};
 use protocol::{ErrorCode, Request};
 
-use crate::setting::{Setting, content};
+use crate::setting::{Setting, content, path};
 use crate::slave::Slave;
 
 const LARGE: usize = 9 * (1 << 20) + 12_345;
@@ -98,6 +98,7 @@ fn an_answer_that_was_lost_is_recognised() {
             let put = setting.put(&mut client, conflict).unwrap();
             assert_eq!(put.status, Status::Done);
             assert_eq!(stores(&setting.slaves[1]), 0, "stored once");
+            assert_eq!(setting.storage.lock().confirmed, [path("/a")], "durably");
             assert!(setting.storage.content("/a").unwrap() == content);
         }
     }
@@ -166,12 +167,15 @@ fn a_name_that_is_taken_is_never_replaced_silently() {
         let (setting, content) = source(size, 1);
         let mut client = setting.connect().unwrap();
         setting.storage.put("/a", b"theirs");
-        setting.storage.put("/newa", &content);
+        setting.storage.put("/newa", b"theirs too");
         let error = setting.put(&mut client, Conflict::Refuse).unwrap_err();
         assert_eq!(error.word(), "exists");
         let put = setting.put(&mut client, Conflict::StoreBeside).unwrap();
         assert_eq!(put.status, Status::Renamed);
         assert_eq!(put.remote.as_bytes(), b"/newnewa");
+        let again = setting.put(&mut client, Conflict::StoreBeside).unwrap();
+        assert_eq!(again.status, Status::Unchanged);
+        assert_eq!(again.remote.as_bytes(), b"/newnewa");
         assert_eq!(setting.storage.content("/a").unwrap(), b"theirs");
         setting.put(&mut client, Conflict::Overwrite).unwrap();
         assert!(setting.storage.content("/a").unwrap() == content);

@@ -2,8 +2,8 @@
 
 use protocol::RemotePath;
 
-use crate::command::Invocation;
 use crate::failure::{Failure, Several, cannot};
+use crate::invocation::Invocation;
 use crate::json::{EntryRecord, SlaveRecord, SpaceRecord, SumRecord, type_word};
 use crate::listed;
 use crate::names;

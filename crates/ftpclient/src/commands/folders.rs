@@ -3,8 +3,8 @@
 use client::{Client, ClientError};
 use protocol::{EntryKind, ErrorCode, RemotePath};
 
-use crate::command::Invocation;
 use crate::failure::{Failure, Several, cannot};
+use crate::invocation::Invocation;
 use crate::json::FolderRecord;
 use crate::names;
 use crate::session::Session;

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use protocol::{EntryKind, ErrorCode, RemotePath};
 
-use crate::command::Invocation;
 use crate::destination::{Existing, Placement, Sources, is_closed, place};
 use crate::failure::{Failure, cannot};
+use crate::invocation::Invocation;
 use crate::names;
 use crate::session::Session;
 use crate::transfer::{Direction, Job, Transfer};

@@ -1,8 +1,9 @@
 //! `help`, which is the table of commands, and `bye`.
 
 use crate::PROGRAM;
-use crate::command::{self, COMMANDS, Command, Invocation};
+use crate::command::{self, COMMANDS, Command};
 use crate::failure::Failure;
+use crate::invocation::Invocation;
 use crate::session::Session;
 
 /// `help`

@@ -3,8 +3,8 @@
 use client::Listing;
 use protocol::{EntryKind, RemotePath};
 
-use crate::command::Invocation;
 use crate::failure::{Failure, Several, cannot};
+use crate::invocation::Invocation;
 use crate::listed::{Listed, by_name, is_hidden};
 use crate::names::{self, Named};
 use crate::session::Session;

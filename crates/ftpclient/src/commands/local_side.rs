@@ -11,8 +11,8 @@ use std::process::Command;
 
 use protocol::{EntryKind, ErrorCode};
 
-use crate::command::Invocation;
 use crate::failure::{Failure, Several, cannot};
+use crate::invocation::Invocation;
 use crate::json::FolderRecord;
 use crate::listed::{Listed, by_name, is_hidden};
 use crate::names;

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use client::{Change, Comparison, Mirror, MirrorItem, MirrorRules, MirrorSummary, Outcome, Side};
 use protocol::{EntryKind, ErrorCode, RemotePath};
 
-use crate::command::Invocation;
 use crate::commands::put::own_name;
 use crate::failure::{Failure, Several, cannot};
 use crate::filter::{Fate, Filter};
 use crate::human;
+use crate::invocation::Invocation;
 use crate::json::TransferRecord;
 use crate::json_mirror::{ChangeRecord, MirrorRecord};
 use crate::names;

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use protocol::{EntryKind, ErrorCode, RemotePath};
 
-use crate::command::Invocation;
 use crate::commands::get::is_a_directory;
 use crate::destination::{Existing, Placement, Sources, is_closed, place};
 use crate::failure::{Failure, cannot};
+use crate::invocation::Invocation;
 use crate::names;
 use crate::session::Session;
 use crate::transfer::{Direction, Job, Transfer};

@@ -56,6 +56,7 @@ pub(super) fn need(request: &Request) -> Need {
         Request::StoreEnd { .. }
         | Request::Abandon {}
         | Request::Flush {}
+        | Request::Confirm { .. }
         | Request::MakeDirectory { .. } => writing(false),
         Request::Rename { replace, .. } => writing(*replace),
         Request::SetTime { .. } => writing(true),

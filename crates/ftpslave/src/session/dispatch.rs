@@ -94,6 +94,7 @@ impl Session<'_> {
                 self.publish()?;
                 self.connection.send(id, &Reply::Done {});
             }
+            Request::Confirm { path, digest } => return self.confirm(id, &path, &digest),
             Request::MakeDirectory { path, parents } => {
                 return self.change(id, |storage| storage.make_directory(&path, parents));
             }

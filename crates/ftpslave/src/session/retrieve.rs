@@ -113,7 +113,7 @@ impl Session<'_> {
         Ok(Ok(()))
     }
 
-    fn digest_with_heartbeat(
+    pub(super) fn digest_with_heartbeat(
         &mut self,
         file: &dyn OpenFile,
         request: u32,

@@ -198,6 +198,34 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Whether this content is stored under that name; if it is, makes sure that it stays. Another slave may have put it
+    /// there that died before it could.
+    pub(super) fn confirm(
+        &mut self,
+        request: u32,
+        path: &RemotePath,
+        digest: &Digest,
+    ) -> Result<(), ConnectionError> {
+        let storage = Arc::clone(&self.context.storage);
+        let refuse = |code| Err(StorageError::new("confirm", path, code));
+        let result = match storage.open(path, None) {
+            Err(error) => Err(error),
+            Ok(file) => match self.digest_with_heartbeat(file.as_ref(), request)? {
+                Err(error) => Err(error),
+                Ok(None) => refuse(ErrorCode::Timeout),
+                Ok(Some(found)) if found != *digest => refuse(ErrorCode::Changed),
+                Ok(Some(digest)) => {
+                    let version = file.version().clone();
+                    let work = || storage.make_durable(path, &version);
+                    let durable = alive_during(&mut self.connection, request, work)?;
+                    durable.map(|()| Stored { version, digest })
+                }
+            },
+        };
+        self.connection.send(request, &stored_reply(result));
+        Ok(())
+    }
+
     /// Says at once that an upload is refused: the client may be in the middle of sending it.
     fn refuse_upload(&mut self, request: u32, error: &StorageError) -> Result<(), ConnectionError> {
         self.refused = Some(request);

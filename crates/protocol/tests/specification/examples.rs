@@ -188,6 +188,14 @@ fn uploads() -> Examples<Request> {
         ("store-end", 13, Request::StoreEnd { digest: hello() }),
         ("abandon", 13, Request::Abandon {}),
         ("flush", 15, Request::Flush {}),
+        (
+            "confirm",
+            15,
+            Request::Confirm {
+                path: path("/a"),
+                digest: hello(),
+            },
+        ),
     ]
 }
 

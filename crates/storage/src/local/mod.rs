@@ -155,6 +155,11 @@ impl Storage for LocalDirectory {
         namespace::rename(&self.root, from, to, replace)
     }
 
+    fn make_durable(&self, path: &RemotePath, expected: &Version) -> Result<()> {
+        LocalFile::open(&self.root, path, Some(expected))?.flush()?;
+        namespace::flush_name(&self.root, path)
+    }
+
     fn set_time(
         &self,
         path: &RemotePath,

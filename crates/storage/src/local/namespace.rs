@@ -48,6 +48,13 @@ pub(crate) fn make_directories(root: &Root, path: &RemotePath) -> Result<()> {
     Ok(())
 }
 
+/// Makes a name durable.
+pub(crate) fn flush_name(root: &Root, path: &RemotePath) -> Result<()> {
+    let context = Context::new("flush", path);
+    let Spot { folder, .. } = root.spot(context)?;
+    root.flush_folder(folder.as_fd()).map_err(context.system())
+}
+
 /// Removes a file or link, or with `recursive` a folder with all in it.
 pub(crate) fn remove(root: &Root, path: &RemotePath, recursive: bool) -> Result<()> {
     let context = Context::new("remove", path);

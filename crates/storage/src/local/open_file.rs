@@ -74,6 +74,11 @@ impl LocalFile {
         rustix::fs::fsync(&self.file).map_err(context.system())
     }
 
+    /// Makes the content durable.
+    pub(crate) fn flush(&self) -> Result<()> {
+        rustix::fs::fsync(&self.file).map_err(Context::new("flush", &self.path).system())
+    }
+
     fn context(&self) -> Context<'_> {
         Context::new("read", &self.path)
     }

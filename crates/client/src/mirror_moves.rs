@@ -1,0 +1,118 @@
+//! The files that a mirror moves, either way.
+
+use std::collections::VecDeque;
+
+use protocol::Condition;
+
+use crate::folder::Folder;
+use crate::mirror::{Change, MirrorItem, Outcome};
+use crate::mirror_work::{Work, relative};
+use crate::tree_download::Plan;
+use crate::tree_outgoing::Outgoing;
+use crate::tree_report::TreeReport;
+use crate::tree_upload::{LARGE, Large};
+use crate::{Client, Conflict, Download, Result, TreeItem};
+
+impl Work<'_> {
+    pub(crate) fn fetch(&mut self, folders: &[Vec<u8>], files: &[Vec<u8>]) -> Result<()> {
+        // The folder itself is made even if there is nothing to put into it.
+        let root = Folder::open_or_make(&self.request.local)?;
+        if folders.is_empty() && files.is_empty() {
+            return Ok(());
+        }
+        let mut plan = Plan::default();
+        for path in folders.iter().chain(files) {
+            let Some(entry) = self.source.names.get(path) else {
+                continue;
+            };
+            match self.request.remote(path) {
+                Ok(remote) => plan.take(entry.clone(), remote, relative(path).to_owned()),
+                Err(error) => self.fail(path, error)?,
+            }
+        }
+        let download = Download {
+            remote: self.request.remote.clone(),
+            local: self.request.local.clone(),
+            conflict: Conflict::Replace,
+        };
+        self.transfer(|client, report| client.fetch_all(&download, &root, plan, report))
+    }
+
+    pub(crate) fn send(&mut self, folders: &[Vec<u8>], files: &[Vec<u8>]) -> Result<()> {
+        let mut queue = VecDeque::new();
+        let mut large = Vec::new();
+        // The folder itself is made even if there is nothing to put into it, but not asked for where it is there.
+        if self.target.names.is_empty() {
+            queue.push_back(Outgoing::Folder {
+                remote: self.request.remote.clone(),
+                local: self.request.local.clone(),
+            });
+        }
+        for path in folders {
+            match self.request.remote(path) {
+                Ok(remote) => queue.push_back(Outgoing::Folder {
+                    remote,
+                    local: self.request.local(path),
+                }),
+                Err(error) => self.fail(path, error)?,
+            }
+        }
+        for path in files {
+            let remote = match self.request.remote(path) {
+                Ok(remote) => remote,
+                Err(error) => {
+                    self.fail(path, error)?;
+                    continue;
+                }
+            };
+            let local = self.request.local(path);
+            // Replacing takes more rights than storing.
+            let (condition, conflict) = if self.target.names.contains_key(path) {
+                (Condition::Any, Conflict::Replace)
+            } else {
+                (Condition::Absent, Conflict::Refuse)
+            };
+            let size = self.source.names.get(path).map_or(0, |entry| entry.size);
+            if size > LARGE {
+                large.push(Large {
+                    local,
+                    remote,
+                    conflict,
+                });
+            } else {
+                queue.push_back(Outgoing::file(local, remote.clone(), remote, condition));
+            }
+        }
+        if queue.is_empty() && large.is_empty() {
+            return Ok(());
+        }
+        self.transfer(|client, report| client.send_all(queue, large, report))
+    }
+
+    /// Runs a transfer of many files, and tells how each ended.
+    fn transfer(
+        &mut self,
+        run: impl FnOnce(&mut Client, &mut TreeReport<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let Self {
+            client,
+            told,
+            summary,
+            ..
+        } = self;
+        run(
+            client,
+            &mut TreeReport::new(&mut |item: TreeItem| {
+                let change = Change::Move(item.result.as_ref().map_or(0, |moved| moved.bytes));
+                let result = item.result.map(Outcome::Moved);
+                summary.count(change, &result);
+                told(MirrorItem {
+                    change,
+                    remote: item.remote,
+                    local: item.local,
+                    result,
+                });
+            }),
+        )
+    }
+}

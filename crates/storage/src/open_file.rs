@@ -1,0 +1,123 @@
+//! A file that is open for reading.
+
+use std::fmt::Debug;
+use std::ops::ControlFlow;
+
+use protocol::limits::BLOCK;
+use protocol::{Digest, Entry, ErrorCode, RemotePath, Version};
+use transfer::block_tree::{self, BLOCK_LENGTH};
+use transfer::{ContentHasher, Source};
+
+use crate::error::{Result, StorageError};
+use crate::{Progress, length_of_prefix};
+
+/// A file that is open for reading, in one version.
+pub trait OpenFile: Send + Debug {
+    /// The file's facts when it was opened.
+    fn entry(&self) -> &Entry;
+
+    /// The version that was opened.
+    fn version(&self) -> &Version;
+
+    /// The path it was opened by.
+    fn path(&self) -> &RemotePath;
+
+    /// The content for the sending engine; a stream begins at `offset`, a file is read at offsets anyway.
+    ///
+    /// # Errors
+    /// When the system has no descriptor left.
+    fn source(&self, offset: u64) -> Result<Source>;
+
+    /// Reads into `buffer` from `offset`; how many bytes there were, 0 at the end.
+    ///
+    /// # Errors
+    /// When reading fails.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
+
+    /// Whether the file still is the version that was opened.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn unchanged(&self) -> Result<bool>;
+
+    /// The digest that is kept beside this version, if any: to be announced, never to be believed by a receiver.
+    fn cached_digest(&self) -> Option<Digest>;
+
+    /// Keeps the digest beside the file, where the storage can; failing is no error, the next reader hashes again.
+    fn remember_digest(&self, digest: &Digest);
+
+    /// Drops the kept digest, because a receiver found it wrong.
+    fn forget_digest(&self);
+
+    /// The digest of the whole, kept or computed; `None` when `progress` stopped it.
+    ///
+    /// # Errors
+    /// `Changed` when the file became another version while it was read.
+    fn digest(&self, progress: Progress<'_>) -> Result<Option<Digest>> {
+        if let Some(digest) = self.cached_digest() {
+            return Ok(Some(digest));
+        }
+        let mut hasher = ContentHasher::new();
+        let mut buffer = vec![0; BLOCK_LENGTH];
+        while hasher.position() < self.entry().size {
+            let length = self.read_at(&mut buffer, hasher.position())?;
+            if length == 0 {
+                return Err(self.changed());
+            }
+            hasher.update(buffer.get(..length).unwrap_or_default());
+            if progress(hasher.position()).is_break() {
+                return Ok(None);
+            }
+        }
+        if !self.unchanged()? {
+            return Err(self.changed());
+        }
+        let digest = hasher.finalize();
+        self.remember_digest(&digest);
+        Ok(Some(digest))
+    }
+
+    /// Hands the digests of `count` blocks from block `first` on to `sink`, fewer where the file ends before; `sink` may
+    /// stop it.
+    ///
+    /// # Errors
+    /// `Changed` when the file became another version while it was read.
+    fn blocks(
+        &self,
+        first: u64,
+        count: u64,
+        sink: &mut dyn FnMut(u64, Digest) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let size = self.entry().size;
+        let end = first
+            .saturating_add(count)
+            .min(block_tree::block_count(size));
+        let mut buffer = vec![0; BLOCK_LENGTH];
+        for index in first..end {
+            let start = index * BLOCK;
+            let length = usize::try_from((size - start).min(BLOCK)).unwrap_or(BLOCK_LENGTH);
+            let block = buffer.get_mut(..length).unwrap_or_default();
+            let mut filled = 0;
+            while let Some(rest) = block.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                match self.read_at(rest, start + length_of_prefix(filled))? {
+                    0 => return Err(self.changed()),
+                    length => filled += length,
+                }
+            }
+            let digest = block_tree::block_digest(index, block, size <= BLOCK);
+            if sink(index, digest).is_break() {
+                return Ok(());
+            }
+        }
+        if self.unchanged()? {
+            Ok(())
+        } else {
+            Err(self.changed())
+        }
+    }
+
+    /// The error for a file that is another version by now.
+    fn changed(&self) -> StorageError {
+        StorageError::new("read", self.path(), ErrorCode::Changed)
+    }
+}
