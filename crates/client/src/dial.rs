@@ -1,6 +1,6 @@
 //! The first words on a new connection: greeting line and prefaces.
 
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use protocol::limits::MAX_GREETING;
@@ -21,10 +21,8 @@ pub(crate) fn dial(address: SocketAddr, context: &Context) -> Attempt<Connection
     let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)
         .map_err(|error| Fault::from_socket(&error))?;
     let round_trip = begun.elapsed();
-    if is_this_machine(address.ip()) {
-        // The machine's default may pace its sending (BBR), which costs much where nothing is ever congested.
-        let chosen = socket2::SockRef::from(&stream).set_tcp_congestion(b"cubic");
-        tracing::trace!(?chosen, "congestion control");
+    if transfer::is_same_machine(&stream) {
+        transfer::send_unpaced(&stream);
     }
     let mut patient = Patient::new(stream, context.interrupt.clone(), CONNECT_LIMIT)
         .map_err(|error| Fault::from_socket(&error))?;
@@ -66,8 +64,4 @@ pub(crate) fn resolve(host: &str, port: u16) -> Attempt<Vec<SocketAddr>> {
         return Err(Fault::Lost("no such host".to_owned()));
     }
     Ok(addresses)
-}
-
-fn is_this_machine(ip: IpAddr) -> bool {
-    ip.to_canonical().is_loopback()
 }

@@ -127,6 +127,11 @@ impl Session {
         self.connection.stream_ref().round_trip()
     }
 
+    /// Whether the slave is on this machine.
+    pub(crate) fn is_same_machine(&self) -> bool {
+        transfer::is_same_machine(self.connection.stream_ref().socket())
+    }
+
     /// The connection, for cutting it off from another thread.
     pub(crate) fn socket(&self) -> io::Result<TcpStream> {
         self.connection.stream_ref().socket().try_clone()

@@ -22,4 +22,4 @@ pub use pace::Pace;
 pub use receive::Receiver;
 pub use send::{Range, Sent, send_frame, send_range};
 pub use source::Source;
-pub use wire::Wire;
+pub use wire::{Wire, is_same_machine, send_unpaced};

@@ -74,7 +74,7 @@ pub(crate) enum Distance {
 
 impl Distance {
     pub(crate) fn of(session: &Session) -> Self {
-        if session.address().ip().to_canonical().is_loopback() {
+        if session.is_same_machine() {
             Self::SameMachine
         } else if session.round_trip() > FAR {
             Self::Far
