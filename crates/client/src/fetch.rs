@@ -3,28 +3,26 @@
 //! What an earlier try left is compared block by block with what the slave has; the rest follows. Blocks are hashed as
 //! they pass, and at the end the tree of their digests is compared with the digest of the whole.
 
+mod earlier;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use protocol::limits::BLOCK;
 use protocol::{Digest, ErrorCode, RemotePath, Reply, Request};
-use transfer::block_tree::{BLOCK_LENGTH, block_count};
+use transfer::block_tree::BLOCK_LENGTH;
 use transfer::{Hashed, Receiver};
 
 use crate::ClientError;
 use crate::block_digests::BlockDigests;
-use crate::content::{new_buffer, read_full};
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
+use crate::fetch::earlier::Earlier;
 use crate::notice::Notice;
 use crate::part_file::PartFile;
 use crate::publish::Finish;
 use crate::repair::{fresh_digest, repair};
 use crate::session::{Frame, Session, is_code, unexpected};
 use crate::trailer::Trailer;
-
-/// Block digests asked for at once: 32 MiB of content.
-const BLOCKS_AT_ONCE: u32 = 32;
 
 /// How often a file that changes under our hands is begun again.
 const MAX_RESTARTS: u32 = 5;
@@ -41,8 +39,8 @@ pub(crate) struct Fetch<'a> {
     context: Context,
     remote: RemotePath,
     part: &'a PartFile,
-    /// What the part holds from earlier, not compared yet, with the digests of the blocks that were.
-    candidate: Option<(Trailer, BlockDigests)>,
+    /// What the part holds from an earlier try, as long as it is not compared.
+    earlier: Option<Earlier>,
     /// What is being fetched, once a slave has said what it is.
     current: Option<Current>,
     resumed_at: u64,
@@ -94,17 +92,12 @@ impl<'a> Fetch<'a> {
         resume: bool,
     ) -> Result<Self, ClientError> {
         let left = if resume { part.trailer()? } else { None };
-        let candidate = left
-            .filter(|trailer| trailer.remote == *remote)
-            .map(|trailer| {
-                let blocks = BlockDigests::new(trailer.size);
-                (trailer, blocks)
-            });
+        let left = left.filter(|trailer| trailer.remote == *remote);
         Ok(Self {
             context: context.clone(),
             remote: remote.clone(),
             part,
-            candidate,
+            earlier: left.map(Earlier::new),
             current: None,
             resumed_at: 0,
             furthest: 0,
@@ -126,8 +119,9 @@ impl<'a> Fetch<'a> {
     }
 
     fn try_version(&mut self, session: &mut Session) -> Attempt<Fetched> {
-        if self.candidate.is_some() {
-            self.compare(session)?;
+        if let Some(earlier) = &mut self.earlier {
+            earlier.compare(&self.context, self.part, session)?;
+            self.go_on();
         }
         if self.current.as_ref().is_none_or(Current::is_coming) {
             self.retrieve(session)?;
@@ -144,70 +138,29 @@ impl<'a> Fetch<'a> {
             remote: self.remote.clone(),
             why: ErrorCode::Changed.sentence().to_owned(),
         });
-        self.candidate = None;
+        self.earlier = None;
         self.current = None;
         self.resumed_at = 0;
         self.furthest = 0;
         Ok(())
     }
 
-    /// Compares the blocks of an earlier try with the slave's, up to the first that differs.
-    fn compare(&mut self, session: &mut Session) -> Attempt<()> {
-        while let Some((trailer, blocks)) = &mut self.candidate {
-            if blocks.count() >= block_count(trailer.size) {
-                return self.begin_behind_prefix();
-            }
-            let number = session.request(&Request::Blocks {
-                path: self.remote.clone(),
-                expected: trailer.version.clone(),
-                first: blocks.count(),
-                count: BLOCKS_AT_ONCE,
-            });
-            session.flush()?;
-            let before = blocks.count();
-            let mut is_same = true;
-            let mut more = true;
-            while more {
-                let Reply::Blocks {
-                    digests,
-                    more: another,
-                    ..
-                } = session.answer(number)?
-                else {
-                    return Err(Fault::nonsense("an answer to something else"));
-                };
-                more = another;
-                for digest in digests {
-                    self.context.check()?;
-                    is_same = is_same && has_block(self.part, blocks, digest)?;
-                }
-            }
-            session.mark_progress();
-            if !is_same || blocks.count() < before + u64::from(BLOCKS_AT_ONCE) {
-                self.begin_behind_prefix()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn begin_behind_prefix(&mut self) -> Attempt<()> {
-        let Some((trailer, blocks)) = self.candidate.take() else {
-            return Ok(());
+    /// Goes on behind what an earlier try has left.
+    fn go_on(&mut self) {
+        let Some((trailer, hashed)) = self.earlier.take().map(Earlier::into_parts) else {
+            return;
         };
-        let finish = Finish {
-            size: trailer.size,
-            mode: 0,
-            modified_ns: 0,
-        };
-        let hashed = blocks.hashed();
         self.resumed_at = hashed.length;
         self.current = Some(Current {
             content: self.content_behind(hashed, trailer.size),
+            finish: Finish {
+                size: trailer.size,
+                mode: 0,
+                modified_ns: 0,
+            },
             trailer,
-            finish,
             announced: None,
         });
-        Ok(())
     }
 
     fn content_behind(&self, hashed: Hashed, size: u64) -> Content {
@@ -419,25 +372,4 @@ impl Current {
         }
         Ok(())
     }
-}
-
-/// Whether the part's next block has that digest; if so, it is counted.
-fn has_block(
-    part: &PartFile,
-    blocks: &mut BlockDigests,
-    digest: Digest,
-) -> Result<bool, ClientError> {
-    let index = blocks.count();
-    let mut buffer = new_buffer();
-    let left = blocks.size().saturating_sub(index * BLOCK);
-    let length = usize::try_from(left).unwrap_or(usize::MAX);
-    let wanted = buffer
-        .get_mut(..length.min(BLOCK_LENGTH))
-        .unwrap_or_default();
-    let read = read_full(part.file(), wanted, index * BLOCK)?;
-    let is_same = read == wanted.len() && read > 0 && blocks.digest_of(index, wanted) == digest;
-    if is_same {
-        blocks.push(digest);
-    }
-    Ok(is_same)
 }
