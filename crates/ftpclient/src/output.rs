@@ -27,7 +27,7 @@ pub(crate) enum Format {
 
 /// Where everything is shown. Stdout is buffered; whoever runs commands flushes after each.
 pub(crate) struct Output {
-    stdout: Box<dyn Write>,
+    stdout: Box<dyn Write + Send>,
     is_terminal: bool,
     is_closed: bool,
     format: Format,

@@ -321,7 +321,7 @@ impl Direction {
         client: &mut Client,
         job: &Job,
         conflict: Conflict,
-        finished: &mut dyn FnMut(TreeItem),
+        finished: &mut (dyn FnMut(TreeItem) + Send),
     ) -> Result<TreeSummary, ClientError> {
         match self {
             Self::Get => client.download_tree(&job.download(conflict), finished),
