@@ -277,6 +277,7 @@ pub(crate) fn is_hopeless(error: &ClientError) -> bool {
             | ClientErrorKind::Login
             | ClientErrorKind::Identity
             | ClientErrorKind::Interrupted
+            | ClientErrorKind::Remote(ErrorCode::NoSpace)
             | ClientErrorKind::Local(
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem,
             )

@@ -84,6 +84,10 @@ impl<'a, 'r> TreeSend<'a, 'r> {
     /// confirmed is given back.
     pub(crate) fn step(&mut self, session: &mut Session) -> Attempt<()> {
         let result = self.go_on(session);
+        if let Err(Fault::Failed(_)) = result {
+            let settled = self.settle(session);
+            tracing::debug!(?settled, "what was received before the end");
+        }
         let asked = self.asked.drain(..);
         let asked = asked.filter_map(|(_, asked)| asked.into_outgoing());
         let deferred = self.deferred.drain();
@@ -113,9 +117,7 @@ impl<'a, 'r> TreeSend<'a, 'r> {
                 if self.is_flushed || self.deferred.is_empty() {
                     break;
                 }
-                self.is_flushed = true;
-                let number = session.request(&Request::Flush {});
-                self.asked.push_back((number, Asked::Flush));
+                self.flush_deferred(session);
             }
             session.flush()?;
             let (number, frame) = session.receive()?;
@@ -126,6 +128,33 @@ impl<'a, 'r> TreeSend<'a, 'r> {
         } else {
             Err(Fault::nonsense("uploads without a last word"))
         }
+    }
+
+    /// Has what the slave has received stored, though nothing more will be sent.
+    fn settle(&mut self, session: &mut Session) -> Attempt<()> {
+        self.is_flushed = false;
+        loop {
+            if self.asked.is_empty() {
+                if self.is_flushed || self.deferred.is_empty() {
+                    return Ok(());
+                }
+                self.flush_deferred(session);
+            }
+            session.flush()?;
+            let (number, frame) = session.receive()?;
+            match self.take(number, frame, session) {
+                // The first failure is the one that counts.
+                Ok(()) | Err(Fault::Failed(_)) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// Asks for the last words on what the slave has received.
+    fn flush_deferred(&mut self, session: &mut Session) {
+        self.is_flushed = true;
+        let number = session.request(&Request::Flush {});
+        self.asked.push_back((number, Asked::Flush));
     }
 
     fn may_ask(&self, session: &Session) -> bool {

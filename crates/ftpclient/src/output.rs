@@ -291,7 +291,7 @@ mod tests {
         }
     }
 
-    fn output(stdout: impl Write + 'static, is_terminal: bool) -> Output {
+    fn output(stdout: impl Write + Send + 'static, is_terminal: bool) -> Output {
         Output {
             stdout: Box::new(stdout),
             is_terminal,
