@@ -30,6 +30,7 @@ mod namespace;
 mod pool;
 mod redirection;
 mod resume;
+mod spreading;
 mod striping;
 mod survival;
 mod terminal;

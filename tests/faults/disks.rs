@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::MEBIBYTE;
 use crate::harness::{
-    Cluster, PATIENCE, Setup, SmallDisk, allocated, random_bytes, staged, tamper, wait_until,
+    Cluster, Finished, PATIENCE, Setup, SmallDisk, allocated, random_bytes, staged, tamper, tree,
+    wait_until, write_file,
 };
 
 /// A slave on a disk of 8 MiB.
@@ -87,6 +88,69 @@ fn a_download_that_the_local_disk_cannot_hold_fails_and_goes_on_when_there_is_ro
     client.run(["get", "a.bin"]).succeeded();
     assert!(client.read("a.bin") == content);
     assert_eq!(client.names().len(), 2);
+}
+
+/// Files of 100 kB: some fit, not all.
+fn fill_tree(root: &std::path::Path) {
+    for number in 0..200 {
+        let name = format!("tree/{}/{number}.bin", number % 3);
+        write_file(&root.join(name), &random_bytes(number, 100_000));
+    }
+}
+
+/// What is said of a full disk: how many files are there; so many are.
+#[track_caller]
+fn assert_says_how_many(finished: &Finished, why: &str, root: &std::path::Path) {
+    assert_eq!(finished.code, 1, "{finished:?}");
+    let is_whole = |path: &&PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.ends_with(".bin") && !name.starts_with('.')
+    };
+    let stored = tree(root).keys().filter(is_whole).count();
+    assert!(stored > 0 && stored < 200, "{stored}");
+    let sentence =
+        format!("{why}; {stored} files are stored, the same command goes on behind them");
+    let last = finished.stderr.lines().last().unwrap();
+    assert!(last.ends_with(&sentence), "{finished:?}");
+}
+
+#[test]
+fn a_tree_that_the_local_disk_cannot_hold_goes_on_when_there_is_room() {
+    for streams in ["1", "3"] {
+        let cluster = Cluster::start(3);
+        fill_tree(&cluster.root());
+        let client = cluster.client().options(["--streams", streams]);
+        let Some(disk) = SmallDisk::mount(&client.folder(), 8) else {
+            return;
+        };
+        let finished = client.run(["get", "-r", "tree"]);
+        assert_says_how_many(&finished, "no space left on this disk", &client.folder());
+        disk.resize(64);
+        client.run(["get", "-r", "tree"]).succeeded();
+        assert_eq!(tree(&client.folder()), tree(&cluster.root()));
+    }
+}
+
+#[test]
+fn a_tree_that_the_storage_cannot_hold_goes_on_when_there_is_room() {
+    for streams in ["1", "3"] {
+        let mut cluster = Setup::new(0).start();
+        let Some(disk) = SmallDisk::mount(&cluster.root(), 8) else {
+            return;
+        };
+        for _ in 0..3 {
+            cluster.add_slave(&[]);
+        }
+        cluster.wait_for_slaves(3);
+        let client = cluster.client().options(["--streams", streams]);
+        fill_tree(&client.folder());
+        let finished = client.run(["put", "-r", "tree"]);
+        let why = "no space left on the server";
+        assert_says_how_many(&finished, why, &cluster.root());
+        disk.resize(64);
+        client.run(["put", "-r", "tree"]).succeeded();
+        assert_eq!(tree(&client.folder()), tree(&cluster.root()));
+    }
 }
 
 #[test]

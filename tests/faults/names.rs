@@ -3,10 +3,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::harness::{Client, Cluster, Finished, Setup, random_bytes, staged, without_privileges};
+use crate::harness::{
+    Client, Cluster, Finished, Setup, random_bytes, staged, without_privileges, write_file,
+};
 
 /// Fails the test unless the command ended with status 1 and one line that says so.
 #[track_caller]
@@ -123,6 +127,71 @@ fn what_the_client_may_not_read_or_write_is_refused() {
     );
     assert!(!cluster.path("secret.bin").exists());
     set_mode(&client.path("locked"), 0o755);
+}
+
+/// Links, a pipe, a socket and what nobody may read, in the midst of files that are well.
+fn fill_with_oddities(root: &Path) {
+    for number in 0..100 {
+        write_file(&root.join(format!("tree/{number}")), b"content");
+    }
+    symlink("1", root.join("tree/link")).unwrap();
+    let made = Command::new("mkfifo").arg(root.join("tree/pipe")).status();
+    assert!(made.unwrap().success());
+    drop(UnixListener::bind(root.join("tree/socket")).unwrap());
+    write_file(&root.join("tree/secret"), b"secret");
+    set_mode(&root.join("tree/secret"), 0o000);
+    write_file(&root.join("tree/closed/a"), b"content");
+    set_mode(&root.join("tree/closed"), 0o000);
+}
+
+/// Each oddity has a line of its own, all else is there.
+#[track_caller]
+fn assert_all_but_oddities(finished: &Finished, target: &Path) {
+    assert_eq!(finished.code, 1, "{finished:?}");
+    let names = ["link", "pipe", "socket", "secret", "closed"];
+    assert_eq!(finished.stderr.lines().count(), names.len(), "{finished:?}");
+    for name in names {
+        let mut lines = finished.stderr.lines();
+        assert!(
+            lines.any(|line| line.contains(&format!("tree/{name}"))),
+            "{name}: {finished:?}"
+        );
+    }
+    for number in 0..100 {
+        assert_eq!(
+            fs::read(target.join(number.to_string())).unwrap(),
+            b"content"
+        );
+    }
+    for name in ["link", "pipe", "socket", "secret", "closed/a"] {
+        assert!(!target.join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn get_of_a_tree_names_what_it_skips_and_what_may_not_be_read_and_does_the_rest() {
+    let Some(helper) = without_privileges() else {
+        return;
+    };
+    let cluster = Setup::new(2).behind(helper).start();
+    fill_with_oddities(&cluster.root());
+    let client = cluster.client().options(["--streams", "2"]);
+    let finished = client.run(["get", "-r", "tree"]);
+    assert_all_but_oddities(&finished, &client.path("tree"));
+    set_mode(&cluster.path("tree/closed"), 0o755);
+}
+
+#[test]
+fn put_of_a_tree_names_what_it_skips_and_what_may_not_be_read_and_does_the_rest() {
+    let Some(helper) = without_privileges() else {
+        return;
+    };
+    let cluster = Cluster::start(2);
+    let client = cluster.client().behind(helper).options(["--streams", "2"]);
+    fill_with_oddities(&client.folder());
+    let finished = client.run(["put", "-r", "tree"]);
+    assert_all_but_oddities(&finished, &cluster.path("tree"));
+    set_mode(&client.path("tree/closed"), 0o755);
 }
 
 #[test]

@@ -10,8 +10,12 @@ use crate::part_file::PartFile;
 use crate::publish::give_name;
 use crate::{Result, Transferred};
 
-/// Most files in a batch: each keeps its part open, for the lock on it, and 1,024 descriptors are the usual limit.
-const MAX_FILES: usize = 256;
+/// Most files in the batches of all streams: each keeps its part open, for the lock on it, and 1,024 descriptors are the
+/// usual limit.
+const MAX_FILES: usize = 512;
+
+/// Most files in one batch: more do not make the flush cheaper.
+const MAX_BATCH: usize = 256;
 
 /// Most bytes in a batch.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
@@ -48,8 +52,10 @@ impl Batch {
         self.files.push(file);
     }
 
-    pub(crate) fn is_due(&self) -> bool {
-        self.files.len() >= MAX_FILES
+    /// Whether the batch of one of so many streams is to be published.
+    pub(crate) fn is_due(&self, streams: u32) -> bool {
+        let share = MAX_FILES / usize::try_from(streams.max(1)).unwrap_or(MAX_FILES);
+        self.files.len() >= share.min(MAX_BATCH)
             || self.bytes >= MAX_BYTES
             || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
     }

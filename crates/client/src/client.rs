@@ -1,8 +1,10 @@
 //! A client: keeps one slave, and finds another whenever that one fails.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::{Entry, ErrorCode, RemotePath, SlaveId};
@@ -14,11 +16,15 @@ use crate::renewal::Scout;
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::session::Session;
+use crate::stripe::roster::Way;
 use crate::upload_record::state_directory;
 use crate::{ClientError, ClientErrorKind, Interrupt, Options, Result, Target};
 
 /// What was found longer ago is looked at again.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// Streams that lose the same slave within this time have lost it once: they notice at different moments.
+const ONE_LOSS: Duration = Duration::from_secs(6);
 
 /// A client of one storage, whichever slave serves it. Every operation survives the loss of that slave.
 #[derive(Debug)]
@@ -32,6 +38,10 @@ pub struct Client {
     lost: Option<Lost>,
     /// What was said last, as long as nothing has moved since: it is not said twice.
     told: Option<Notice>,
+    /// What the clients beside this one have said.
+    said: Arc<Said>,
+    /// Which of them this one is.
+    number: u32,
 }
 
 /// Facts that need not be asked for again if they are wanted at once. They are used with the version they belong to, so
@@ -50,6 +60,13 @@ struct Lost {
     cause: String,
     /// Nothing was asked of it: worth a line only where another goes on.
     was_idle: bool,
+}
+
+/// Which losses several clients have told: a slave that many streams lose is one loss.
+#[derive(Debug, Default)]
+struct Said {
+    clients: AtomicU32,
+    losses: Mutex<HashMap<SocketAddr, (u32, Instant)>>,
 }
 
 impl Client {
@@ -87,7 +104,34 @@ impl Client {
             seen: None,
             lost: None,
             told: None,
+            said: Arc::default(),
+            number: 0,
         }
+    }
+
+    /// Another client of the same storage, for another thread.
+    pub(crate) fn beside(&self, interrupt: Interrupt) -> Self {
+        let mut context = self.context.clone();
+        context.interrupt = interrupt;
+        Self {
+            route: self.route.beside(context.clone()),
+            context,
+            state: self.state.clone(),
+            session: None,
+            seen: None,
+            lost: None,
+            told: None,
+            said: Arc::clone(&self.said),
+            number: self.said.clients.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+
+    /// Opens its first session, in that way and no other.
+    pub(crate) fn come_in(&mut self, way: &Way) -> Result<()> {
+        let session = way.open(&self.context).map_err(Fault::into_error)?;
+        self.route.settle(session.id());
+        self.session = Some(session);
+        Ok(())
     }
 
     /// Keeps the records by which interrupted uploads are known again in another folder than the user's state directory,
@@ -242,12 +286,14 @@ impl Client {
         if let Some(lost) = self.lost.take()
             && !(lost.was_idle && next == Some(lost.slave))
         {
+            let lost_slave = lost.slave;
             let notice = Notice::SlaveLost {
                 slave: lost.slave,
                 cause: lost.cause,
                 next,
             };
-            if self.told.as_ref() != Some(&notice) {
+            let is_news = self.said.is_news(lost_slave, self.number);
+            if self.told.as_ref() != Some(&notice) && is_news {
                 self.context.notice(&notice);
                 self.told = Some(notice);
             }
@@ -271,6 +317,20 @@ impl Client {
             }
             backoff.pause(&self.context, Some(end))?;
         }
+    }
+}
+
+impl Said {
+    /// Whether a client's line about the loss of that slave says what no other client has just said.
+    fn is_news(&self, slave: SocketAddr, client: u32) -> bool {
+        let now = Instant::now();
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_another = |(who, at): &(u32, Instant)| *who != client && now - *at < ONE_LOSS;
+        if losses.get(&slave).is_some_and(by_another) {
+            return false;
+        }
+        losses.insert(slave, (client, now));
+        true
     }
 }
 

@@ -138,6 +138,13 @@ impl Folder {
         self.open_file(name, OFlags::RDWR | OFlags::CREATE)
     }
 
+    /// A file that has no name, and is gone with its descriptor.
+    pub(crate) fn nameless_file(&self) -> io::Result<File> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        Ok(rustix::fs::openat(&self.descriptor, ".", flags, mode)?.into())
+    }
+
     fn open_file(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.descriptor, name, flags, PART_MODE)?.into())

@@ -11,11 +11,14 @@
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
 //! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending`, `upload_record` |
 //! | one file from several slaves at once | `stripe` and what is below it |
-//! | whole trees | `tree_download`, `tree_job`, `tree_fetch`, `batch`, `tree_upload`, `tree_outgoing`, `tree_send`, `walk`, `tree_report` |
+//! | whole trees, from as many slaves as help | `tree_desk`, `tree_crew`, `tree_report` |
+//! | a tree that is fetched | `tree_download`, `backlog`, `tree_job`, `tree_fetch`, `batch` |
+//! | a tree that is sent | `tree_upload`, `walk`, `tree_spread`, `tree_outgoing`, `tree_send` |
 //! | making a tree equal to another | `mirror`, `mirror_tree`, `mirror_plan`, `mirror_compare`, `mirror_work`, `mirror_orders` |
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod backlog;
 mod batch;
 mod block_digests;
 mod client;
@@ -58,12 +61,15 @@ mod stripe;
 mod target;
 mod trailer;
 mod transferred;
+mod tree_crew;
+mod tree_desk;
 mod tree_download;
 mod tree_fetch;
 mod tree_job;
 mod tree_outgoing;
 mod tree_report;
 mod tree_send;
+mod tree_spread;
 mod tree_upload;
 mod upload;
 mod upload_key;

@@ -1,7 +1,5 @@
 //! Listings: streamed, checked name by name, and never telling a name twice however many slaves it takes.
 
-use std::collections::HashSet;
-
 use protocol::{Entry, RemotePath, Reply, Request, Unreadable, check_component};
 
 use crate::fault::Attempt;
@@ -19,7 +17,17 @@ pub struct Listing {
 }
 
 /// A name's fingerprint: in a listing of millions the names themselves would be too much to keep.
-type Seen = HashSet<[u8; 16]>;
+type Fingerprint = [u8; 16];
+
+/// The names of a listing that was broken off, so that the next one goes on behind them. A slave tells no name twice by
+/// itself: they are looked through only then.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Told by the slaves before, in order.
+    before: Vec<Fingerprint>,
+    /// Told by this one.
+    now: Vec<Fingerprint>,
+}
 
 impl Client {
     /// Gives every name in a folder to `visit`, unsorted, as it comes. The folders below it that could not be read are
@@ -33,28 +41,42 @@ impl Client {
         listing: Listing,
         visit: &mut dyn FnMut(Entry),
     ) -> Result<Vec<Unreadable>> {
+        self.list_while(path, listing, &mut |entry| {
+            visit(entry);
+            Ok(())
+        })
+    }
+
+    /// As [`list`](Self::list), and ends with the first error of `visit`.
+    pub(crate) fn list_while(
+        &mut self,
+        path: &RemotePath,
+        listing: Listing,
+        visit: &mut dyn FnMut(Entry) -> Result<()>,
+    ) -> Result<Vec<Unreadable>> {
         let request = Request::List {
             path: path.clone(),
             recursive: listing.recursive,
             facts: listing.facts,
         };
-        let mut seen = Seen::new();
+        let mut seen = Seen::default();
         let mut unreadable = Vec::new();
         let context = self.context.clone();
         self.attempt(|session| {
+            seen.begin();
             let mut take = |entry: Entry| {
                 if !is_below(&entry.name, listing.recursive) {
                     context.notice(&Notice::Skipped {
                         name: entry.name,
                         why: "no name that a server may give".to_owned(),
                     });
-                    return false;
+                    return Ok(false);
                 }
-                let is_new = seen.insert(fingerprint(&entry.name));
+                let is_new = seen.note(&entry.name);
                 if is_new {
-                    visit(entry);
+                    visit(entry)?;
                 }
-                is_new
+                Ok(is_new)
             };
             receive(session, &request, &mut take, &mut unreadable)
         })?;
@@ -64,11 +86,29 @@ impl Client {
     }
 }
 
+impl Seen {
+    /// A slave begins with the first name.
+    fn begin(&mut self) {
+        self.before.append(&mut self.now);
+        self.before.sort_unstable();
+    }
+
+    /// Takes a name in; `false` where a slave before has told it.
+    fn note(&mut self, name: &[u8]) -> bool {
+        let fingerprint = fingerprint(name);
+        let is_new = self.before.binary_search(&fingerprint).is_err();
+        if is_new {
+            self.now.push(fingerprint);
+        }
+        is_new
+    }
+}
+
 /// Receives a listing; `take` says whether a name is new.
 fn receive(
     session: &mut Session,
     request: &Request,
-    take: &mut dyn FnMut(Entry) -> bool,
+    take: &mut dyn FnMut(Entry) -> Result<bool>,
     unreadable: &mut Vec<Unreadable>,
 ) -> Attempt<()> {
     let number = session.request(request);
@@ -82,7 +122,7 @@ fn receive(
             } => {
                 // A listing that breaks off at the same place each time comes to an end.
                 for entry in entries {
-                    if take(entry) {
+                    if take(entry)? {
                         session.mark_progress();
                     }
                 }
@@ -106,7 +146,7 @@ fn is_below(name: &[u8], recursive: bool) -> bool {
     }
 }
 
-fn fingerprint(name: &[u8]) -> [u8; 16] {
+fn fingerprint(name: &[u8]) -> Fingerprint {
     let mut short = [0; 16];
     blake3::Hasher::new()
         .update(name)
@@ -118,6 +158,17 @@ fn fingerprint(name: &[u8]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_slave_goes_on_behind_the_names_that_are_told() {
+        let mut seen = Seen::default();
+        seen.begin();
+        assert!(seen.note(b"b") && seen.note(b"a"));
+        seen.begin();
+        assert!(!seen.note(b"a") && seen.note(b"c") && !seen.note(b"b"));
+        seen.begin();
+        assert!(!seen.note(b"c") && !seen.note(b"a") && seen.note(b"d"));
+    }
 
     #[test]
     fn only_names_below_the_folder_pass() {

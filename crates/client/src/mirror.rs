@@ -48,7 +48,7 @@ pub struct MirrorRules<'a> {
     pub dry_run: bool,
     /// Whether a path below the roots takes part at all. What is in a folder that does not takes none either: it is
     /// neither moved nor removed.
-    pub includes: &'a dyn Fn(&[u8], EntryKind) -> bool,
+    pub includes: &'a (dyn Fn(&[u8], EntryKind) -> bool + Sync),
 }
 
 /// When two files are taken for the same.
@@ -142,7 +142,7 @@ impl Client {
     pub fn mirror(
         &mut self,
         request: &Mirror<'_>,
-        told: &mut dyn FnMut(MirrorItem),
+        told: &mut (dyn FnMut(MirrorItem) + Send),
     ) -> Result<MirrorSummary> {
         let started = Instant::now();
         let (local, remote) = self.both_trees(request)?;

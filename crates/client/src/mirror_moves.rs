@@ -1,56 +1,68 @@
 //! The files that a mirror moves, either way.
 
-use std::collections::VecDeque;
-
-use protocol::Condition;
+use protocol::{Condition, Entry};
 
 use crate::folder::Folder;
 use crate::mirror::{Change, MirrorItem, Outcome};
-use crate::mirror_work::{Work, relative};
-use crate::tree_download::Plan;
+use crate::mirror_work::Work;
+use crate::tree_download::Incoming;
 use crate::tree_outgoing::Outgoing;
 use crate::tree_report::TreeReport;
-use crate::tree_upload::{LARGE, Large};
+use crate::tree_spread::{Large, Sent};
+use crate::tree_upload::LARGE;
 use crate::{Client, Conflict, Download, Result, TreeItem};
 
 impl Work<'_> {
     pub(crate) fn fetch(&mut self, folders: &[Vec<u8>], files: &[Vec<u8>]) -> Result<()> {
         // The folder itself is made even if there is nothing to put into it.
-        let root = Folder::open_or_make(&self.request.local)?;
+        Folder::open_or_make(&self.request.local)?;
         if folders.is_empty() && files.is_empty() {
             return Ok(());
-        }
-        let mut plan = Plan::default();
-        for path in folders.iter().chain(files) {
-            let Some(entry) = self.source.names.get(path) else {
-                continue;
-            };
-            match self.request.remote(path) {
-                Ok(remote) => plan.take(entry.clone(), remote, relative(path).to_owned()),
-                Err(error) => self.fail(path, error)?,
-            }
         }
         let download = Download {
             remote: self.request.remote.clone(),
             local: self.request.local.clone(),
             conflict: Conflict::Replace,
         };
-        self.transfer(|client, report| client.fetch_all(&download, &root, plan, report))
+        let mut entries = Vec::new();
+        for path in folders.iter().chain(files) {
+            let Some(entry) = self.source.names.get(path) else {
+                continue;
+            };
+            match self.request.remote(path) {
+                Ok(remote) => entries.push((entry, path, remote)),
+                Err(error) => self.fail(path, error)?,
+            }
+        }
+        self.transfer(|client, report| {
+            let tree = Incoming::new(&download, report);
+            let recruits = client.recruits(false)?;
+            client.fetch_tree(&tree, recruits, |_, added| {
+                for (entry, path, remote) in entries {
+                    let name = path.clone();
+                    let entry = Entry {
+                        name,
+                        ..entry.clone()
+                    };
+                    added(tree.add(entry, remote)?);
+                }
+                Ok(())
+            })
+        })
     }
 
     pub(crate) fn send(&mut self, folders: &[Vec<u8>], files: &[Vec<u8>]) -> Result<()> {
-        let mut queue = VecDeque::new();
-        let mut large = Vec::new();
+        let mut plan = Sent::default();
         // The folder itself is made even if there is nothing to put into it, but not asked for where it is there.
         if self.target.names.is_empty() {
-            queue.push_back(Outgoing::Folder {
+            plan.folders.push(Outgoing::Folder {
                 remote: self.request.remote.clone(),
                 local: self.request.local.clone(),
             });
         }
         for path in folders {
             match self.request.remote(path) {
-                Ok(remote) => queue.push_back(Outgoing::Folder {
+                Ok(remote) => plan.folders.push(Outgoing::Folder {
                     remote,
                     local: self.request.local(path),
                 }),
@@ -74,25 +86,26 @@ impl Work<'_> {
             };
             let size = self.source.names.get(path).map_or(0, |entry| entry.size);
             if size > LARGE {
-                large.push(Large {
+                plan.large.push_back(Large {
                     local,
                     remote,
                     conflict,
                 });
             } else {
-                queue.push_back(Outgoing::file(local, remote.clone(), remote, condition));
+                plan.small
+                    .push_back(Outgoing::file(local, remote.clone(), remote, condition));
             }
         }
-        if queue.is_empty() && large.is_empty() {
+        if plan.folders.is_empty() && plan.small.is_empty() && plan.large.is_empty() {
             return Ok(());
         }
-        self.transfer(|client, report| client.send_all(queue, large, report))
+        self.transfer(|client, report| client.send_all(plan, report))
     }
 
     /// Runs a transfer of many files, and tells how each ended.
     fn transfer(
         &mut self,
-        run: impl FnOnce(&mut Client, &mut TreeReport<'_>) -> Result<()>,
+        run: impl FnOnce(&mut Client, &TreeReport<'_>) -> Result<()>,
     ) -> Result<()> {
         let Self {
             client,
@@ -102,7 +115,7 @@ impl Work<'_> {
         } = self;
         run(
             client,
-            &mut TreeReport::new(&mut |item: TreeItem| {
+            &TreeReport::new(&mut |item: TreeItem| {
                 let change = Change::Move(item.result.as_ref().map_or(0, |moved| moved.bytes));
                 let result = item.result.map(Outcome::Moved);
                 summary.count(change, &result);

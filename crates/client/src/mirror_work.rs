@@ -23,7 +23,7 @@ pub(crate) struct Work<'w> {
     pub(crate) request: &'w Mirror<'w>,
     pub(crate) source: &'w Tree,
     pub(crate) target: &'w Tree,
-    pub(crate) told: &'w mut dyn FnMut(MirrorItem),
+    pub(crate) told: &'w mut (dyn FnMut(MirrorItem) + Send),
     pub(crate) summary: MirrorSummary,
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Offers {
     targets: Vec<Target>,
     context: Context,
     is_renewing: bool,
+    /// Whether they are those of another client, which renews them.
+    is_borrowed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,18 @@ impl Offers {
             targets,
             context,
             is_renewing: false,
+            is_borrowed: false,
+        }
+    }
+
+    /// The same offers, for another client.
+    pub(crate) fn lend(&self, context: Context) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            targets: self.targets.clone(),
+            context,
+            is_renewing: false,
+            is_borrowed: true,
         }
     }
 
@@ -65,7 +79,7 @@ impl Offers {
         let is_limited = !located.life.is_zero();
         self.shared.lock().take(located);
         self.shared.changed.notify_all();
-        if is_limited && !self.is_renewing {
+        if is_limited && !self.is_renewing && !self.is_borrowed {
             self.is_renewing = self.start().is_ok();
         }
     }
@@ -82,6 +96,9 @@ impl Offers {
 
 impl Drop for Offers {
     fn drop(&mut self) {
+        if self.is_borrowed {
+            return;
+        }
         self.shared.lock().is_closed = true;
         self.shared.changed.notify_all();
     }

@@ -43,6 +43,22 @@ impl Route {
         }
     }
 
+    /// A way of its own to the same slaves, for another client.
+    pub(crate) fn beside(&self, context: Context) -> Self {
+        Self {
+            offers: self.offers.lend(context.clone()),
+            targets: self.targets.clone(),
+            context,
+            home: None,
+            failed: Vec::new(),
+        }
+    }
+
+    /// This slave served last.
+    pub(crate) fn settle(&mut self, slave: Option<SlaveId>) {
+        self.home = slave;
+    }
+
     pub(crate) fn targets(&self) -> &[Target] {
         &self.targets
     }

@@ -15,8 +15,8 @@ pub(crate) mod desk;
 mod jury;
 mod line;
 mod pace;
-mod plan;
-mod roster;
+pub(crate) mod plan;
+pub(crate) mod roster;
 mod work;
 
 use std::sync::mpsc::channel;

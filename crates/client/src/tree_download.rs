@@ -1,110 +1,86 @@
-//! A whole tree, from the storage to a local folder: one listing, then small files pipelined, large ones one by one.
+//! A whole tree, from the storage to a local folder. One session lists it; small files are fetched meanwhile, pipelined over
+//! as many streams as help, large ones one by one, each from several slaves where that helps.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::scope;
 
 use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
 
+use crate::backlog::Backlog;
 use crate::folder::Folder;
 use crate::notice::Notice;
 use crate::place::Place;
-use crate::tree_fetch::TreeFetch;
-use crate::tree_job::Job;
-use crate::tree_report::TreeReport;
-use crate::{
-    Client, ClientError, ClientErrorKind, Conflict, Download, Listing, Result, TreeItem,
-    TreeSummary,
-};
+use crate::tree_crew::{Crew, Recruits};
+use crate::tree_desk::{Desk, Left, Outlook};
+use crate::tree_fetch::{Alone, Shared, TreeFetch};
+use crate::tree_report::{Finished, TreeReport};
+use crate::{Client, ClientError, ClientErrorKind, Download, Listing, Result, TreeSummary};
 
 /// Files larger than this are fetched one by one, so that each can be gone on with and mended in part, bytes.
 const LARGE: u64 = 8 * 1024 * 1024;
 
-/// What is to be fetched.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    folders: Vec<Wanted>,
-    small: VecDeque<Job>,
-    large: Vec<Wanted>,
-}
-
-/// One name of the tree.
-#[derive(Debug)]
-struct Wanted {
-    remote: RemotePath,
-    relative: PathBuf,
-    mode: u16,
+/// A tree that is being fetched.
+pub(crate) struct Incoming<'a, 'r> {
+    request: &'a Download,
+    report: &'a TreeReport<'r>,
+    /// Made when it is known that there is something to be put into it.
+    root: OnceLock<Folder>,
+    desk: Desk<Backlog>,
+    /// Files that are fetched one by one.
+    alone: Mutex<VecDeque<Alone>>,
 }
 
 impl Client {
     /// Fetches a folder with all in it into the folder `request.local`, which is made where it is not there. Each name is
-    /// given to `finished` as it ends; a file that fails does not hold the others up. Symbolic links and special files
-    /// are skipped with a [`Notice::Skipped`].
+    /// given to `finished` as it ends, from any thread; a file that fails does not hold the others up. Symbolic links and
+    /// special files are skipped with a [`Notice::Skipped`].
     ///
     /// # Errors
     /// Where nothing can go on: the folder cannot be listed, the local disk is full, all slaves are lost, an interrupt.
     pub fn download_tree(
         &mut self,
         request: &Download,
-        finished: &mut dyn FnMut(TreeItem),
+        finished: &mut Finished<'_>,
     ) -> Result<TreeSummary> {
-        let mut report = TreeReport::new(finished);
-        let plan = self.list_tree(request, &mut report)?;
-        let root = Folder::open_or_make(&request.local)?;
-        self.fetch_all(request, &root, plan, &mut report)?;
-        Ok(report.finish())
+        let report = TreeReport::new(finished);
+        let tree = Incoming::new(request, &report);
+        let recruits = self.recruits(true)?;
+        self.fetch_tree(&tree, recruits, |client, added| {
+            client.list_tree(&tree, added)?;
+            tree.root().map(drop)
+        })?;
+        Ok(report.summary())
     }
 
-    /// Makes the folders, fetches small files many at a time, then the large ones, each for itself.
-    pub(crate) fn fetch_all(
+    /// Fetches what `list` adds to the tree, with the help of all whose help is worth while.
+    pub(crate) fn fetch_tree(
         &mut self,
-        request: &Download,
-        root: &Folder,
-        plan: Plan,
-        report: &mut TreeReport<'_>,
+        tree: &Incoming<'_, '_>,
+        recruits: Recruits,
+        list: impl FnOnce(&mut Self, &mut dyn FnMut(Left)) -> Result<()>,
     ) -> Result<()> {
-        for folder in &plan.folders {
-            if let Err(error) = root.make_beneath(&folder.relative, folder.mode) {
-                let local = request.local.join(&folder.relative);
-                stop_if_hopeless(report, &folder.remote, local, error.into())?;
+        let most = recruits.most();
+        let work = |client: &mut Self| tree.fetch_small(client);
+        scope(|threads| {
+            let mut crew = Crew::new(threads, &tree.desk, &work, recruits);
+            let listed = list(self, &mut |left| crew.recruit(left));
+            tree.desk.finish();
+            let fetched = listed.and_then(|()| tree.see_through(self, most));
+            if let Err(error) = &fetched {
+                tree.desk.fail(error.clone());
             }
-        }
-        let mut fetch = TreeFetch::new(&self.context, root, request.conflict, plan.small);
-        let moved = self.attempt(|session| fetch.step(session, report));
-        // What is there and verified is published, whatever has become of the rest.
-        let published = fetch.publish(report);
-        moved?;
-        published?;
-        let left = fetch.left_over();
-        let large = plan
-            .large
-            .into_iter()
-            .map(|wanted| (wanted.remote, wanted.relative));
-        for (remote, relative) in left.into_iter().chain(large) {
-            let local = request.local.join(&relative);
-            match self.fetch_alone(root, &remote, &relative, request.conflict) {
-                Ok(done) => report.done(done),
-                Err(error) => stop_if_hopeless(report, &remote, local, error)?,
-            }
-        }
-        Ok(root.flush_file_system()?)
+            crew.dismiss();
+            fetched
+        })?;
+        Ok(tree.root()?.flush_file_system()?)
     }
 
-    fn fetch_alone(
-        &mut self,
-        root: &Folder,
-        remote: &RemotePath,
-        relative: &Path,
-        conflict: Conflict,
-    ) -> Result<crate::Transferred> {
-        let name = relative.file_name().unwrap_or_default().to_owned();
-        let folder = root.beneath(relative.parent().unwrap_or(Path::new("")))?;
-        self.download_into(remote, &Place { folder, name }, conflict)
-    }
-
-    fn list_tree(&mut self, request: &Download, report: &mut TreeReport<'_>) -> Result<Plan> {
-        let mut plan = Plan::default();
+    fn list_tree(&mut self, tree: &Incoming<'_, '_>, added: &mut dyn FnMut(Left)) -> Result<()> {
+        let request = tree.request;
         let context = self.context.clone();
         let listing = Listing {
             recursive: true,
@@ -116,42 +92,157 @@ impl Client {
                 why: why.to_owned(),
             });
         };
-        let unreadable = self.list(&request.remote, listing, &mut |entry| {
-            let local = PathBuf::from(OsStr::from_bytes(&entry.name));
+        let unreadable = self.list_while(&request.remote, listing, &mut |entry| {
             match below(&request.remote, &entry.name) {
-                Err(error) => report.failed(&request.remote, request.local.join(local), error),
+                Err(error) => {
+                    let local = request.local.join(OsStr::from_bytes(&entry.name));
+                    tree.report.failed(&request.remote, local, error);
+                }
                 Ok(remote) => match entry.kind {
                     EntryKind::Link => skip(&remote, "a symbolic link"),
                     EntryKind::Other => skip(&remote, ErrorCode::NotRegular.sentence()),
-                    EntryKind::Directory | EntryKind::File => plan.take(entry, remote, local),
+                    EntryKind::Directory | EntryKind::File => {
+                        added(tree.add(entry, remote)?);
+                    }
                 },
             }
+            Ok(())
         })?;
         for folder in unreadable {
             let local = request.local.join(OsStr::from_bytes(&folder.name));
             let remote = below(&request.remote, &folder.name)?;
-            report.failed(&remote, local, folder.code.into());
+            tree.report.failed(&remote, local, folder.code.into());
         }
-        Ok(plan)
+        Ok(())
     }
 }
 
-impl Plan {
-    /// Adds a folder or file.
-    pub(crate) fn take(&mut self, entry: Entry, remote: RemotePath, relative: PathBuf) {
+impl<'a, 'r> Incoming<'a, 'r> {
+    pub(crate) fn new(request: &'a Download, report: &'a TreeReport<'r>) -> Self {
+        Self {
+            request,
+            report,
+            root: OnceLock::new(),
+            desk: Desk::new(Backlog::new(&request.remote)),
+            alone: Mutex::default(),
+        }
+    }
+
+    /// Adds a folder, which is made at once, or a file; says what waits then.
+    pub(crate) fn add(&self, entry: Entry, remote: RemotePath) -> Result<Left> {
+        let root = self.root()?;
         if entry.kind == EntryKind::File && entry.size <= LARGE {
-            self.small.push_back(Job::new(remote, relative, entry));
-            return;
+            return self.desk.add(|backlog| backlog.push(entry, root));
         }
-        let wanted = Wanted {
-            remote,
-            relative,
-            mode: entry.mode,
+        let relative = PathBuf::from(OsStr::from_bytes(&entry.name));
+        if entry.kind == EntryKind::File {
+            self.shared()?.set_aside(remote, relative);
+        } else if let Err(error) = root.make_beneath(&relative, entry.mode) {
+            let local = self.request.local.join(&relative);
+            stop_if_hopeless(self.report, &remote, local, error.into())?;
+        }
+        self.desk.add(|_| ())
+    }
+
+    fn root(&self) -> Result<&Folder> {
+        if let Some(root) = self.root.get() {
+            return Ok(root);
+        }
+        let root = Folder::open_or_make(&self.request.local)?;
+        Ok(self.root.get_or_init(|| root))
+    }
+
+    fn shared(&self) -> Result<Shared<'_, 'r>> {
+        Ok(Shared {
+            root: self.root()?,
+            conflict: self.request.conflict,
+            desk: &self.desk,
+            alone: &self.alone,
+            report: self.report,
+        })
+    }
+
+    /// Fetches small files until there are no more.
+    fn fetch_small(&self, client: &mut Client) -> Result<()> {
+        let mut fetch = TreeFetch::new(&client.context, self.shared()?);
+        let moved = loop {
+            let result = match self.desk.wait(&client.context) {
+                Ok(Outlook::Over) => break Ok(()),
+                Ok(Outlook::NotYet) => fetch.publish(),
+                Ok(Outlook::Work) => client.attempt(|session| fetch.step(session)),
+                Err(error) => Err(error),
+            };
+            if result.is_err() {
+                break result;
+            }
         };
-        match entry.kind {
-            EntryKind::Directory => self.folders.push(wanted),
-            _ => self.large.push(wanted),
+        // What is there and verified is published, whatever has become of the rest.
+        let published = fetch.publish();
+        moved.and(published)
+    }
+
+    /// The part of the client that has listed the tree: large files, while others fetch the small ones; small ones as well
+    /// where there should be more streams than there are.
+    fn see_through(&self, client: &mut Client, most: u32) -> Result<()> {
+        loop {
+            let result = self.take_part(client, most);
+            match result {
+                Err(error) if error.is_absence() && self.desk.streams() > 0 => {
+                    self.desk.wait_for_place(&client.context, 1)?;
+                }
+                result => return result,
+            }
         }
+    }
+
+    fn take_part(&self, client: &mut Client, most: u32) -> Result<()> {
+        if self.desk.streams() > 0 {
+            self.fetch_alone(client)?;
+        }
+        self.desk.wait_for_place(&client.context, most)?;
+        self.desk.join();
+        let fetched = self.fetch_small(client);
+        self.desk.leave();
+        fetched?;
+        self.fetch_alone(client)
+    }
+
+    /// Fetches, each for itself, what is not fetched otherwise.
+    fn fetch_alone(&self, client: &mut Client) -> Result<()> {
+        while let Some((remote, relative)) = self.next_alone() {
+            let local = self.request.local.join(&relative);
+            match self.fetch_one(client, &remote, &relative) {
+                Ok(done) => self.report.done(done),
+                Err(error) => {
+                    if error.is_absence() {
+                        self.alone().push_front((remote.clone(), relative));
+                    }
+                    stop_if_hopeless(self.report, &remote, local, error)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next_alone(&self) -> Option<Alone> {
+        self.alone().pop_front()
+    }
+
+    fn alone(&self) -> std::sync::MutexGuard<'_, VecDeque<Alone>> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fetch_one(
+        &self,
+        client: &mut Client,
+        remote: &RemotePath,
+        relative: &Path,
+    ) -> Result<crate::Transferred> {
+        let name = relative.file_name().unwrap_or_default().to_owned();
+        let folder = self
+            .root()?
+            .beneath(relative.parent().unwrap_or(Path::new("")))?;
+        client.download_into(remote, &Place { folder, name }, self.request.conflict)
     }
 }
 
@@ -164,7 +255,7 @@ pub(crate) fn below(folder: &RemotePath, name: &[u8]) -> Result<RemotePath> {
 
 /// Notes that one name failed, unless that means that every other one will too.
 pub(crate) fn stop_if_hopeless(
-    report: &mut TreeReport<'_>,
+    report: &TreeReport<'_>,
     remote: &RemotePath,
     local: PathBuf,
     error: ClientError,
@@ -186,6 +277,7 @@ pub(crate) fn is_hopeless(error: &ClientError) -> bool {
             | ClientErrorKind::Login
             | ClientErrorKind::Identity
             | ClientErrorKind::Interrupted
+            | ClientErrorKind::Remote(ErrorCode::NoSpace)
             | ClientErrorKind::Local(
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem,
             )

@@ -1,14 +1,16 @@
-//! The small files of a tree: many requests under way at once, each answer taken as it comes.
+//! One stream of a tree's small files: many requests under way at once, each answer taken as it comes.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use protocol::{Digest, ErrorCode, RemotePath, Reply};
 use transfer::ContentHasher;
 
+use crate::backlog::Backlog;
 use crate::batch::{Batch, Waiting};
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
@@ -17,6 +19,7 @@ use crate::notice::Notice;
 use crate::part_file::PartFile;
 use crate::publish::{Finish, set_time};
 use crate::session::{Frame, Session, unexpected};
+use crate::tree_desk::Desk;
 use crate::tree_download::stop_if_hopeless;
 use crate::tree_job::{Decider, Job, Next, is_worth_another_try};
 use crate::tree_report::TreeReport;
@@ -28,17 +31,28 @@ const MAX_TRIES: u32 = 3;
 /// Content is read in pieces of this size, bytes.
 const PIECE: usize = 256 * 1024;
 
-/// The fetching of all small files.
-#[derive(Debug)]
-pub(crate) struct TreeFetch<'a> {
+/// What the streams of one tree share.
+pub(crate) struct Shared<'a, 'r> {
+    pub(crate) root: &'a Folder,
+    pub(crate) conflict: Conflict,
+    pub(crate) desk: &'a Desk<Backlog>,
+    /// Files that are fetched one by one: large ones, and those that need a closer look than there is time for here.
+    pub(crate) alone: &'a Mutex<VecDeque<Alone>>,
+    pub(crate) report: &'a TreeReport<'r>,
+}
+
+/// A file that is fetched for itself: its remote path, and that beneath the root.
+pub(crate) type Alone = (RemotePath, PathBuf);
+
+/// The fetching of small files over one session at a time.
+pub(crate) struct TreeFetch<'a, 'r> {
     context: Context,
-    root: &'a Folder,
+    shared: Shared<'a, 'r>,
     decider: Decider<'a>,
-    queue: VecDeque<Job>,
+    /// To be asked for once more.
+    again: VecDeque<Job>,
     asked: VecDeque<Asked>,
     batch: Batch,
-    /// Files that need a closer look than there is time for here.
-    left_over: Vec<(RemotePath, PathBuf)>,
     buffer: Vec<u8>,
 }
 
@@ -75,62 +89,64 @@ enum Ended {
     Later,
 }
 
-impl<'a> TreeFetch<'a> {
-    pub(crate) fn new(
-        context: &Context,
-        root: &'a Folder,
-        conflict: Conflict,
-        queue: VecDeque<Job>,
-    ) -> Self {
+impl<'a, 'r> TreeFetch<'a, 'r> {
+    pub(crate) fn new(context: &Context, shared: Shared<'a, 'r>) -> Self {
         Self {
             context: context.clone(),
-            root,
-            decider: Decider::new(context, root, conflict),
-            queue,
+            decider: Decider::new(context, shared.root, shared.conflict),
+            shared,
+            again: VecDeque::new(),
             asked: VecDeque::new(),
             batch: Batch::default(),
-            left_over: Vec::new(),
             buffer: vec![0; PIECE],
         }
     }
 
-    /// Files that are to be fetched one by one.
-    pub(crate) fn left_over(self) -> Vec<(RemotePath, PathBuf)> {
-        self.left_over
+    /// Fetches files until none waits at the desk, with one slave. What that one has not delivered is given back, what it
+    /// has, waits for its name.
+    pub(crate) fn step(&mut self, session: &mut Session) -> Attempt<()> {
+        let result = self.fetch(session);
+        let asked = self.asked.drain(..).map(|asked| asked.job);
+        self.shared
+            .desk
+            .give_back(asked.chain(self.again.drain(..)));
+        if result.is_err() {
+            self.publish()?;
+        }
+        result
     }
 
-    /// Goes on with one slave until every file has ended one way or another.
-    pub(crate) fn step(
-        &mut self,
-        session: &mut Session,
-        report: &mut TreeReport<'_>,
-    ) -> Attempt<()> {
-        // What the slave before was asked and did not answer is asked again.
-        while let Some(asked) = self.asked.pop_back() {
-            self.queue.push_front(asked.job);
-        }
+    fn fetch(&mut self, session: &mut Session) -> Attempt<()> {
         loop {
-            self.ask(session, report)?;
+            self.ask(session)?;
             session.flush()?;
             let Some(asked) = self.asked.pop_front() else {
                 return Ok(());
             };
-            self.take_answer(asked, session, report)?;
-            if self.batch.is_due() {
-                self.publish(report)?;
+            self.take_answer(asked, session)?;
+            if self.batch.is_due(self.shared.desk.streams()) {
+                self.publish()?;
             }
         }
     }
 
-    /// Sends requests, many at a time: only when half of the window is free again.
-    fn ask(&mut self, session: &mut Session, report: &mut TreeReport<'_>) -> Attempt<()> {
+    /// Sends requests, many at a time: only when half of what may be under way is.
+    fn ask(&mut self, session: &mut Session) -> Attempt<()> {
+        let share = self.shared.desk.share();
         let mut bytes: usize = self.asked.iter().map(|asked| asked.bytes).sum();
-        if !session.has_room(self.asked.len() * 2, bytes * 2) {
+        let mut content: u64 = self.asked.iter().map(|asked| asked.job.size).sum();
+        let count = self.asked.len() * 2;
+        if !session.has_room(count, bytes * 2) || !share.has_room(count, content * 2) {
             return Ok(());
         }
-        while session.has_room(self.asked.len(), bytes) {
+        while session.has_room(self.asked.len(), bytes) && share.has_room(self.asked.len(), content)
+        {
             self.context.check()?;
-            let Some(mut job) = self.queue.pop_front() else {
+            let next = match self.again.pop_front() {
+                None => self.shared.desk.take()?,
+                again => again,
+            };
+            let Some(mut job) = next else {
                 break;
             };
             job.started = Instant::now();
@@ -139,17 +155,18 @@ impl<'a> TreeFetch<'a> {
                 Ok(Next::Fetch) => (job.retrieve(self.context.options.verify), None),
                 Ok(Next::Compare(ours)) => (job.checksum(), Some(ours)),
                 Ok(Next::Same(digest)) => {
-                    report.done(self.unchanged(&job, digest, session));
+                    self.end(self.unchanged(&job, digest, session));
                     continue;
                 }
                 Err(error) => {
-                    self.give_up(&job, error, report)?;
+                    self.give_up(&job, error)?;
                     continue;
                 }
             };
             let number = session.request(&request);
             let sent = session.unsent() - before;
             bytes += sent;
+            content += job.size;
             self.asked.push_back(Asked {
                 number,
                 job,
@@ -161,12 +178,7 @@ impl<'a> TreeFetch<'a> {
     }
 
     /// Takes the answer to the oldest request.
-    fn take_answer(
-        &mut self,
-        asked: Asked,
-        session: &mut Session,
-        report: &mut TreeReport<'_>,
-    ) -> Attempt<()> {
+    fn take_answer(&mut self, asked: Asked, session: &mut Session) -> Attempt<()> {
         let mut job = asked.job;
         let ended = match asked.ours {
             Some(ours) => self.compare(&mut job, session, asked.number, ours),
@@ -176,33 +188,45 @@ impl<'a> TreeFetch<'a> {
             session.mark_progress();
         }
         match ended {
-            Ok(Ended::Unchanged(digest)) => report.done(self.unchanged(&job, digest, session)),
-            Ok(Ended::Waits(waiting)) => self.batch.push(*waiting),
-            Ok(Ended::Again) => self.queue.push_front(job),
-            Ok(Ended::Later) => self.left_over.push((job.remote, job.relative)),
+            Ok(Ended::Unchanged(digest)) => self.end(self.unchanged(&job, digest, session)),
+            Ok(Ended::Waits(waiting)) => {
+                self.batch.push(*waiting);
+                self.shared.desk.done();
+            }
+            Ok(Ended::Again) => self.again.push_front(job),
+            Ok(Ended::Later) => {
+                self.shared.set_aside(job.remote, job.relative);
+                self.shared.desk.done();
+            }
             Err(Fault::Failed(error)) if is_worth_another_try(&error) => {
                 job.tries += 1;
                 if job.tries <= MAX_TRIES {
                     job.version = None;
-                    self.queue.push_back(job);
+                    self.again.push_back(job);
                 } else if error.is(ErrorCode::Corrupt) {
-                    self.give_up(&job, ClientError::not_verified(), report)?;
+                    self.give_up(&job, ClientError::not_verified())?;
                 } else {
-                    self.give_up(&job, error, report)?;
+                    self.give_up(&job, error)?;
                 }
             }
-            Err(Fault::Failed(error)) => self.give_up(&job, error, report)?,
+            Err(Fault::Failed(error)) => self.give_up(&job, error)?,
             Err(fault) => {
-                self.queue.push_front(job);
+                self.again.push_front(job);
                 return Err(fault);
             }
         }
         Ok(())
     }
 
-    fn give_up(&self, job: &Job, error: ClientError, report: &mut TreeReport<'_>) -> Result<()> {
-        let local = self.root.path_of(job.relative.as_os_str());
-        stop_if_hopeless(report, &job.remote, local, error)
+    fn end(&self, transferred: Transferred) {
+        self.shared.report.done(transferred);
+        self.shared.desk.done();
+    }
+
+    fn give_up(&self, job: &Job, error: ClientError) -> Result<()> {
+        let local = self.shared.root.path_of(job.relative.as_os_str());
+        self.shared.desk.done();
+        stop_if_hopeless(self.shared.report, &job.remote, local, error)
     }
 
     fn compare(
@@ -305,7 +329,10 @@ impl<'a> TreeFetch<'a> {
             replace: self.decider.replaces(),
             transferred: Transferred {
                 remote: job.remote.clone(),
-                local: self.root.path_of(job.folder().join(&file.name).as_os_str()),
+                local: self
+                    .shared
+                    .root
+                    .path_of(job.folder().join(&file.name).as_os_str()),
                 bytes: file.finish.size,
                 resumed_at: 0,
                 seconds: job.started.elapsed().as_secs_f64(),
@@ -372,7 +399,7 @@ impl<'a> TreeFetch<'a> {
     fn unchanged(&self, job: &Job, digest: Digest, session: &Session) -> Transferred {
         Transferred {
             remote: job.remote.clone(),
-            local: self.root.path_of(job.relative.as_os_str()),
+            local: self.shared.root.path_of(job.relative.as_os_str()),
             bytes: job.size,
             resumed_at: job.size,
             seconds: job.started.elapsed().as_secs_f64(),
@@ -385,19 +412,29 @@ impl<'a> TreeFetch<'a> {
     }
 
     /// Gives everything that waits its name.
-    pub(crate) fn publish(&mut self, report: &mut TreeReport<'_>) -> Result<()> {
-        let left_over = &mut self.left_over;
+    pub(crate) fn publish(&mut self) -> Result<()> {
+        let shared = &self.shared;
         self.batch
-            .publish(self.root, |waiting, result| match result {
-                Ok(()) => report.done(waiting.transferred),
+            .publish(shared.root, |waiting, result| match result {
+                Ok(()) => shared.report.done(waiting.transferred),
                 // Somebody was quicker: looked at like anything that was there before.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    left_over.push((waiting.transferred.remote, waiting.relative));
+                    shared.set_aside(waiting.transferred.remote, waiting.relative);
                 }
                 Err(error) => {
                     let transferred = waiting.transferred;
-                    report.failed(&transferred.remote, transferred.local, error.into());
+                    shared
+                        .report
+                        .failed(&transferred.remote, transferred.local, error.into());
                 }
             })
+    }
+}
+
+impl Shared<'_, '_> {
+    /// Leaves a file to be fetched for itself.
+    pub(crate) fn set_aside(&self, remote: RemotePath, relative: PathBuf) {
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        alone.push_back((remote, relative));
     }
 }

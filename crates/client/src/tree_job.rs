@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -52,10 +53,11 @@ pub(crate) struct Decider<'a> {
 }
 
 impl Job {
-    pub(crate) fn new(remote: RemotePath, relative: PathBuf, entry: Entry) -> Self {
+    /// The file that a listing means by `entry`.
+    pub(crate) fn new(remote: RemotePath, entry: Entry) -> Self {
         Self {
             remote,
-            relative,
+            relative: PathBuf::from(OsString::from_vec(entry.name)),
             size: entry.size,
             version: entry.version,
             digest: entry.digest,

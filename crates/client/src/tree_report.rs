@@ -1,51 +1,67 @@
 //! What is told of a tree while it is moved: each name once, as it ends.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use protocol::RemotePath;
 
 use crate::{ClientError, Transferred, TreeItem, TreeSummary};
 
-/// Counts, and hands each item on.
+/// Who hears of each name.
+pub(crate) type Finished<'a> = dyn FnMut(TreeItem) + Send + 'a;
+
+/// Counts, and hands each item on, whichever thread it comes from.
 pub(crate) struct TreeReport<'a> {
     started: Instant,
-    finished: &'a mut dyn FnMut(TreeItem),
+    told: Mutex<Told<'a>>,
+}
+
+struct Told<'a> {
+    finished: &'a mut Finished<'a>,
     summary: TreeSummary,
 }
 
 impl<'a> TreeReport<'a> {
-    pub(crate) fn new(finished: &'a mut dyn FnMut(TreeItem)) -> Self {
+    pub(crate) fn new(finished: &'a mut Finished<'a>) -> Self {
         Self {
             started: Instant::now(),
-            finished,
-            summary: TreeSummary::default(),
+            told: Mutex::new(Told {
+                finished,
+                summary: TreeSummary::default(),
+            }),
         }
     }
 
-    pub(crate) fn done(&mut self, transferred: Transferred) {
-        self.summary.files += 1;
-        self.summary.bytes += transferred.bytes;
-        (self.finished)(TreeItem {
+    pub(crate) fn done(&self, transferred: Transferred) {
+        let mut told = self.lock();
+        told.summary.files += 1;
+        told.summary.bytes += transferred.bytes;
+        (told.finished)(TreeItem {
             remote: transferred.remote.clone(),
             local: transferred.local.clone(),
             result: Ok(transferred),
         });
     }
 
-    pub(crate) fn failed(&mut self, remote: &RemotePath, local: PathBuf, error: ClientError) {
-        self.summary.failed += 1;
-        (self.finished)(TreeItem {
+    pub(crate) fn failed(&self, remote: &RemotePath, local: PathBuf, error: ClientError) {
+        let mut told = self.lock();
+        told.summary.failed += 1;
+        (told.finished)(TreeItem {
             remote: remote.clone(),
             local,
             result: Err(error),
         });
     }
 
-    pub(crate) fn finish(self) -> TreeSummary {
+    pub(crate) fn summary(&self) -> TreeSummary {
         TreeSummary {
             seconds: self.started.elapsed().as_secs_f64(),
-            ..self.summary
+            ..self.lock().summary
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told<'a>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Folders and small files of a tree, sent many at a time. Their publication is put off, so that the slave pays for
+//! One stream of a tree's folders and small files, sent many at a time. Their publication is put off, so that the slave pays for
 //! durability once for many; a file has ended only when the slave says that it is stored.
 
 use std::collections::{HashMap, VecDeque};
@@ -14,11 +14,12 @@ use crate::notice::Notice;
 use crate::sending::{is_small, read_whole, send_data};
 use crate::session::{Frame, Session};
 use crate::source_file::SourceFile;
+use crate::tree_desk::Desk;
 use crate::tree_download::stop_if_hopeless;
 use crate::tree_outgoing::{Job, Outgoing};
 use crate::tree_report::TreeReport;
 use crate::upload_key::UploadKey;
-use crate::{ClientError, Status};
+use crate::{ClientError, Result, Status};
 
 /// How often a file that arrived damaged is sent again.
 const MAX_TRIES: u32 = 3;
@@ -46,62 +47,81 @@ enum Asked {
     Flush,
 }
 
-/// The sending of all folders and small files.
-#[derive(Debug)]
-pub(crate) struct TreeSend {
+/// The sending of folders and small files over one session at a time.
+pub(crate) struct TreeSend<'a, 'r> {
     context: Context,
     key: UploadKey,
-    queue: VecDeque<Outgoing>,
+    desk: &'a Desk<VecDeque<Outgoing>>,
+    report: &'a TreeReport<'r>,
+    /// To be sent once more, or otherwise.
+    again: VecDeque<Outgoing>,
     asked: VecDeque<(u32, Asked)>,
     /// Received by the slave, not yet stored.
     deferred: HashMap<u32, Box<Job>>,
     is_flushed: bool,
 }
 
-impl TreeSend {
-    pub(crate) fn new(context: &Context, key: UploadKey, queue: VecDeque<Outgoing>) -> Self {
+impl<'a, 'r> TreeSend<'a, 'r> {
+    pub(crate) fn new(
+        context: &Context,
+        key: UploadKey,
+        desk: &'a Desk<VecDeque<Outgoing>>,
+        report: &'a TreeReport<'r>,
+    ) -> Self {
         Self {
             context: context.clone(),
             key,
-            queue,
+            desk,
+            report,
+            again: VecDeque::new(),
             asked: VecDeque::new(),
             deferred: HashMap::new(),
             is_flushed: false,
         }
     }
 
-    /// Goes on with one slave until everything has ended one way or another.
-    pub(crate) fn step(
-        &mut self,
-        session: &mut Session,
-        report: &mut TreeReport<'_>,
-    ) -> Attempt<()> {
-        self.take_back();
+    /// Sends what waits at the desk until nothing does and all of it is stored, with one slave. What that one has not
+    /// confirmed is given back.
+    pub(crate) fn step(&mut self, session: &mut Session) -> Attempt<()> {
+        let result = self.go_on(session);
+        if let Err(Fault::Failed(_)) = result {
+            let settled = self.settle(session);
+            tracing::debug!(?settled, "what was received before the end");
+        }
+        let asked = self.asked.drain(..);
+        let asked = asked.filter_map(|(_, asked)| asked.into_outgoing());
+        let deferred = self.deferred.drain();
+        let deferred = deferred.map(|(_, job)| Outgoing::File(job));
+        let owed = asked.chain(deferred).chain(self.again.drain(..));
+        self.desk.give_back(owed);
+        self.is_flushed = false;
+        result
+    }
+
+    fn go_on(&mut self, session: &mut Session) -> Attempt<()> {
         loop {
             self.context.check()?;
             // A folder's answer is awaited before anything is stored in it: a refusal says why, not `no such folder`.
-            if session.has_room(self.asked.len(), 0)
-                && let Some(next) = self.queue.pop_front()
+            if self.may_ask(session)
+                && let Some(next) = self.next()?
             {
                 self.is_flushed = false;
-                self.send(next, session, report)?;
+                self.send(next, session)?;
                 if session.unsent() >= TOGETHER {
                     session.flush()?;
-                    self.take_arrived(session, report)?;
+                    self.take_arrived(session)?;
                 }
                 continue;
             }
-            if self.asked.is_empty() && self.queue.is_empty() {
+            if self.asked.is_empty() && self.again.is_empty() {
                 if self.is_flushed || self.deferred.is_empty() {
                     break;
                 }
-                self.is_flushed = true;
-                let number = session.request(&Request::Flush {});
-                self.asked.push_back((number, Asked::Flush));
+                self.flush_deferred(session);
             }
             session.flush()?;
             let (number, frame) = session.receive()?;
-            self.take(number, frame, session, report)?;
+            self.take(number, frame, session)?;
         }
         if self.deferred.is_empty() {
             Ok(())
@@ -110,25 +130,58 @@ impl TreeSend {
         }
     }
 
-    /// What a lost slave had not confirmed is sent again.
-    fn take_back(&mut self) {
-        for (_, asked) in std::mem::take(&mut self.asked).into_iter().rev() {
-            if let Some(outgoing) = asked.into_outgoing() {
-                self.queue.push_front(outgoing);
+    /// Has what the slave has received stored, though nothing more will be sent.
+    fn settle(&mut self, session: &mut Session) -> Attempt<()> {
+        self.is_flushed = false;
+        loop {
+            if self.asked.is_empty() {
+                if self.is_flushed || self.deferred.is_empty() {
+                    return Ok(());
+                }
+                self.flush_deferred(session);
+            }
+            session.flush()?;
+            let (number, frame) = session.receive()?;
+            match self.take(number, frame, session) {
+                // The first failure is the one that counts.
+                Ok(()) | Err(Fault::Failed(_)) => {}
+                Err(fault) => return Err(fault),
             }
         }
-        for (_, job) in self.deferred.drain() {
-            self.queue.push_back(Outgoing::File(job));
-        }
-        self.is_flushed = false;
     }
 
-    fn send(
-        &mut self,
-        next: Outgoing,
-        session: &mut Session,
-        report: &mut TreeReport<'_>,
-    ) -> Attempt<()> {
+    /// Asks for the last words on what the slave has received.
+    fn flush_deferred(&mut self, session: &mut Session) {
+        self.is_flushed = true;
+        let number = session.request(&Request::Flush {});
+        self.asked.push_back((number, Asked::Flush));
+    }
+
+    fn may_ask(&self, session: &Session) -> bool {
+        let count = self.asked.len();
+        session.has_room(count, 0) && self.desk.share().has_room(count, 0)
+    }
+
+    fn next(&mut self) -> Result<Option<Outgoing>> {
+        match self.again.pop_front() {
+            None => self.desk.take(),
+            again => Ok(again),
+        }
+    }
+
+    /// A file has ended well.
+    fn end(&self, job: &Job, status: Status, session: &Session) {
+        self.report.done(job.transferred(status, session));
+        self.desk.done();
+    }
+
+    /// A name has failed. Fails where that means that every other one will too.
+    fn give_up(&self, remote: &RemotePath, local: PathBuf, error: ClientError) -> Result<()> {
+        self.desk.done();
+        stop_if_hopeless(self.report, remote, local, error)
+    }
+
+    fn send(&mut self, next: Outgoing, session: &mut Session) -> Attempt<()> {
         let mut job = match next {
             Outgoing::File(job) => job,
             Outgoing::Folder { remote, local } => {
@@ -141,15 +194,15 @@ impl TreeSend {
                 return Ok(());
             }
         };
-        match self.send_file(&mut job, session, report) {
+        match self.send_file(&mut job, session) {
             Ok(Some((number, make))) => {
                 self.asked.push_back((number, make(job)));
                 Ok(())
             }
             Ok(None) => Ok(()),
-            Err(Fault::Failed(error)) => Ok(stop_if_hopeless(report, &job.own, job.local, error)?),
+            Err(Fault::Failed(error)) => Ok(self.give_up(&job.own, job.local, error)?),
             Err(fault) => {
-                self.queue.push_front(Outgoing::File(job));
+                self.again.push_front(Outgoing::File(job));
                 Err(fault)
             }
         }
@@ -160,7 +213,6 @@ impl TreeSend {
         &mut self,
         job: &mut Job,
         session: &mut Session,
-        report: &mut TreeReport<'_>,
     ) -> Attempt<Option<(u32, MakeAsked)>> {
         let source = SourceFile::open_found(&job.local)?;
         job.size = source.size();
@@ -182,7 +234,7 @@ impl TreeSend {
             job.digest = Some(ours);
             match there.digest {
                 Some(theirs) if theirs == ours => {
-                    report.done(job.transferred(Status::Unchanged, session));
+                    self.end(job, Status::Unchanged, session);
                     return Ok(None);
                 }
                 Some(_) => {}
@@ -195,17 +247,11 @@ impl TreeSend {
                 }
             }
         }
-        let number = self.store(job, &source, session, report)?;
+        let number = self.store(job, &source, session)?;
         Ok(Some((number, Box::new(Asked::Store))))
     }
 
-    fn store(
-        &mut self,
-        job: &mut Job,
-        source: &SourceFile,
-        session: &mut Session,
-        report: &mut TreeReport<'_>,
-    ) -> Attempt<u32> {
+    fn store(&mut self, job: &mut Job, source: &SourceFile, session: &mut Session) -> Attempt<u32> {
         let target = job.target.clone();
         let path = target.ok_or_else(|| ClientError::from(ErrorCode::Exists))?;
         let facts = source.facts();
@@ -237,7 +283,7 @@ impl TreeSend {
             resume: false,
             deferred: true,
         });
-        match self.stream(number, source, session, report) {
+        match self.stream(number, source, session) {
             Ok(digest) => {
                 job.digest = Some(digest);
                 job.announced = Some(digest);
@@ -259,7 +305,6 @@ impl TreeSend {
         number: u32,
         source: &SourceFile,
         session: &mut Session,
-        report: &mut TreeReport<'_>,
     ) -> Attempt<Digest> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; PIECE];
@@ -274,7 +319,7 @@ impl TreeSend {
                         session.abandon_refused(number)?;
                         return Err(code.into());
                     }
-                    frame => self.take(of, frame, session, report)?,
+                    frame => self.take(of, frame, session)?,
                 }
             }
             self.context.spend(buffer.len())?;
@@ -286,26 +331,20 @@ impl TreeSend {
         Ok(Digest(*hasher.finalize().as_bytes()))
     }
 
-    fn take_arrived(&mut self, session: &mut Session, report: &mut TreeReport<'_>) -> Attempt<()> {
+    fn take_arrived(&mut self, session: &mut Session) -> Attempt<()> {
         while let Some((number, frame)) = session.receive_arrived()? {
-            self.take(number, frame, session, report)?;
+            self.take(number, frame, session)?;
         }
         Ok(())
     }
 
     /// Takes one answer: the next in order, or the last word on a deferred upload.
-    fn take(
-        &mut self,
-        number: u32,
-        frame: Frame,
-        session: &mut Session,
-        report: &mut TreeReport<'_>,
-    ) -> Attempt<()> {
+    fn take(&mut self, number: u32, frame: Frame, session: &mut Session) -> Attempt<()> {
         let Frame::Reply(reply) = frame else {
             return Err(Fault::nonsense("content where an answer was expected"));
         };
         if let Some(job) = self.deferred.remove(&number) {
-            return self.take_last_word(job, &reply, session, report);
+            return self.take_last_word(job, &reply, session);
         }
         let asked = match self.asked.pop_front() {
             Some((next, asked)) if next == number => asked,
@@ -320,37 +359,41 @@ impl TreeSend {
                 self.deferred.insert(number, job);
                 Ok(())
             }
-            (Asked::Store(job), reply) => self.take_last_word(job, &reply, session, report),
-            (Asked::Folder { .. } | Asked::Flush, Reply::Done {}) | (Asked::Abandoned, _) => Ok(()),
+            (Asked::Store(job), reply) => self.take_last_word(job, &reply, session),
+            (Asked::Folder { .. }, Reply::Done {}) => {
+                self.desk.done();
+                Ok(())
+            }
+            (Asked::Flush, Reply::Done {}) | (Asked::Abandoned, _) => Ok(()),
             (Asked::Folder { remote, local }, Reply::Error { code, .. }) => match only(code) {
-                Ok(error) => Ok(stop_if_hopeless(report, &remote, local, error)?),
+                Ok(error) => Ok(self.give_up(&remote, local, error)?),
                 Err(fault) => {
                     let folder = Outgoing::Folder { remote, local };
-                    self.queue.push_front(folder);
+                    self.again.push_front(folder);
                     Err(fault)
                 }
             },
             (Asked::Compare(job, ours), Reply::Sum { digest, .. }) if digest == ours => {
-                report.done(job.transferred(Status::Unchanged, session));
+                self.end(&job, Status::Unchanged, session);
                 Ok(())
             }
             (Asked::Compare(mut job, _), Reply::Sum { .. } | Reply::Error { .. }) => {
                 job.there = None;
-                self.queue.push_front(Outgoing::File(job));
+                self.again.push_front(Outgoing::File(job));
                 Ok(())
             }
             (Asked::Recognise(job, ours), Reply::Stored { digest, .. }) if digest == ours => {
-                report.done(job.transferred(job.status(), session));
+                self.end(&job, job.status(), session);
                 Ok(())
             }
             (Asked::Recognise(mut job, _), Reply::Stored { .. } | Reply::Error { .. }) => {
                 job.announced = None;
-                self.queue.push_front(Outgoing::File(job));
+                self.again.push_front(Outgoing::File(job));
                 Ok(())
             }
             (asked, _) => {
                 if let Some(outgoing) = asked.into_outgoing() {
-                    self.queue.push_front(outgoing);
+                    self.again.push_front(outgoing);
                 }
                 Err(Fault::nonsense("an answer to something else"))
             }
@@ -362,18 +405,17 @@ impl TreeSend {
         mut job: Box<Job>,
         reply: &Reply,
         session: &mut Session,
-        report: &mut TreeReport<'_>,
     ) -> Attempt<()> {
         session.mark_progress();
         let code = match reply {
             Reply::Stored { digest, .. } if Some(*digest) == job.digest => {
-                report.done(job.transferred(job.status(), session));
+                self.end(&job, job.status(), session);
                 return Ok(());
             }
             Reply::Stored { .. } => ErrorCode::Corrupt,
             Reply::Error { code, .. } => *code,
             _ => {
-                self.queue.push_back(Outgoing::File(job));
+                self.again.push_back(Outgoing::File(job));
                 return Err(Fault::nonsense("an answer to something else"));
             }
         };
@@ -381,7 +423,7 @@ impl TreeSend {
             // The slave that was lost may have published it after it was looked for: it is looked for again.
             job.tries += 1;
             job.announced = job.digest;
-            self.queue.push_front(Outgoing::File(job));
+            self.again.push_front(Outgoing::File(job));
             return Ok(());
         }
         if matches!(code, ErrorCode::Corrupt | ErrorCode::Superseded) && job.tries < MAX_TRIES {
@@ -396,18 +438,18 @@ impl TreeSend {
                 blocks: 0,
                 slave: Some(session.address()),
             });
-            self.queue.push_back(Outgoing::File(job));
+            self.again.push_back(Outgoing::File(job));
             return Ok(());
         }
         let error = match only(code) {
             Ok(_) if code == ErrorCode::Corrupt => ClientError::not_verified(),
             Ok(error) => error,
             Err(fault) => {
-                self.queue.push_back(Outgoing::File(job));
+                self.again.push_back(Outgoing::File(job));
                 return Err(fault);
             }
         };
-        Ok(stop_if_hopeless(report, &job.own, job.local, error)?)
+        Ok(self.give_up(&job.own, job.local, error)?)
     }
 }
 

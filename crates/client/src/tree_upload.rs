@@ -1,7 +1,6 @@
-//! A whole tree, from a local folder to the storage: one listing of what is there, then folders and small files
-//! pipelined, large files one by one.
+//! A whole tree, from a local folder to the storage: one listing of what is there, then the folders and what goes into them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -9,65 +8,57 @@ use protocol::{Condition, Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::names::{name_beside, renamed};
 use crate::notice::Notice;
-use crate::source_file::SourceFile;
-use crate::tree_download::{below, stop_if_hopeless};
+use crate::tree_download::below;
 use crate::tree_outgoing::Outgoing;
-use crate::tree_report::TreeReport;
-use crate::tree_send::TreeSend;
-use crate::upload_key::UploadKey;
+use crate::tree_report::{Finished, TreeReport};
+use crate::tree_spread::{Large, Sent};
 use crate::walk::{Walk, walk};
-use crate::{Client, Conflict, Listing, Result, TreeItem, TreeSummary, Upload};
+use crate::{Client, Conflict, Listing, Result, TreeSummary, Upload};
 
 /// Files larger than this are sent one by one, so that each can be gone on with, bytes.
 pub(crate) const LARGE: u64 = 8 * 1024 * 1024;
-
-/// A file that is sent for itself.
-#[derive(Debug)]
-pub(crate) struct Large {
-    pub(crate) local: PathBuf,
-    pub(crate) remote: RemotePath,
-    pub(crate) conflict: Conflict,
-}
 
 /// What the storage holds below the target: by path relative to it.
 type Present = HashMap<Vec<u8>, Entry>;
 
 impl Client {
     /// Sends a folder with all in it to the folder `request.remote`, which is made where it is not there. Each name is
-    /// given to `finished` as it ends; a file that fails does not hold the others up. Symbolic links and special files
-    /// are skipped with a [`Notice::Skipped`].
+    /// given to `finished` as it ends, from any thread; a file that fails does not hold the others up. Symbolic links and
+    /// special files are skipped with a [`Notice::Skipped`].
     ///
     /// # Errors
     /// Where nothing can go on: the local folder cannot be read, all slaves are lost, an interrupt.
     pub fn upload_tree(
         &mut self,
         request: &Upload,
-        finished: &mut dyn FnMut(TreeItem),
+        finished: &mut Finished<'_>,
     ) -> Result<TreeSummary> {
-        let mut report = TreeReport::new(finished);
+        let report = TreeReport::new(finished);
         let found = walk(&request.local)?;
         let present = self.list_present(request)?;
-        self.tell_skipped(request, &found, &mut report)?;
-        let mut large = Vec::new();
-        let mut queue = VecDeque::new();
-        queue.push_back(Outgoing::Folder {
+        self.tell_skipped(request, &found, &report)?;
+        let mut folders = vec![Outgoing::Folder {
             remote: request.remote.clone(),
             local: request.local.clone(),
-        });
+        }];
         for folder in &found.folders {
             let remote = below(&request.remote, folder.as_os_str().as_bytes())?;
             let local = request.local.join(folder);
             let there = present.get(folder.as_os_str().as_bytes());
             if there.is_none_or(|entry| entry.kind != EntryKind::Directory) {
-                queue.push_back(Outgoing::Folder { remote, local });
+                folders.push(Outgoing::Folder { remote, local });
             }
         }
+        let mut plan = Sent {
+            folders,
+            ..Sent::default()
+        };
         let mut names = Names::new(request.conflict, &present);
         for file in &found.files {
             let local = request.local.join(file);
             let remote = below(&request.remote, file.as_os_str().as_bytes())?;
             if std::fs::symlink_metadata(&local).is_ok_and(|facts| facts.len() > LARGE) {
-                large.push(Large {
+                plan.large.push_back(Large {
                     local,
                     remote,
                     conflict: request.conflict,
@@ -75,38 +66,12 @@ impl Client {
                 continue;
             }
             match names.settle(file, &remote) {
-                Ok(plan) => queue.push_back(plan.into_outgoing(local, remote)),
+                Ok(how) => plan.small.push_back(how.into_outgoing(local, remote)),
                 Err(error) => report.failed(&remote, local, error),
             }
         }
-        self.send_all(queue, large, &mut report)?;
-        Ok(report.finish())
-    }
-
-    /// Sends folders and small files many at a time, then the large ones, each for itself.
-    pub(crate) fn send_all(
-        &mut self,
-        queue: VecDeque<Outgoing>,
-        large: Vec<Large>,
-        report: &mut TreeReport<'_>,
-    ) -> Result<()> {
-        let key = UploadKey::of(self.state.as_deref())?;
-        let mut send = TreeSend::new(&self.context, key, queue);
-        self.attempt(|session| send.step(session, report))?;
-        for Large {
-            local,
-            remote,
-            conflict,
-        } in large
-        {
-            let sent = SourceFile::open_found(&local)
-                .and_then(|source| self.upload_from(&source, &remote, conflict));
-            match sent {
-                Ok(done) => report.done(done),
-                Err(error) => stop_if_hopeless(report, &remote, local, error)?,
-            }
-        }
-        Ok(())
+        self.send_all(plan, &report)?;
+        Ok(report.summary())
     }
 
     fn list_present(&mut self, request: &Upload) -> Result<Present> {
@@ -129,12 +94,7 @@ impl Client {
         }
     }
 
-    fn tell_skipped(
-        &self,
-        request: &Upload,
-        found: &Walk,
-        report: &mut TreeReport<'_>,
-    ) -> Result<()> {
+    fn tell_skipped(&self, request: &Upload, found: &Walk, report: &TreeReport<'_>) -> Result<()> {
         for (path, why) in &found.skipped {
             self.context.notice(&Notice::Skipped {
                 name: request.local.join(path).as_os_str().as_bytes().to_vec(),

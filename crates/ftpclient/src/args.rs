@@ -93,7 +93,8 @@ pub(crate) struct Args {
     )]
     pub(crate) retries: u32,
 
-    /// Connections over which one large file is fetched at once, from as many slaves as there are [default: as many as help]
+    /// Connections over which one large file is fetched, or a tree moves, at once, with as many slaves as there are [default:
+    /// as many as help]
     #[arg(long, value_name = "N", value_parser = cli::number(1..=64_u32), help_heading = "Transfers")]
     pub(crate) streams: Option<u32>,
 

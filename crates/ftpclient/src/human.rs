@@ -106,6 +106,11 @@ impl Tally {
         }
     }
 
+    /// How many ended well.
+    pub(crate) const fn files(&self) -> u64 {
+        self.files
+    }
+
     /// Counts one that failed.
     pub(crate) const fn add_failed(&mut self) {
         self.failed += 1;

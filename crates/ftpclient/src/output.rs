@@ -27,7 +27,7 @@ pub(crate) enum Format {
 
 /// Where everything is shown. Stdout is buffered; whoever runs commands flushes after each.
 pub(crate) struct Output {
-    stdout: Box<dyn Write>,
+    stdout: Box<dyn Write + Send>,
     is_terminal: bool,
     is_closed: bool,
     format: Format,
@@ -291,7 +291,7 @@ mod tests {
         }
     }
 
-    fn output(stdout: impl Write + 'static, is_terminal: bool) -> Output {
+    fn output(stdout: impl Write + Send + 'static, is_terminal: bool) -> Output {
         Output {
             stdout: Box::new(stdout),
             is_terminal,

@@ -127,6 +127,7 @@ impl<'s> Transfer<'s> {
             connection, output, ..
         } = &mut *self.session;
         let report = &mut self.report;
+        let before = report.tally.files();
         let moved = direction.tree(connection.open()?, job, self.conflict, &mut |item| {
             report.item(output, item);
         });
@@ -135,6 +136,7 @@ impl<'s> Transfer<'s> {
             return Err(failure);
         }
         if let Err(error) = moved {
+            let error = with_count(error, self.report.tally.files() - before);
             let failure = direction.failure(job, error);
             self.failed(Some(&job.remote), Some(&job.local), &failure)?;
         }
@@ -226,6 +228,17 @@ impl Report {
             self.broken.get_or_insert(failure);
         }
     }
+}
+
+/// A tree that a full disk has ended: a person makes room and asks again, and wants to know what is there.
+fn with_count(error: ClientError, stored: u64) -> ClientError {
+    if error.word() != ErrorCode::NoSpace.word() {
+        return error;
+    }
+    let files = if stored == 1 { "file is" } else { "files are" };
+    let sentence =
+        format!("{error}; {stored} {files} stored, the same command goes on behind them");
+    ClientError::new(error.kind(), sentence)
 }
 
 fn is_taken(tried: String) -> Failure {
@@ -321,7 +334,7 @@ impl Direction {
         client: &mut Client,
         job: &Job,
         conflict: Conflict,
-        finished: &mut dyn FnMut(TreeItem),
+        finished: &mut (dyn FnMut(TreeItem) + Send),
     ) -> Result<TreeSummary, ClientError> {
         match self {
             Self::Get => client.download_tree(&job.download(conflict), finished),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const EVERYTHING: &dyn Fn(&[u8], EntryKind) -> bool = &|_, _| true;
+const EVERYTHING: &(dyn Fn(&[u8], EntryKind) -> bool + Sync) = &|_, _| true;
 
 const PLAIN: MirrorRules<'_> = MirrorRules {
     comparison: Comparison::SizeAndTime,
