@@ -54,15 +54,17 @@ pub(super) fn greet(
     let mut preface = [0; ClientPreface::LENGTH];
     let (magic, rest) = preface.split_at_mut(MAGIC.len());
     for (byte, expected) in magic.iter_mut().zip(MAGIC) {
-        connection.read_exact(std::slice::from_mut(byte))?;
+        let heard = connection.read_exact(std::slice::from_mut(byte));
+        // Who has not said all of it may wait for the greeting, or have closed.
+        if connection.buffered() < ClientPreface::LENGTH - MAGIC.len() {
+            connection.flush()?;
+        }
+        heard?;
         if *byte != expected {
             connection.send_raw(FOREIGN);
             connection.flush()?;
             peer.part();
             return Ok(None);
-        }
-        if connection.buffered() < ClientPreface::LENGTH - MAGIC.len() {
-            connection.flush()?;
         }
     }
     connection.read_exact(rest)?;
