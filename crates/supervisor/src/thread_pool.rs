@@ -139,7 +139,10 @@ mod tests {
         for _ in 0..MOST_RESTING + 20 {
             let all = Arc::clone(&all);
             // Returns only when every task has begun.
-            pool.run(move || drop(all.wait())).unwrap();
+            pool.run(move || {
+                all.wait();
+            })
+            .unwrap();
         }
         until_resting(&pool, MOST_RESTING);
     }
