@@ -21,7 +21,7 @@ pub(crate) fn dial(address: SocketAddr, context: &Context) -> Attempt<Connection
     let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)
         .map_err(|error| Fault::from_socket(&error))?;
     let round_trip = begun.elapsed();
-    if transfer::is_same_machine(&stream) {
+    if transfer::is_same_machine(&stream, address) {
         transfer::send_unpaced(&stream);
     }
     let mut patient = Patient::new(stream, context.interrupt.clone(), CONNECT_LIMIT)

@@ -129,7 +129,7 @@ impl Session {
 
     /// Whether the slave is on this machine.
     pub(crate) fn is_same_machine(&self) -> bool {
-        transfer::is_same_machine(self.connection.stream_ref().socket())
+        transfer::is_same_machine(self.connection.stream_ref().socket(), self.address)
     }
 
     /// The connection, for cutting it off from another thread.

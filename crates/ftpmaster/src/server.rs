@@ -4,11 +4,11 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
+use supervisor::ThreadPool;
 use tracing::warn;
 
 use crate::admission::Admission;
@@ -27,6 +27,7 @@ const BURST: usize = 64;
 pub(crate) struct Server {
     listener: TcpListener,
     admission: Arc<Admission>,
+    threads: ThreadPool,
 }
 
 impl Server {
@@ -45,12 +46,15 @@ impl Server {
         if address.is_ipv6() && address.ip().is_unspecified() {
             socket.set_only_v6(false)?;
         }
+        // Accepted sockets inherit it (tcp(7)).
+        socket.set_tcp_nodelay(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(Self {
             listener: socket.into(),
             admission: Arc::default(),
+            threads: ThreadPool::new("session", STACK),
         })
     }
 
@@ -119,15 +123,9 @@ impl Server {
             socket.write_all(session::BUSY).unwrap_or_default();
             return Ok(());
         };
-        if socket.set_nodelay(true).is_err() {
-            return Ok(()); // gone already
-        }
         let master = Arc::clone(master);
-        thread::Builder::new()
-            .name("session".to_owned())
-            .stack_size(STACK)
-            .spawn(move || session::serve(&master, socket, admitted))?;
-        Ok(())
+        self.threads
+            .run(move || session::serve(&master, socket, admitted))
     }
 }
 

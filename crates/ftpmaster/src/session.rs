@@ -104,17 +104,30 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
 /// Greets, and finds a version that both speak. False when there is none, or the peer speaks something else.
 fn agree(link: &mut Link) -> Result<bool, ConnectionError> {
     link.send_raw(GREETING);
-    link.flush()?;
+    // A peer that has spoken already gets the greeting together with what answers it.
+    if !link.stream_ref().has_input()? {
+        link.flush()?;
+    }
     let mut bytes = [0; ClientPreface::LENGTH];
     let (first, rest) = bytes.split_at_mut(1);
-    link.read_exact(first)?;
+    let heard = link.read_exact(first);
+    if link.buffered() < rest.len() {
+        link.flush()?;
+    }
+    heard?;
     if !MAGIC.starts_with(first) {
         link.send_raw(FOREIGN);
         link.flush()?;
         return Ok(false);
     }
     link.read_exact(rest)?;
-    let version = ClientPreface::decode(&bytes)?.common_version();
+    let version = match ClientPreface::decode(&bytes) {
+        Ok(theirs) => theirs.common_version(),
+        Err(error) => {
+            link.flush()?;
+            return Err(error.into());
+        }
+    };
     let preface = ServerPreface {
         version: version.unwrap_or(0),
         oldest: OLDEST_VERSION,
@@ -127,7 +140,9 @@ fn agree(link: &mut Link) -> Result<bool, ConnectionError> {
         window_answer_bytes: WINDOW_ANSWER_BYTES,
     };
     link.send_raw(&preface.encode());
-    link.flush()?;
+    if version.is_none() || !link.has_input() {
+        link.flush()?;
+    }
     Ok(version.is_some())
 }
 

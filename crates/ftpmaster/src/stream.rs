@@ -4,6 +4,10 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+
 /// While a peer is told why it is sent away, it has this long to stop talking.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -50,38 +54,64 @@ impl DeadlineStream {
         Ok(())
     }
 
-    fn remaining(&self) -> io::Result<Duration> {
-        let remaining = self.deadline.saturating_duration_since(Instant::now());
-        if remaining.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+    /// Whether the peer has said something that was not read yet, or has closed.
+    pub(crate) fn has_input(&self) -> io::Result<bool> {
+        self.poll(PollFlags::IN, Duration::ZERO)
+    }
+
+    /// Waits until the socket is ready for that, within the time allowed.
+    fn wait_for(&self, readiness: PollFlags) -> io::Result<()> {
+        loop {
+            let remaining = self.deadline.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if self.poll(readiness, remaining)? {
+                return Ok(());
+            }
         }
-        Ok(remaining)
+    }
+
+    fn poll(&self, readiness: PollFlags, time: Duration) -> io::Result<bool> {
+        let time = Timespec::try_from(time).map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(&self.socket, readiness)], Some(&time)) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
 impl Read for DeadlineStream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(self.remaining()?))?;
-        self.socket.read(bytes).map_err(timed_out)
+        loop {
+            // What is there already needs no clock.
+            match recv(&self.socket, &mut *bytes, RecvFlags::DONTWAIT) {
+                Err(Errno::AGAIN) => self.wait_for(PollFlags::IN)?,
+                Err(error) => return Err(error.into()),
+                Ok((read, _)) => return Ok(read),
+            }
+        }
     }
 }
 
 impl Write for DeadlineStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(self.remaining()?))?;
-        self.socket.write(bytes).map_err(timed_out)
+        loop {
+            match send(
+                &self.socket,
+                bytes,
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+            ) {
+                Err(Errno::AGAIN) => self.wait_for(PollFlags::OUT)?,
+                Err(error) => return Err(error.into()),
+                Ok(written) => return Ok(written),
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// The kernel says "try again" where a socket's time is over.
-fn timed_out(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-        _ => error,
     }
 }
 

@@ -17,6 +17,7 @@ use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 use crate::PROGRAM;
 use crate::args::Args;
 use crate::handover::{Key, RegistrarHandover, WorkerHandover, verbosity_number};
+use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
 const BACKLOG: i32 = 1024;
@@ -92,6 +93,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
         )?;
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
+        Peer::prepare(&socket)?;
         socket.listen(BACKLOG)?;
         Ok(socket.into())
     };

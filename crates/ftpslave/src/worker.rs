@@ -4,13 +4,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storage::LocalDirectory;
-use supervisor::{Accepting, Connection, Event, Worker, WorkerExit};
+use supervisor::{Accepting, Connection, Event, ThreadPool, Worker, WorkerExit};
 
 use crate::PROGRAM;
 use crate::handover::{WorkerHandover, verbosity_of};
@@ -89,6 +88,7 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
         .unwrap_or(usize::MAX)
         .saturating_add(WAITING_ROOM);
     let turned_away = Arc::new(AtomicUsize::new(0));
+    let threads = ThreadPool::new("session", STACK);
     let mut orphaned: Option<Instant> = None;
     loop {
         let accepting = if context.roster.count() < most {
@@ -97,8 +97,13 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
             Accepting::No
         };
         match worker.next(accepting, TICK) {
-            Ok(Event::Connection(connection)) => begin(context, connection),
-            Ok(Event::Overflow(stream, address)) => gate(context, &turned_away, stream, address),
+            Ok(Event::Connection(connection)) => {
+                begin(context, &threads, connection);
+                continue;
+            }
+            Ok(Event::Overflow(stream, address)) => {
+                gate(context, &threads, &turned_away, (stream, address));
+            }
             // After a reload the sessions here go on until they end: no client notices.
             Ok(Event::Tick | Event::Drain) => {}
             Ok(Event::SupervisorGone) => orphaned = Some(Instant::now()),
@@ -124,16 +129,15 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     }
 }
 
-fn begin(context: &Arc<Context>, connection: Connection) {
+fn begin(context: &Arc<Context>, threads: &ThreadPool, connection: Connection) {
     let Connection {
         stream,
         peer: address,
         admission,
     } = connection;
     let context = Arc::clone(context);
-    run_apart("session", move || match Peer::new(stream, address) {
-        Ok(peer) => serve(&context, peer, Some(admission)),
-        Err(error) => tracing::debug!(%error, "connection lost before its session"),
+    run_apart(threads, move || {
+        serve(&context, Peer::new(stream, address), Some(admission));
     });
 }
 
@@ -141,21 +145,22 @@ fn begin(context: &Arc<Context>, connection: Connection) {
 /// an answer: its own worker may hang while all the others are full.
 fn gate(
     context: &Arc<Context>,
+    threads: &ThreadPool,
     turned_away: &Arc<AtomicUsize>,
-    stream: TcpStream,
-    address: SocketAddr,
+    (stream, address): (TcpStream, SocketAddr),
 ) {
     if turned_away.load(Relaxed) >= MOST_TURNED_AWAY {
         return;
     }
     let one_more = OneMore::counted(turned_away);
     let context = Arc::clone(context);
-    run_apart("gate", move || {
+    run_apart(threads, move || {
         let _counted = one_more;
-        match Peer::new(stream, address) {
-            Ok(peer) if asks_after_worker(&peer) => serve(&context, peer, None),
-            Ok(peer) => turn_away(peer),
-            Err(error) => tracing::debug!(%error, "connection lost at the gate"),
+        let peer = Peer::new(stream, address);
+        if asks_after_worker(&peer) {
+            serve(&context, peer, None);
+        } else {
+            turn_away(peer);
         }
     });
 }
@@ -177,12 +182,8 @@ impl Drop for OneMore {
 }
 
 /// A thread that cannot be had costs this one connection, which the client sees closed.
-fn run_apart(name: &str, task: impl FnOnce() + Send + 'static) {
-    if let Err(error) = Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK)
-        .spawn(task)
-    {
+fn run_apart(threads: &ThreadPool, task: impl FnOnce() + Send + 'static) {
+    if let Err(error) = threads.run(task) {
         tracing::warn!(%error, "no thread for a connection");
     }
 }

@@ -8,8 +8,8 @@ use crate::{ConnectionError, DecodeError, Message};
 /// Room for small frames that arrive together; larger payloads are read past it.
 const INPUT_BUFFER: usize = 8 * 1024;
 
-/// A payload buffer above this is given back when the connection falls idle.
-const KEPT_CAPACITY: usize = 16 * 1024;
+/// What the buffer of collected frames keeps from one flush to the next, at most; none of it while the connection rests.
+const KEPT_CAPACITY: usize = 256 * 1024;
 
 /// Frames over a stream. Answers and requests are collected until [`Self::flush`]; content is read and written past the
 /// buffers. Deadlines are the stream's: a timed-out read is an [`ConnectionError::Io`].
@@ -148,6 +148,12 @@ impl<S: Read + Write> Connection<S> {
         self.buffered() > self.data_left
     }
 
+    /// Bytes that have arrived and were not read yet.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.input.len() - self.start
+    }
+
     /// Appends a message to what the next [`Self::flush`] sends.
     pub fn send(&mut self, request: u32, message: &impl Message) {
         let start = self.output.len();
@@ -278,10 +284,6 @@ impl<S: Read + Write> Connection<S> {
             self.read_data(&mut scratch)?;
         }
         Ok(())
-    }
-
-    fn buffered(&self) -> usize {
-        self.input.len() - self.start
     }
 
     /// Reads once into the empty input buffer.

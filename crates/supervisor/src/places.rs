@@ -3,7 +3,7 @@
 //! Both are guards. Whatever way a session ends, also by a panic, its place is given back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use crate::scoreboard::Scoreboard;
 use crate::slot::{Slot, SlotState};
@@ -15,6 +15,8 @@ pub(crate) struct Places {
     board: Arc<Scoreboard>,
     slot: usize,
     waker: Waker,
+    /// Whether the main thread waits for one to be given back.
+    watched: Arc<AtomicBool>,
 }
 
 /// An accepted connection that has not begun a session: it takes no place, but others know that it is there.
@@ -41,8 +43,19 @@ pub(crate) enum Gate {
 }
 
 impl Places {
-    pub(crate) const fn new(board: Arc<Scoreboard>, slot: usize, waker: Waker) -> Self {
-        Self { board, slot, waker }
+    pub(crate) fn new(board: Arc<Scoreboard>, slot: usize, waker: Waker) -> Self {
+        Self {
+            board,
+            slot,
+            waker,
+            watched: Arc::default(),
+        }
+    }
+
+    /// Whether what is given back from now on wakes the main thread. While it watches the door it need not hear of it:
+    /// it asks for the [`Self::gate`] whenever somebody comes.
+    pub(crate) fn watch(&self, watched: bool) {
+        self.watched.store(watched, SeqCst);
     }
 
     /// Counts a connection that was just accepted.
@@ -100,7 +113,6 @@ impl Admission {
         taken.ok().map(|_| Place {
             places: self.places.clone(),
         })
-        // Dropping `self` wakes the main thread: the last place may be gone, which changes who accepts.
     }
 }
 
@@ -122,7 +134,9 @@ fn give_back(places: &Places, count: impl for<'a> Fn(Slot<'a>) -> &'a AtomicU64)
         let given = count(slot).fetch_update(SeqCst, SeqCst, |taken| taken.checked_sub(1));
         debug_assert!(given.is_ok(), "a place is given back once");
     }
-    places.waker.wake();
+    if places.watched.load(SeqCst) {
+        places.waker.wake();
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use crate::wake::Waker;
 
 /// After an accept that failed for want of descriptors or memory: trying at once again would burn a core.
 const PAUSE_WITHOUT_RESOURCES: Duration = Duration::from_millis(50);
+/// Clients accepted one after another before the worker looks at anything else.
+const CROWD: u32 = 16;
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// A client that comes right after another has left finds its place: the worker may not have heard yet that it is free.
 const PATIENCE_WHEN_FULL: Duration = Duration::from_millis(100);
@@ -69,6 +71,8 @@ pub struct Worker {
     /// `None` once draining: the port must be free as soon as the last process of the pool gave it up.
     listener: Option<TcpListener>,
     paused_until: Option<Instant>,
+    /// How often to look for a further client without asking first whether there is one.
+    crowd: u32,
     /// Since when somebody waits while all are full.
     full_since: Option<Instant>,
     logged: Option<Instant>,
@@ -96,6 +100,7 @@ impl Worker {
             handover: handover.into(),
             listener: Some(listener),
             paused_until: None,
+            crowd: 0,
             full_since: None,
             logged: None,
         })
@@ -163,6 +168,13 @@ impl Worker {
     /// descriptors or memory is none: accepting pauses and goes on.
     pub fn next(&mut self, accepting: Accepting, timeout: Duration) -> io::Result<Event> {
         let (wanted, timeout) = self.wants_connections(accepting, timeout);
+        if wanted && self.crowd > 0 {
+            self.crowd -= 1;
+            match self.accept()? {
+                Event::Tick => self.crowd = 0,
+                event => return Ok(event),
+            }
+        }
         let listener = self.listener.as_ref().filter(|_| wanted).map(AsFd::as_fd);
         let (connected, news) = self.membership.wait(listener, timeout)?;
         match news {
@@ -174,12 +186,27 @@ impl Worker {
                 self.listener = None;
                 Ok(Event::SupervisorGone)
             }
-            None if connected => self.accept(),
+            None if connected => {
+                self.crowd = CROWD;
+                self.accept()
+            }
             None => Ok(Event::Tick),
         }
     }
 
     fn wants_connections(&mut self, accepting: Accepting, timeout: Duration) -> (bool, Duration) {
+        // Before the gate is looked at, or a place that is given back right after that look would go unnoticed.
+        self.places.watch(true);
+        let (wanted, timeout) = self.looks_for_connections(accepting, timeout);
+        self.places.watch(!wanted);
+        (wanted, timeout)
+    }
+
+    fn looks_for_connections(
+        &mut self,
+        accepting: Accepting,
+        timeout: Duration,
+    ) -> (bool, Duration) {
         let pause = self.paused_until.map_or(Duration::ZERO, |end| {
             end.saturating_duration_since(Instant::now())
         });

@@ -60,14 +60,12 @@ impl Wire for TcpStream {
     }
 }
 
-/// Whether both ends of a connection are on one machine, by whichever of its addresses.
+/// Whether both ends of a connection, with `peer` at the other one, are on one machine, by whichever of its addresses.
 #[must_use]
-pub fn is_same_machine(socket: &TcpStream) -> bool {
-    let ip = |address: SocketAddr| address.ip().to_canonical();
-    let theirs = socket.peer_addr().map(ip);
-    theirs.is_ok_and(|theirs| {
-        theirs.is_loopback() || socket.local_addr().map(ip).is_ok_and(|ours| ours == theirs)
-    })
+pub fn is_same_machine(socket: &TcpStream, peer: SocketAddr) -> bool {
+    let theirs = peer.ip().to_canonical();
+    let is_ours = |ours: SocketAddr| ours.ip().to_canonical() == theirs;
+    theirs.is_loopback() || socket.local_addr().is_ok_and(is_ours)
 }
 
 /// Has a socket send as fast as its window allows. Between two ends on [one machine](is_same_machine) nothing is ever
@@ -100,8 +98,9 @@ mod tests {
     #[test]
     fn between_ends_on_one_machine_nothing_is_paced() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert!(is_same_machine(&socket));
+        let address = listener.local_addr().unwrap();
+        let socket = TcpStream::connect(address).unwrap();
+        assert!(is_same_machine(&socket, address));
         send_unpaced(&socket);
         // Where the machine lets nobody choose, its default is what it is.
         let control = tcp_congestion(&socket).unwrap();

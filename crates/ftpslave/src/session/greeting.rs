@@ -1,6 +1,6 @@
 //! From an accepted socket to a framed connection: greeting, first byte, prefaces.
 
-use std::io::Write;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use protocol::frame::Header;
@@ -46,31 +46,47 @@ pub(super) struct Introduction {
 /// Greets a client, and agrees on a version; its preface must be there by `enter_by`. `None`: the client said nothing, or
 /// nothing that we speak, and has been told so.
 pub(super) fn greet(
-    mut peer: Peer,
+    peer: Peer,
     enter_by: Instant,
     introduction: Introduction,
 ) -> Result<Option<Connection<Peer>>, ConnectionError> {
-    peer.write_all(WELCOME)?;
-    if !peer.wait_for_input(FIRST_BYTE)? {
-        return Ok(None);
-    }
-    peer.read_until(Some(enter_by))?;
     let mut connection = Connection::new(peer.clone());
+    connection.send_raw(WELCOME);
+    // A client that has spoken already gets the greeting together with what answers it.
+    if !peer.wait_for_input(Duration::ZERO)? {
+        connection.flush()?;
+        if !peer.wait_for_input(FIRST_BYTE)? {
+            return Ok(None);
+        }
+    }
+    connection.stream().read_until(Some(enter_by));
     let mut preface = [0; ClientPreface::LENGTH];
     let (magic, rest) = preface.split_at_mut(MAGIC.len());
     for (byte, expected) in magic.iter_mut().zip(MAGIC) {
-        connection.read_exact(std::slice::from_mut(byte))?;
+        let heard = connection.read_exact(std::slice::from_mut(byte));
+        // Who has not said all of it may wait for the greeting, or have closed.
+        if connection.buffered() < ClientPreface::LENGTH - MAGIC.len() {
+            connection.flush()?;
+        }
+        heard?;
         if *byte != expected {
-            peer.write_all(FOREIGN)?;
+            connection.send_raw(FOREIGN);
+            connection.flush()?;
             peer.part();
             return Ok(None);
         }
     }
     connection.read_exact(rest)?;
-    let common = ClientPreface::decode(&preface)?.common_version();
+    let common = match ClientPreface::decode(&preface) {
+        Ok(theirs) => theirs.common_version(),
+        Err(error) => {
+            connection.flush()?;
+            return Err(error.into());
+        }
+    };
     connection.send_raw(&ours(introduction, common).encode());
-    connection.flush()?;
     if common.is_none() {
+        connection.flush()?;
         peer.part();
         return Ok(None);
     }

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use transfer::Wire;
+use rustix::net::{RecvFlags, recv};
+use rustix::thread::sched_yield;
+use socket2::Socket;
+use transfer::{Wire, is_same_machine, send_unpaced};
 
 /// Longest pause within a frame, in either direction.
 const STALL: Duration = Duration::from_secs(30);
@@ -17,60 +20,53 @@ const STALL: Duration = Duration::from_secs(30);
 /// How long a parting word may take to be read.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// A client that answers at once is waited for awake for so long: putting a thread to sleep and waking it takes about as
+/// long, on both sides.
+const AWAKE: Duration = Duration::from_micros(40);
+
 /// Blocking reads and writes with [`STALL`] as their deadline. Clones share the socket.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     socket: Arc<TcpStream>,
     /// When what is read now must be complete.
     deadline: Option<Instant>,
-    /// Whether the socket's own timeout is shorter than [`STALL`] for that.
-    is_hurried: bool,
 }
 
 impl Peer {
-    /// Takes an accepted socket over.
-    pub(crate) fn new(stream: TcpStream, address: SocketAddr) -> io::Result<Self> {
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(STALL))?;
-        stream.set_write_timeout(Some(STALL))?;
+    /// Sets on the listening socket what every accepted one is to have: it inherits these options (Linux: tcp(7),
+    /// socket(7)), which saves each session as many system calls.
+    pub(crate) fn prepare(listener: &Socket) -> io::Result<()> {
+        listener.set_tcp_nodelay(true)?;
+        listener.set_read_timeout(Some(STALL))?;
+        listener.set_write_timeout(Some(STALL))?;
         // The timeout for writing begins anew with whatever was written of a call; this one counts from the last byte that
         // the client's side took, closed window or dead wire.
-        let stall_ms = u32::try_from(STALL.as_millis()).unwrap_or(u32::MAX);
-        rustix::net::sockopt::set_tcp_user_timeout(&stream, stall_ms)?;
-        if address.ip().to_canonical().is_loopback() {
-            // A congestion control that paces its segments halves loopback. Where this one is not to be had, the default stays.
-            rustix::net::sockopt::set_tcp_congestion(&stream, "cubic").unwrap_or_default();
+        listener.set_tcp_user_timeout(Some(STALL))
+    }
+
+    /// Takes an accepted socket over.
+    pub(crate) fn new(stream: TcpStream, address: SocketAddr) -> Self {
+        if is_same_machine(&stream, address) {
+            send_unpaced(&stream);
         }
-        Ok(Self {
+        Self {
             socket: Arc::new(stream),
             deadline: None,
-            is_hurried: false,
-        })
+        }
     }
 
     /// From now on every read is over by that moment, however slowly bytes drip in; with `None` only [`STALL`] counts.
-    pub(crate) fn read_until(&mut self, deadline: Option<Instant>) -> io::Result<()> {
+    pub(crate) fn read_until(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
-        if std::mem::take(&mut self.is_hurried) {
-            self.socket.set_read_timeout(Some(STALL))?;
-        }
-        Ok(())
     }
 
-    /// Gives the next read no more time than is left.
-    fn hurry(&mut self) -> io::Result<()> {
-        let Some(deadline) = self.deadline else {
-            return Ok(());
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
+    /// What has arrived, without waiting; `None`: nothing has.
+    fn read_at_once(&self, bytes: &mut [u8]) -> io::Result<Option<usize>> {
+        match recv(&*self.socket, bytes, RecvFlags::DONTWAIT) {
+            Ok((read, _)) => Ok(Some(read)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        if left < STALL {
-            self.is_hurried = true;
-            self.socket.set_read_timeout(Some(left))?;
-        }
-        Ok(())
     }
 
     /// The socket itself.
@@ -93,6 +89,23 @@ impl Peer {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// As [`Self::wait_for_input`], awake and for [`AWAKE`] alone.
+    pub(crate) fn watch_for_input(&self) -> bool {
+        let end = Instant::now() + AWAKE;
+        let mut byte = [0];
+        loop {
+            let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+            if !matches!(recv(&*self.socket, &mut byte, flags), Err(Errno::AGAIN)) {
+                return true; // a byte, the end, or an error that the next read tells
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            // Whoever else has something to do goes first.
+            sched_yield();
         }
     }
 
@@ -127,8 +140,18 @@ impl Peer {
 
 impl Read for Peer {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.hurry()?;
-        (&*self.socket).read(bytes)
+        let Some(deadline) = self.deadline else {
+            return (&*self.socket).read(bytes);
+        };
+        loop {
+            if let Some(read) = self.read_at_once(bytes)? {
+                return Ok(read);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !self.wait_for_input(left.min(STALL))? {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
     }
 }
 
@@ -144,7 +167,6 @@ impl Write for Peer {
 
 impl Wire for Peer {
     fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        self.hurry()?;
         (&*self.socket).splice_into(pipe, most)
     }
 
@@ -165,12 +187,29 @@ mod tests {
 
     const MOMENT: Duration = Duration::from_millis(300);
 
+    fn connected() -> (TcpStream, Peer) {
+        let listener = Socket::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        Peer::prepare(&listener).unwrap();
+        let listener = TcpListener::from(listener);
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, address) = listener.accept().unwrap();
+        (client, Peer::new(socket, address))
+    }
+
+    #[test]
+    fn an_accepted_socket_has_what_was_set_on_the_listening_one() {
+        let (_client, peer) = connected();
+        let socket = peer.stream();
+        assert!(socket.nodelay().unwrap());
+        assert_eq!(socket.read_timeout().unwrap(), Some(STALL));
+        assert_eq!(socket.write_timeout().unwrap(), Some(STALL));
+        let user_timeout = rustix::net::sockopt::tcp_user_timeout(socket).unwrap();
+        assert_eq!(u128::from(user_timeout), STALL.as_millis());
+    }
+
     #[test]
     fn bytes_that_drip_in_do_not_move_the_deadline() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut dripping = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, address) = listener.accept().unwrap();
-        let mut peer = Peer::new(socket, address).unwrap();
+        let (mut dripping, mut peer) = connected();
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         std::thread::scope(|threads| {
             threads.spawn(move || {
@@ -180,10 +219,10 @@ mod tests {
                 dripping.write_all(&[b'x'; 1000]).unwrap();
             });
             let begun = Instant::now();
-            peer.read_until(Some(begun + MOMENT)).unwrap();
+            peer.read_until(Some(begun + MOMENT));
             assert!(peer.read_exact(&mut [0; 1000]).is_err());
             assert!((MOMENT..10 * MOMENT).contains(&begun.elapsed()));
-            peer.read_until(None).unwrap();
+            peer.read_until(None);
             stop.send(()).unwrap();
             peer.read_exact(&mut [0; 1000]).unwrap();
         });

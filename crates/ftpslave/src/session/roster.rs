@@ -1,27 +1,29 @@
 //! Which sessions of this worker run, and which of them only wait: so that draining ends these at once.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::peer::Peer;
 
 /// The connections of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Roster(Mutex<State>);
-
-#[derive(Debug, Default)]
-struct State {
-    next: u64,
-    draining: bool,
-    connections: HashMap<u64, (Peer, Activity)>,
+pub(crate) struct Roster {
+    draining: AtomicBool,
+    connections: Mutex<Connections>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Activity {
-    /// Waits for the client's next word.
-    Resting,
-    /// Answers one.
-    Working,
+#[derive(Debug, Default)]
+struct Connections {
+    next: u64,
+    lines: HashMap<u64, Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    peer: Peer,
+    /// Waits for the client's next word, rather than answering one.
+    resting: Arc<AtomicBool>,
 }
 
 /// A connection's line in the roster, for as long as this value lives.
@@ -29,70 +31,72 @@ enum Activity {
 pub(crate) struct Entry<'a> {
     roster: &'a Roster,
     key: u64,
+    resting: Arc<AtomicBool>,
 }
 
 impl Roster {
     /// Adds a connection, which works until it says otherwise.
     pub(crate) fn enter(&self, peer: Peer) -> Entry<'_> {
-        let mut state = self.lock();
-        let key = state.next;
-        state.next += 1;
-        state.connections.insert(key, (peer, Activity::Working));
-        Entry { roster: self, key }
+        let resting = Arc::new(AtomicBool::new(false));
+        let line = Line {
+            peer,
+            resting: Arc::clone(&resting),
+        };
+        let mut connections = self.connections();
+        let key = connections.next;
+        connections.next += 1;
+        connections.lines.insert(key, line);
+        Entry {
+            roster: self,
+            key,
+            resting,
+        }
     }
 
     /// Connections that run.
     pub(crate) fn count(&self) -> usize {
-        self.lock().connections.len()
+        self.connections().lines.len()
     }
 
     /// From now on nobody rests: those who do see the end of their stream, the others once they have answered.
     pub(crate) fn drain(&self) {
-        let mut state = self.lock();
-        state.draining = true;
-        let resting = state
-            .connections
+        // In this order, and the other way round in `Entry::rest`: one of the two sees the other's word.
+        self.draining.store(true, SeqCst);
+        let connections = self.connections();
+        let resting = connections
+            .lines
             .values()
-            .filter(|(_, activity)| *activity == Activity::Resting);
-        resting.for_each(|(peer, _)| peer.stop_reading());
+            .filter(|line| line.resting.load(SeqCst));
+        resting.for_each(|line| line.peer.stop_reading());
     }
 
     /// Whether [`Self::drain`] was called.
     pub(crate) fn is_draining(&self) -> bool {
-        self.lock().draining
+        self.draining.load(SeqCst)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connections(&self) -> MutexGuard<'_, Connections> {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entry<'_> {
     /// Says that this connection now waits for its client; `false`: it must not, the worker drains.
     pub(crate) fn rest(&self) -> bool {
-        let mut state = self.roster.lock();
-        if !state.draining {
-            state.set(self.key, Activity::Resting);
-        }
-        !state.draining
+        self.resting.store(true, SeqCst);
+        !self.roster.is_draining()
     }
 
     /// Says that the client has spoken.
     pub(crate) fn work(&self) {
-        self.roster.lock().set(self.key, Activity::Working);
+        self.resting.store(false, SeqCst);
     }
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.roster.lock().connections.remove(&self.key);
-    }
-}
-
-impl State {
-    fn set(&mut self, key: u64, activity: Activity) {
-        if let Some((_, current)) = self.connections.get_mut(&key) {
-            *current = activity;
-        }
+        self.roster.connections().lines.remove(&self.key);
     }
 }

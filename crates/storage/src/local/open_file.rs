@@ -44,13 +44,11 @@ impl LocalFile {
         if expected.is_some_and(|expected| *expected != version) {
             return Err(context.refuse(ErrorCode::Changed));
         }
-        let mut entry = facts.entry(Vec::new());
-        entry.digest = digest_cache::recall(&file, &facts);
         Ok(Self {
             file,
             facts,
             path: path.clone(),
-            entry,
+            entry: facts.entry(Vec::new()),
             version,
         })
     }
