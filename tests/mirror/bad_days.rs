@@ -117,7 +117,9 @@ fn fill(root: &Path) {
 /// A slow mirror, in the middle of the large file.
 fn begin(pair: &Pair) -> Process {
     fill(&pair.source(""));
-    let mut words: Vec<OsString> = ["--limit-rate", "6M"].map(OsString::from).to_vec();
+    // One stream: whoever serves, serves the large file.
+    let options = ["--limit-rate", "6M", "--streams", "1"];
+    let mut words = options.map(OsString::from).to_vec();
     words.extend(pair.command(&[]));
     let running = pair.client.spawn(words);
     wait_until("the large file to be under way", PATIENCE, || {
