@@ -1,0 +1,149 @@
+//! One file through TCP with as little work as the kernel allows: `sendfile` on one side, `splice` into the file on the other.
+//!
+//! A fetcher asks with two numbers, offset and length (both zero: only the size), and gets the size and the bytes.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+
+use rustix::fs::sendfile;
+use rustix::net::sockopt::set_tcp_congestion;
+use rustix::net::{AddressFamily, SocketType, bind, connect, listen, socket};
+use rustix::pipe::{SpliceFlags, fcntl_setpipe_size, pipe, splice};
+
+use super::{Limit, itself};
+
+/// What the pipe between socket and file holds.
+const PIPE: usize = 1 << 20;
+
+/// Which congestion control the two ends take, and what the fetcher does when the bytes are there.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub streams: usize,
+    pub cubic: bool,
+    pub fsync: bool,
+}
+
+/// Starts the sender of `file` in a process of its own.
+pub fn start(ip: IpAddr, file: &Path, cubic: bool) -> (Limit, SocketAddr) {
+    Limit::listening_at(ip, "serve", &[file.to_str().unwrap(), congestion(cubic)])
+}
+
+/// The process that fetches from such a sender into `target`.
+pub fn fetcher(sender: SocketAddr, target: &Path, shape: Shape) -> Command {
+    let mut command = itself("fetch");
+    command
+        .arg(sender.to_string())
+        .arg(target)
+        .arg(shape.streams.to_string())
+        .arg(congestion(shape.cubic))
+        .arg(if shape.fsync { "fsync" } else { "" });
+    command
+}
+
+fn congestion(cubic: bool) -> &'static str {
+    if cubic { "cubic" } else { "default" }
+}
+
+/// The sender's process.
+pub(super) fn serve(ip: &str, file: &str, congestion: &str) {
+    let socket = new_socket(congestion);
+    bind(&socket, &SocketAddr::new(ip.parse().unwrap(), 0)).unwrap();
+    listen(&socket, 64).unwrap();
+    let listener = TcpListener::from(socket); // what it accepts inherits the congestion control
+    eprintln!("listening on {}", listener.local_addr().unwrap());
+    thread::scope(|scope| {
+        for stream in listener.incoming().flatten() {
+            scope.spawn(|| send(stream, File::open(file).unwrap()).ok());
+        }
+    });
+}
+
+fn send(mut stream: TcpStream, file: File) -> io::Result<()> {
+    let size = file.metadata()?.len();
+    loop {
+        let mut question = [0; 16];
+        stream.read_exact(&mut question)?;
+        let mut offset = u64::from_be_bytes(question[..8].try_into().unwrap());
+        let end = offset + u64::from_be_bytes(question[8..].try_into().unwrap());
+        stream.write_all(&size.to_be_bytes())?;
+        while offset < end {
+            let left = (end - offset) as usize;
+            if sendfile(&stream, &file, Some(&mut offset), left)? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+/// The fetcher's process.
+pub(super) fn fetch(arguments: &[&str]) {
+    let [sender, target, streams, congestion, then] = *arguments else {
+        panic!("{arguments:?}")
+    };
+    let (sender, streams) = (sender.parse().unwrap(), streams.parse::<u64>().unwrap());
+    let mut first = dial(sender, congestion);
+    let size = ask(&mut first, 0, 0).unwrap();
+    let file = File::create(target).unwrap();
+    let share = size.div_ceil(streams).next_multiple_of(4096);
+    let receive_share = |number: u64, stream: TcpStream| {
+        let from = (number * share).min(size);
+        receive(stream, &file, from, (size - from).min(share)).unwrap();
+    };
+    thread::scope(|scope| {
+        for number in 1..streams {
+            let receive_share = &receive_share;
+            scope.spawn(move || receive_share(number, dial(sender, congestion)));
+        }
+        receive_share(0, first);
+    });
+    if then == "fsync" {
+        file.sync_all().unwrap();
+    }
+}
+
+fn dial(sender: SocketAddr, congestion: &str) -> TcpStream {
+    let socket = new_socket(congestion);
+    connect(&socket, &sender).unwrap();
+    TcpStream::from(socket)
+}
+
+fn new_socket(congestion: &str) -> std::os::fd::OwnedFd {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    if congestion != "default" {
+        set_tcp_congestion(&socket, congestion).unwrap();
+    }
+    socket
+}
+
+/// Asks for a range; the size of the whole.
+fn ask(stream: &mut TcpStream, offset: u64, length: u64) -> io::Result<u64> {
+    let mut question = offset.to_be_bytes().to_vec();
+    question.extend_from_slice(&length.to_be_bytes());
+    stream.write_all(&question)?;
+    let mut size = [0; 8];
+    stream.read_exact(&mut size)?;
+    Ok(u64::from_be_bytes(size))
+}
+
+fn receive(mut stream: TcpStream, file: &File, mut offset: u64, length: u64) -> io::Result<()> {
+    ask(&mut stream, offset, length)?;
+    let (out, into) = pipe()?;
+    fcntl_setpipe_size(&into, PIPE)?;
+    let mut left = length;
+    while left > 0 {
+        let wanted = PIPE.min(left as usize);
+        let mut held = splice(&stream, None, &into, None, wanted, SpliceFlags::MOVE)?;
+        if held == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= held as u64;
+        while held > 0 {
+            held -= splice(&out, None, file, Some(&mut offset), held, SpliceFlags::MOVE)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! What is measured, a file for each of the issues a person has with a file server.
+
+pub mod rates;
+
+use std::fs;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::contest::{Asked, Unit};
+use crate::harness::{Cluster, Server};
+use crate::memory;
+use crate::peers::{Peer, Served, give_away};
+use crate::report::Report;
+use crate::settings::Settings;
+
+/// What every scenario is given.
+pub struct World {
+    pub settings: Settings,
+    pub report: Report,
+    /// Servers of others that are installed and wanted.
+    pub peers: Vec<&'static Peer>,
+}
+
+impl World {
+    /// Starts every peer over `root` in the network of this thread; one that does not start is named in the report.
+    pub fn serve(&mut self, root: &Path, ip: IpAddr) -> Vec<Served> {
+        let mut served = Vec::new();
+        for peer in &self.peers {
+            match Served::start(peer, root, ip) {
+                Ok(server) => served.push(server),
+                Err(why) => self.report.note(why),
+            }
+        }
+        served
+    }
+
+    /// Judges the most memory that a worker of `slave` ever took.
+    pub fn workers_stay_small(&mut self, scenario: &str, slave: &Server) {
+        let peaks = slave.workers().into_iter().map(memory::peak);
+        self.memory(
+            &format!("{scenario}: a worker's most memory"),
+            peaks.max().unwrap_or(0),
+        );
+    }
+
+    /// Judges the most memory that a process took, in bytes.
+    pub fn memory(&mut self, work: &str, peak: u64) {
+        let asked = Asked::AtMost(64.0 * 1024.0);
+        let kibibytes = peak as f64 / 1024.0;
+        self.report
+            .figure(work, Unit::Kibibytes, kibibytes, (asked, ""));
+    }
+}
+
+/// Where peers store what is sent to them, in the served folder.
+pub const UPLOADS: &str = "up";
+
+/// Lets servers that run as another user read what a cluster serves, and write to one folder of it.
+pub fn share(cluster: &Cluster) {
+    let root = cluster.root();
+    fs::set_permissions(root.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::create_dir(root.join(UPLOADS)).unwrap();
+    give_away(&root.join(UPLOADS));
+}
