@@ -19,6 +19,8 @@
     reason = "a failed setup is a failed measurement"
 )]
 
+mod command;
+mod content;
 mod contest;
 #[allow(
     dead_code,
@@ -44,7 +46,11 @@ use scenarios::World;
 use settings::Settings;
 
 /// Every scenario, in the order in which it is run.
-const SCENARIOS: [(&str, fn(&mut World)); 1] = [("rates", scenarios::rates::run)];
+const SCENARIOS: [(&str, fn(&mut World)); 3] = [
+    ("rates", scenarios::rates::run),
+    ("large file", scenarios::large::run),
+    ("trees", scenarios::trees::run),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -59,6 +65,7 @@ fn main() {
         report,
         peers,
     };
+    content::warm(3 * world.settings.mebibytes);
     for (name, scenario) in SCENARIOS {
         let end = catch_unwind(AssertUnwindSafe(|| scenario(&mut world)));
         if let Err(panic) = end {

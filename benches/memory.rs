@@ -1,24 +1,10 @@
 //! How much memory processes take, in their own pages and in the kernel's.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
-
-use crate::harness::Process;
 
 /// Most memory of `pid` that was ever in RAM, bytes; 0 for a process that is gone.
 pub fn peak(pid: u32) -> u64 {
     status_field(pid, "VmHWM:")
-}
-
-/// Lets a client run to its end, and says the most memory that it had in RAM, bytes.
-pub fn peak_until_end(process: &mut Process) -> u64 {
-    let mut most = 0;
-    while process.is_running() {
-        most = most.max(peak(process.pid()));
-        thread::sleep(Duration::from_millis(2));
-    }
-    most
 }
 
 /// Memory that belongs to these processes alone or in shares, bytes.

@@ -17,6 +17,8 @@ pub struct Report {
     missed: Vec<String>,
     notes: Vec<String>,
     versions: Vec<String>,
+    /// Everybody's figures in the row before: several rows may look at one contest.
+    shown: String,
 }
 
 impl Report {
@@ -33,20 +35,19 @@ impl Report {
             self.failed(work, standing, &[ours, against]);
             return;
         };
-        let rest = standing
-            .entries
-            .iter()
-            .filter(|entry| entry.name != ours && entry.name != against);
-        let others: Vec<String> = rest
-            .map(|entry| beside(entry, standing.unit, other))
-            .collect();
+        let everybody = format!("{:?}", standing.entries);
+        let others = match self.shown == everybody {
+            true => "as above".to_owned(),
+            false => the_others(standing, other, [ours, against]),
+        };
+        self.shown = everybody;
         let figure = figure(standing.entry(ours), standing.unit);
         let other_figure = standing.unit.show(other);
         self.row(
             [work, &figure, against, &other_figure],
             own / other,
             asked,
-            &others.join(", "),
+            &others,
         );
     }
 
@@ -208,6 +209,17 @@ fn figure(entry: Option<&Entry>, unit: Unit) -> String {
         unit.show(least),
         unit.show(most)
     )
+}
+
+fn the_others(standing: &Standing, against: f64, but: [&str; 2]) -> String {
+    let rest = standing
+        .entries
+        .iter()
+        .filter(|entry| !but.contains(&entry.name.as_str()));
+    let shown: Vec<String> = rest
+        .map(|entry| beside(entry, standing.unit, against))
+        .collect();
+    shown.join(", ")
 }
 
 fn beside(entry: &Entry, unit: Unit, against: f64) -> String {

@@ -1,15 +1,23 @@
 //! What is measured, a file for each of the issues a person has with a file server.
 
+pub mod large;
 pub mod rates;
+pub mod trees;
 
+use std::cell::Cell;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
-use crate::contest::{Asked, Unit};
+use crate::command;
+use crate::content::{check_file, check_tree, remove};
+use crate::contest::{Asked, Sample, Unit};
 use crate::harness::{Cluster, Server};
 use crate::memory;
+use crate::namespace::{HERE, Place};
 use crate::peers::{Peer, Served, give_away};
 use crate::report::Report;
 use crate::settings::Settings;
@@ -62,4 +70,62 @@ pub fn share(cluster: &Cluster) {
     fs::set_permissions(root.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
     fs::create_dir(root.join(UPLOADS)).unwrap();
     give_away(&root.join(UPLOADS));
+}
+
+/// A transfer that is timed, checked and undone, over and over.
+pub struct Transfer<'a> {
+    source: &'a Path,
+    /// Where the copy appears; it is removed before and after.
+    pub target: &'a Path,
+    check: fn(&Path, &Path, usize) -> Result<(), String>,
+    place: &'a Place,
+    patience: Duration,
+    peak: Cell<u64>,
+}
+
+impl<'a> Transfer<'a> {
+    /// Of a file.
+    pub fn file(settings: &Settings, (source, target): (&'a Path, &'a Path)) -> Self {
+        Self {
+            source,
+            target,
+            check: check_file,
+            place: &HERE,
+            patience: settings.patience,
+            peak: Cell::new(0),
+        }
+    }
+
+    /// Of a tree.
+    pub fn tree(settings: &Settings, ends: (&'a Path, &'a Path)) -> Self {
+        Self {
+            check: check_tree,
+            ..Self::file(settings, ends)
+        }
+    }
+
+    /// By programs that run in another network.
+    pub fn within(mut self, place: &'a Place) -> Self {
+        self.place = place;
+        self
+    }
+
+    /// Runs the command that makes the copy.
+    pub fn time(&self, command: &mut Command, round: usize) -> Sample {
+        let (place, patience) = (self.place, self.patience);
+        let finished = place.run(|| command::run(command, patience));
+        let checked = finished.and_then(|finished| {
+            (self.check)(self.source, self.target, round)?;
+            Ok(finished)
+        });
+        remove(self.target);
+        let finished = checked?;
+        self.peak.set(self.peak.get().max(finished.peak));
+        Ok(finished.seconds)
+    }
+
+    /// The most memory that one of the commands had, bytes.
+    pub fn peak(&self) -> u64 {
+        self.peak.get()
+    }
 }
