@@ -22,6 +22,7 @@
 mod command;
 mod content;
 mod contest;
+mod delay;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -38,6 +39,7 @@ mod peers;
 mod report;
 mod scenarios;
 mod settings;
+mod star;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -46,10 +48,12 @@ use scenarios::World;
 use settings::Settings;
 
 /// Every scenario, in the order in which it is run.
-const SCENARIOS: [(&str, fn(&mut World)); 3] = [
+const SCENARIOS: [(&str, fn(&mut World)); 5] = [
     ("rates", scenarios::rates::run),
     ("large file", scenarios::large::run),
     ("trees", scenarios::trees::run),
+    ("latency", scenarios::latency::run),
+    ("listing", scenarios::listing::run),
 ];
 
 fn main() {

@@ -86,9 +86,7 @@ impl Report {
         };
         let verdict = self.verdict(work, asked.is_met(figure));
         let shown = unit.show(figure);
-        self.push(format!(
-            "| {work} | {shown} | | | | {limit} | {verdict} | {others} |"
-        ));
+        self.push(&[work, &shown, "", "", "", &limit, verdict, others]);
     }
 
     /// A sentence that stands below the table.
@@ -140,9 +138,8 @@ impl Report {
         others: &str,
     ) {
         let verdict = self.verdict(work, asked.is_met(ratio));
-        self.push(format!(
-            "| {work} | {ours} | {against} | {other} | {ratio:.2} | {asked} | {verdict} | {others} |"
-        ));
+        let (ratio, asked) = (format!("{ratio:.2}"), asked.to_string());
+        self.push(&[work, ours, against, other, &ratio, &asked, verdict, others]);
     }
 
     fn verdict(&mut self, work: &str, met: Option<bool>) -> &'static str {
@@ -156,7 +153,10 @@ impl Report {
         }
     }
 
-    fn push(&mut self, row: String) {
+    /// Adds a row, whose cells may hold what Markdown takes for the border of a cell.
+    fn push(&mut self, cells: &[&str]) {
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        let row = format!("| {} |", cells.join(" | "));
         println!("{row}");
         self.rows.push(row);
     }
@@ -169,7 +169,7 @@ impl Report {
             }
         }
         self.missed.push(work.to_owned());
-        self.push(format!("| {work} | | | | | | **failed** | |"));
+        self.push(&[work, "", "", "", "", "", "**failed**", ""]);
     }
 
     fn text(&self) -> String {

@@ -1,8 +1,7 @@
 //! What the machine's own tools take without a network.
 
-use std::fs::File;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// `cp` of a file.
 pub fn copy(source: &Path, target: &Path) -> Command {
@@ -11,12 +10,9 @@ pub fn copy(source: &Path, target: &Path) -> Command {
     command
 }
 
-/// `ls -U`, or with facts `ls -lU`, into a file.
-pub fn list(folder: &Path, facts: bool, into: File) -> Command {
+/// `ls -U`, or with facts `ls -lU`.
+pub fn list(folder: &Path, facts: bool) -> Command {
     let mut command = Command::new("ls");
-    command
-        .arg(if facts { "-lU" } else { "-U" })
-        .arg(folder)
-        .stdout(Stdio::from(into));
+    command.arg(if facts { "-lU" } else { "-U" }).arg(folder);
     command
 }

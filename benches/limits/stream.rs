@@ -5,8 +5,9 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use rustix::fs::sendfile;
@@ -19,10 +20,9 @@ use super::{Limit, itself};
 /// What the pipe between socket and file holds.
 const PIPE: usize = 1 << 20;
 
-/// Which congestion control the two ends take, and what the fetcher does when the bytes are there.
+/// What the fetcher takes for congestion control, and does when the bytes are there.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    pub streams: usize,
     pub cubic: bool,
     pub fsync: bool,
 }
@@ -32,15 +32,17 @@ pub fn start(ip: IpAddr, file: &Path, cubic: bool) -> (Limit, SocketAddr) {
     Limit::listening_at(ip, "serve", &[file.to_str().unwrap(), congestion(cubic)])
 }
 
-/// The process that fetches from such a sender into `target`.
-pub fn fetcher(sender: SocketAddr, target: &Path, shape: Shape) -> Command {
+/// The process that fetches into `target`: a stream from each sender, which carries its share in proportion to its weight.
+pub fn fetcher(senders: &[(SocketAddr, u64)], target: &Path, shape: Shape) -> Command {
     let mut command = itself("fetch");
     command
-        .arg(sender.to_string())
         .arg(target)
-        .arg(shape.streams.to_string())
         .arg(congestion(shape.cubic))
         .arg(if shape.fsync { "fsync" } else { "" });
+    for (sender, weight) in senders {
+        command.args([sender.to_string(), weight.to_string()]);
+    }
+    command.stdout(Stdio::null());
     command
 }
 
@@ -57,12 +59,12 @@ pub(super) fn serve(ip: &str, file: &str, congestion: &str) {
     eprintln!("listening on {}", listener.local_addr().unwrap());
     thread::scope(|scope| {
         for stream in listener.incoming().flatten() {
-            scope.spawn(|| send(stream, File::open(file).unwrap()).ok());
+            scope.spawn(|| send(stream, &File::open(file).unwrap()).ok());
         }
     });
 }
 
-fn send(mut stream: TcpStream, file: File) -> io::Result<()> {
+fn send(mut stream: TcpStream, file: &File) -> io::Result<()> {
     let size = file.metadata()?.len();
     loop {
         let mut question = [0; 16];
@@ -72,7 +74,7 @@ fn send(mut stream: TcpStream, file: File) -> io::Result<()> {
         stream.write_all(&size.to_be_bytes())?;
         while offset < end {
             let left = (end - offset) as usize;
-            if sendfile(&stream, &file, Some(&mut offset), left)? == 0 {
+            if sendfile(&stream, file, Some(&mut offset), left)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -81,26 +83,31 @@ fn send(mut stream: TcpStream, file: File) -> io::Result<()> {
 
 /// The fetcher's process.
 pub(super) fn fetch(arguments: &[&str]) {
-    let [sender, target, streams, congestion, then] = *arguments else {
+    let [target, congestion, then, senders @ ..] = arguments else {
         panic!("{arguments:?}")
     };
-    let (sender, streams) = (sender.parse().unwrap(), streams.parse::<u64>().unwrap());
-    let mut first = dial(sender, congestion);
-    let size = ask(&mut first, 0, 0).unwrap();
+    let senders: Vec<(SocketAddr, u64)> = senders
+        .chunks_exact(2)
+        .map(|pair| (pair[0].parse().unwrap(), pair[1].parse().unwrap()))
+        .collect();
+    let total: u64 = senders.iter().map(|(_, weight)| weight).sum();
     let file = File::create(target).unwrap();
-    let share = size.div_ceil(streams).next_multiple_of(4096);
-    let receive_share = |number: u64, stream: TcpStream| {
-        let from = (number * share).min(size);
-        receive(stream, &file, from, (size - from).min(share)).unwrap();
-    };
     thread::scope(|scope| {
-        for number in 1..streams {
-            let receive_share = &receive_share;
-            scope.spawn(move || receive_share(number, dial(sender, congestion)));
+        let mut before = 0;
+        for (sender, weight) in senders {
+            let (from, to) = (before, before + weight);
+            before = to;
+            let file = &file;
+            scope.spawn(move || {
+                let mut stream = dial(sender, congestion);
+                let size = ask(&mut stream, 0, 0).unwrap();
+                let border = |weight: u64| (size * weight / total) & !4095;
+                let end = if to == total { size } else { border(to) };
+                receive(stream, file, border(from)..end).unwrap();
+            });
         }
-        receive_share(0, first);
     });
-    if then == "fsync" {
+    if *then == "fsync" {
         file.sync_all().unwrap();
     }
 }
@@ -129,7 +136,8 @@ fn ask(stream: &mut TcpStream, offset: u64, length: u64) -> io::Result<u64> {
     Ok(u64::from_be_bytes(size))
 }
 
-fn receive(mut stream: TcpStream, file: &File, mut offset: u64, length: u64) -> io::Result<()> {
+fn receive(mut stream: TcpStream, file: &File, range: Range<u64>) -> io::Result<()> {
+    let (mut offset, length) = (range.start, range.end - range.start);
     ask(&mut stream, offset, length)?;
     let (out, into) = pipe()?;
     fcntl_setpipe_size(&into, PIPE)?;

@@ -129,6 +129,7 @@ pub const PAIRS: [Pair; 10] = [
         get: Some(|server, path, local| xrdcp(&[&server.url(path), text(local)])),
         put: Some(|server, path, local| xrdcp(&[text(local), &server.url(path)])),
         get_tree: Some(|server, path, local| {
+            std::fs::create_dir(local).unwrap(); // it insists on one
             xrdcp(&["-r", &server.url(path), &format!("{}/", text(local))])
         }),
         put_tree: Some(|server, path, local| {

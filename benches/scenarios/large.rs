@@ -11,7 +11,7 @@ use crate::content::fill;
 use crate::contest::{Asked, Contest, Unit};
 use crate::harness::{Client, Cluster};
 use crate::limits;
-use crate::limits::stream::Shape;
+use crate::limits::stream::{Shape, fetcher};
 use crate::namespace::Place;
 use crate::peers::clients::pairs;
 
@@ -25,6 +25,10 @@ const MEMORY: &str = "large file";
 const LIMIT: &str = "sendfile → splice, cubic";
 const LIMIT_FSYNC: &str = "sendfile → splice + fsync, cubic";
 const NAME: &str = "large.bin";
+const CUBIC_ALONE: Shape = Shape {
+    cubic: true,
+    fsync: false,
+};
 
 /// All of them.
 pub fn run(world: &mut World) {
@@ -68,15 +72,10 @@ fn get(world: &mut World, cluster: &Cluster, client: &Client) {
     let (received, downloaded) = (into(&target), into(&own));
     let mut contest = Contest::new(Unit::Seconds);
     for (name, streams) in [(LIMIT, 1), ("4 streams", 4)] {
-        let shape = Shape {
-            streams,
-            cubic: true,
-            fsync: false,
-        };
-        let received = &received;
-        let target = &target;
+        let (received, target) = (&received, &target);
         contest.add(name, move |round| {
-            received.time(&mut limits::stream::fetcher(address, target, shape), round)
+            let senders = vec![(address, 1); streams];
+            received.time(&mut fetcher(&senders, target, CUBIC_ALONE), round)
         });
     }
     contest.add("cp", |round| {
@@ -129,12 +128,11 @@ fn put(world: &mut World, cluster: &Cluster, client: &Client) {
     let stored = Transfer::file(&world.settings, (&source, &target));
     let mut contest = Contest::new(Unit::Seconds);
     let shape = Shape {
-        streams: 1,
         cubic: true,
         fsync: true,
     };
     contest.add(LIMIT_FSYNC, |round| {
-        stored.time(&mut limits::stream::fetcher(address, &target, shape), round)
+        stored.time(&mut fetcher(&[(address, 1)], &target, shape), round)
     });
     let ours = Transfer::file(&world.settings, (&source, &target));
     contest.add(PUT, |round| {
@@ -175,14 +173,9 @@ fn everyone_with_cubic(world: &mut World, place: &Place) {
     let (target, own) = (client.path("received"), client.path(NAME));
     let within = |target| Transfer::file(&world.settings, (&source, target)).within(place);
     let (received, downloaded) = (within(&target), within(&own));
-    let shape = Shape {
-        streams: 1,
-        cubic: true,
-        fsync: false,
-    };
     let mut contest = Contest::new(Unit::Seconds);
     contest.add(LIMIT, |round| {
-        received.time(&mut limits::stream::fetcher(address, &target, shape), round)
+        received.time(&mut fetcher(&[(address, 1)], &target, CUBIC_ALONE), round)
     });
     contest.add(CUBIC, |round| {
         downloaded.time(&mut client.command(["get", "-f", NAME]), round)

@@ -1,6 +1,8 @@
 //! What is measured, a file for each of the issues a person has with a file server.
 
 pub mod large;
+pub mod latency;
+pub mod listing;
 pub mod rates;
 pub mod trees;
 
