@@ -47,13 +47,17 @@ use report::Report;
 use scenarios::World;
 use settings::Settings;
 
+type Scenario = (&'static str, fn(&mut World));
+
 /// Every scenario, in the order in which it is run.
-const SCENARIOS: [(&str, fn(&mut World)); 5] = [
+const SCENARIOS: [Scenario; 7] = [
     ("rates", scenarios::rates::run),
     ("large file", scenarios::large::run),
     ("trees", scenarios::trees::run),
     ("latency", scenarios::latency::run),
+    ("links", scenarios::links::run),
     ("listing", scenarios::listing::run),
+    ("idle sessions", scenarios::idle::run),
 ];
 
 fn main() {

@@ -27,8 +27,7 @@ impl Report {
         &mut self,
         work: &str,
         standing: &Standing,
-        ours: &str,
-        against: &str,
+        (ours, against): (&str, &str),
         asked: Asked,
     ) {
         let Some((own, other)) = both(standing.entry(ours), standing.entry(against)) else {

@@ -1,33 +1,31 @@
 //! A tree through TCP with as little work as a person could ask for: `tar | nc` on one side, `nc | tar` on the other.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
+use super::itself;
 use crate::harness::{PATIENCE, Process, wait_until};
-
-/// Whether the machine has a netcat that can be told to end with its input.
-pub fn has_netcat() -> bool {
-    Command::new("sh")
-        .args(["-c", "nc -h 2>&1 | grep -q -- -N"])
-        .status()
-        .is_ok_and(|status| status.success())
-}
 
 /// Starts the sender of the folder `name` in `parent`, and returns once it listens. It serves one receiver, and ends.
 pub fn start(ip: IpAddr, parent: &Path, name: &str) -> (Process, SocketAddr) {
     let address = SocketAddr::new(ip, free_port(ip));
-    let script = "tar -C \"$0\" -c \"$1\" | nc -N -l \"$2\" \"$3\"";
+    let (ip, port) = (ip.to_string(), address.port().to_string());
     let mut command = Command::new("sh");
     command
-        .args(["-c", script])
+        .args(["-c", "tar -C \"$0\" -c \"$1\" | { shift; exec \"$@\"; }"])
         .arg(parent)
         .arg(name)
-        .arg(ip.to_string())
-        .arg(address.port().to_string());
+        .args(one_of(["nc", "-N", "-l"], "answer"))
+        .args([ip, port]);
     let process = Process::spawn("tar | nc", &mut command);
-    wait_until("nc to listen", PATIENCE, || is_listening(address.port()));
+    wait_until("the sender to listen", PATIENCE, || {
+        is_listening(address.port())
+    });
     (process, address)
 }
 
@@ -35,12 +33,42 @@ pub fn start(ip: IpAddr, parent: &Path, name: &str) -> (Process, SocketAddr) {
 pub fn receiver(sender: SocketAddr, target: &Path) -> Command {
     let mut command = Command::new("sh");
     command
-        .args(["-c", "nc -d \"$0\" \"$1\" | tar -C \"$2\" -x"])
-        .arg(sender.ip().to_string())
-        .arg(sender.port().to_string())
+        .args(["-c", "\"$@\" | tar -C \"$0\" -x"])
         .arg(target)
-        .stdin(Stdio::null());
+        .args(one_of(["nc", "-d"], "hear"))
+        .args([sender.ip().to_string(), sender.port().to_string()])
+        .stdout(Stdio::null());
     command
+}
+
+/// The netcat that can be told to end with its input; where the machine has none, a process of ours that does the same.
+fn one_of<const N: usize>(netcat: [&str; N], kind: &str) -> Vec<OsString> {
+    static HAS_NETCAT: LazyLock<bool> = LazyLock::new(|| {
+        let mut help = Command::new("sh");
+        help.args(["-c", "nc -h 2>&1 | grep -q -- -N"]);
+        help.status().is_ok_and(|status| status.success())
+    });
+    match *HAS_NETCAT {
+        true => netcat.map(OsString::from).to_vec(),
+        false => {
+            let itself = itself(kind);
+            let mut words = vec![itself.get_program().to_owned()];
+            words.extend(itself.get_args().map(OsStr::to_owned));
+            words
+        }
+    }
+}
+
+/// In place of `nc -N -l`: standard input to the one who connects.
+pub(super) fn answer(address: (&str, u16)) {
+    let (mut stream, _) = TcpListener::bind(address).unwrap().accept().unwrap();
+    io::copy(&mut io::stdin().lock(), &mut stream).unwrap();
+}
+
+/// In place of `nc -d`: what the other side sends to standard output.
+pub(super) fn hear(address: (&str, u16)) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    io::copy(&mut stream, &mut io::stdout().lock()).unwrap();
 }
 
 /// A port that nobody listens at, as far as one can know.

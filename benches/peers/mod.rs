@@ -148,11 +148,10 @@ impl Served {
         let end = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(address).is_err() {
             if !process.is_running() || Instant::now() > end {
-                return Err(format!(
-                    "{} does not start: {}",
-                    peer.name,
-                    process.stderr()
-                ));
+                let log = fs::read_to_string(folder.path().join("bench/log"));
+                let said = log.unwrap_or_else(|_| process.stderr());
+                let said = said.lines().last().unwrap_or_default();
+                return Err(format!("{} does not start: {said}", peer.name));
             }
             std::thread::sleep(Duration::from_millis(10));
         }

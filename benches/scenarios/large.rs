@@ -46,7 +46,7 @@ pub fn run(world: &mut World) {
     if world.settings.wants(&works[3]) {
         put(world, &cluster, &client);
     }
-    world.workers_stay_small(MEMORY, &cluster.slaves[0]);
+    world.workers_stay_small(MEMORY, &cluster.slaves);
     drop(cluster);
     if world.settings.wants(&works[4]) {
         match Place::with_congestion_control("cubic") {
@@ -107,7 +107,7 @@ fn get(world: &mut World, cluster: &Cluster, client: &Client) {
         let named = world.named(work);
         world
             .report
-            .judge(&named, &standing, work, LIMIT, Asked::AtMost(most));
+            .judge(&named, &standing, (work, LIMIT), Asked::AtMost(most));
     }
     let work = format!(
         "{}, beside the fastest FTP server + curl",
@@ -152,7 +152,7 @@ fn put(world: &mut World, cluster: &Cluster, client: &Client) {
     let work = world.named(PUT);
     world
         .report
-        .judge(&work, &standing, PUT, LIMIT_FSYNC, Asked::AtMost(1.5));
+        .judge(&work, &standing, (PUT, LIMIT_FSYNC), Asked::AtMost(1.5));
     let faster = (|name: &str| name != LIMIT_FSYNC, Asked::AtMost(1.0));
     let beside = format!("{work}, beside the fastest peer (nothing verified, nothing durable)");
     world.report.judge_best(&beside, &standing, PUT, faster);
@@ -190,7 +190,7 @@ fn everyone_with_cubic(world: &mut World, place: &Place) {
     let work = world.named(CUBIC);
     world
         .report
-        .judge(&work, &standing, CUBIC, LIMIT, Asked::Nothing);
+        .judge(&work, &standing, (CUBIC, LIMIT), Asked::Nothing);
     let beside = format!("{work}, beside the fastest FTP server + curl");
     world.report.judge_best(
         &beside,

@@ -69,7 +69,7 @@ fn over(world: &mut World, line: &Line, (tree, file, file_most): (&str, &str, f6
     if world.settings.wants(file) {
         scene.file(world, (file, file_most));
     }
-    world.workers_stay_small("over a long line", &cluster.slaves[0]);
+    world.workers_stay_small("over a long line", &cluster.slaves);
 }
 
 struct Scene<'a> {
@@ -112,7 +112,7 @@ impl Scene<'_> {
         let peak = ours.peak();
         world
             .report
-            .judge(work, &standing, SLAVE, TREE_LIMIT, Asked::AtMost(1.5));
+            .judge(work, &standing, (SLAVE, TREE_LIMIT), Asked::AtMost(1.5));
         world.memory(&format!("{work}: the client's most memory"), peak);
     }
 
@@ -153,7 +153,7 @@ impl Scene<'_> {
         let peak = ours.peak();
         world
             .report
-            .judge(work, &standing, SLAVE, FILE_LIMIT, Asked::AtMost(most));
+            .judge(work, &standing, (SLAVE, FILE_LIMIT), Asked::AtMost(most));
         world.memory(&format!("{work}: the client's most memory"), peak);
     }
 

@@ -44,7 +44,7 @@ pub fn run(world: &mut World) {
     world
         .report
         .figure(MEMORY, Unit::Kibibytes, grown, (asked, ""));
-    world.workers_stay_small("listing", &cluster.slaves[0]);
+    world.workers_stay_small("listing", &cluster.slaves);
 }
 
 fn list(world: &mut World, cluster: &Cluster, (work, facts, most): (&str, bool, f64)) {
@@ -86,7 +86,7 @@ fn list(world: &mut World, cluster: &Cluster, (work, facts, most): (&str, bool, 
     let standing = contest.hold(&world.settings);
     world
         .report
-        .judge(work, &standing, OURS, LIMIT, Asked::AtMost(most));
+        .judge(work, &standing, (OURS, LIMIT), Asked::AtMost(most));
 }
 
 fn most_memory(cluster: &Cluster) -> u64 {

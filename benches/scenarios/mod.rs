@@ -1,7 +1,9 @@
 //! What is measured, a file for each of the issues a person has with a file server.
 
+pub mod idle;
 pub mod large;
 pub mod latency;
+pub mod links;
 pub mod listing;
 pub mod rates;
 pub mod trees;
@@ -45,9 +47,9 @@ impl World {
         served
     }
 
-    /// Judges the most memory that a worker of `slave` ever took.
-    pub fn workers_stay_small(&mut self, scenario: &str, slave: &Server) {
-        let peaks = slave.workers().into_iter().map(memory::peak);
+    /// Judges the most memory that a worker of `slaves` ever took.
+    pub fn workers_stay_small(&mut self, scenario: &str, slaves: &[Server]) {
+        let peaks = slaves.iter().flat_map(Server::workers).map(memory::peak);
         self.memory(
             &format!("{scenario}: a worker's most memory"),
             peaks.max().unwrap_or(0),
@@ -68,7 +70,11 @@ pub const UPLOADS: &str = "up";
 
 /// Lets servers that run as another user read what a cluster serves, and write to one folder of it.
 pub fn share(cluster: &Cluster) {
-    let root = cluster.root();
+    share_folder(&cluster.root());
+}
+
+/// The same for any folder below one of ours.
+pub fn share_folder(root: &Path) {
     fs::set_permissions(root.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
     fs::create_dir(root.join(UPLOADS)).unwrap();
     give_away(&root.join(UPLOADS));

@@ -41,7 +41,7 @@ pub fn run(world: &mut World) {
     sessions(world, &cluster, &peers, (SESSIONS_64, 64));
     redirects(world);
     files(world, cluster.address(), &peers, &paths);
-    world.workers_stay_small("rates", &cluster.slaves[0]);
+    world.workers_stay_small("rates", &cluster.slaves);
 }
 
 fn sessions(world: &mut World, cluster: &Cluster, peers: &[Served], (work, lanes): (&str, usize)) {
@@ -79,7 +79,7 @@ fn sessions(world: &mut World, cluster: &Cluster, peers: &[Served], (work, lanes
     let standing = contest.hold(&world.settings);
     world
         .report
-        .judge(work, &standing, SLAVE, LIMIT, Asked::AtLeast(0.5));
+        .judge(work, &standing, (SLAVE, LIMIT), Asked::AtLeast(0.5));
 }
 
 fn redirects(world: &mut World) {
@@ -100,7 +100,7 @@ fn redirects(world: &mut World) {
     let standing = contest.hold(&world.settings);
     world
         .report
-        .judge(REDIRECTS, &standing, MASTER, LIMIT, Asked::AtLeast(0.5));
+        .judge(REDIRECTS, &standing, (MASTER, LIMIT), Asked::AtLeast(0.5));
 }
 
 fn files(world: &mut World, slave: SocketAddr, peers: &[Served], paths: &[String]) {
@@ -139,6 +139,6 @@ fn files(world: &mut World, slave: SocketAddr, peers: &[Served], paths: &[String
     ] {
         world
             .report
-            .judge(work, &standing, ours, KEEP_ALIVE, Asked::AtLeast(least));
+            .judge(work, &standing, (ours, KEEP_ALIVE), Asked::AtLeast(least));
     }
 }

@@ -33,7 +33,7 @@ pub fn run(world: &mut World) {
     if world.settings.wants(PUT) {
         put(world, &cluster, (&client, &peers));
     }
-    world.workers_stay_small("trees", &cluster.slaves[0]);
+    world.workers_stay_small("trees", &cluster.slaves);
 }
 
 fn get(world: &mut World, cluster: &Cluster, (client, peers): (&Client, &[Served])) {
@@ -113,7 +113,7 @@ fn add_limit<'a>(contest: &mut Contest<'a>, cluster: &'a Cluster, transfer: &'a 
 fn judge(world: &mut World, work: &str, standing: &Standing) {
     world
         .report
-        .judge(work, standing, OURS, LIMIT, Asked::AtMost(1.5));
+        .judge(work, standing, (OURS, LIMIT), Asked::AtMost(1.5));
     for (who, least) in [("rsync daemon", 1.5), ("lftp", 8.0)] {
         let beside = format!("{work}, beside the fastest {who}");
         let asked = (|name: &str| name.contains(who), Asked::AtMost(1.0 / least));
