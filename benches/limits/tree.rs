@@ -3,17 +3,18 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 use super::itself;
 use crate::harness::{PATIENCE, Process, wait_until};
 
 /// Starts the sender of the folder `name` in `parent`, and returns once it listens. It serves one receiver, and ends.
 pub fn start(ip: IpAddr, parent: &Path, name: &str) -> (Process, SocketAddr) {
-    let address = SocketAddr::new(ip, free_port(ip));
+    let address = SocketAddr::new(ip, free_port());
     let (ip, port) = (ip.to_string(), address.port().to_string());
     let mut command = Command::new("sh");
     command
@@ -71,10 +72,14 @@ pub(super) fn hear(address: (&str, u16)) {
     io::copy(&mut stream, &mut io::stdout().lock()).unwrap();
 }
 
-/// A port that nobody listens at, as far as one can know.
-pub fn free_port(ip: IpAddr) -> u16 {
-    let probe = TcpListener::bind((ip, 0)).unwrap();
-    probe.local_addr().unwrap().port()
+/// A port that nobody has, as far as one can know, below those that the kernel gives to connections: some servers bind it at
+/// every address and insist on having it alone.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 8000) as u16;
+    let ports = std::iter::repeat_with(|| first + NEXT.fetch_add(1, Relaxed) % 4000);
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    ports.take(4000).find(is_free).expect("a free port")
 }
 
 /// A connection made to find out would be the one that the sender serves. `/proc/net` is the main thread's network, which need

@@ -136,7 +136,7 @@ impl Served {
     pub fn start(peer: &'static Peer, root: &Path, ip: IpAddr) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let address = SocketAddr::new(ip, free_port(ip));
+        let address = SocketAddr::new(ip, free_port());
         let room = Room {
             program: find(peer.program).ok_or("it is not installed")?,
             folder: folder.path(),

@@ -27,6 +27,8 @@ fn configure(room: &Room<'_>) -> Command {
     command
         .arg("-c")
         .arg(room.write("xrootd.cf", &text))
+        .arg("-s")
+        .arg(run.join("pid")) // else it writes a file into /tmp
         .arg("-l")
         .arg(room.folder.join("log"))
         .args(["-n", "bench", "-I", "v4"])

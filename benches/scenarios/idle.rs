@@ -30,6 +30,10 @@ pub fn run(world: &mut World) {
     }
     let crowded = start();
     let pid = crowded.slaves[0].pid();
+    let peers = match world.settings.wants(MEMORY) {
+        true => peers(world, &crowded),
+        false => String::new(),
+    };
     let before = Footprint::of(&descendants(pid));
     let address = crowded.address();
     let sessions: Vec<TcpStream> = (0..COUNT)
@@ -37,7 +41,6 @@ pub fn run(world: &mut World) {
         .collect();
     let grown = Footprint::of(&descendants(pid)) - before;
     if world.settings.wants(MEMORY) {
-        let peers = peers(world, &crowded);
         let each = grown.kibibytes() / COUNT as f64;
         let with_threads = grown.threads >= COUNT as i64 / 2;
         let asked = Asked::AtMost(if with_threads { 40.0 } else { 8.0 });
