@@ -60,7 +60,7 @@ fuzz: ## feed the decoders made-up bytes, SECONDS=60 for each target (needs a ni
 	        -max_total_time=$(SECONDS) -max_len=65536 -rss_limit_mb=1024 || exit 1; \
 	done
 
-bench: ## measure transfers beside what the machine can do; BENCH_MIB=2048 BENCH_RUNS=5 BENCH_TMP=/dev/shm
+bench: ## measure beside the machine's limits and other programs; BENCH_ONLY=regex BENCH_RUNS=5 (docs/PERFORMANCE.md)
 	TMPDIR='$(BENCH_TMP)' $(CARGO) bench --locked --bench transfers
 
 help: ## show this list

@@ -1,7 +1,7 @@
-//! Measures the three programs beside physical limits: whole processes, in turn, medians, ratios within one run.
+//! Measures the three programs beside what the machine can do and beside the programs that others use.
 //!
-//! `make bench` runs it. Data lies in the temporary folder (`TMPDIR`), which should be a tmpfs with room for five times the
-//! large file. The environment sets the size: `BENCH_MIB` (2048), `BENCH_RUNS` (5).
+//! `make bench` runs it; `docs/PERFORMANCE.md` says how to read it. Everything lies in the temporary folder (`TMPDIR`), which
+//! should be a tmpfs with room for four times the large file.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,10 +12,17 @@
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
+    clippy::disallowed_methods,
+    clippy::exit,
+    missing_debug_implementations,
     unreachable_pub,
     reason = "a failed setup is a failed measurement"
 )]
 
+mod command;
+mod content;
+mod contest;
+mod delay;
 #[allow(
     dead_code,
     unreachable_pub,
@@ -24,26 +31,63 @@
 )]
 #[path = "../tests/harness/mod.rs"]
 mod harness;
-mod limit;
+mod limits;
+mod load;
 mod memory;
+mod namespace;
+mod peers;
 mod report;
-mod scenario;
+mod scenarios;
+mod settings;
+mod star;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use report::Report;
+use scenarios::World;
+use settings::Settings;
+
+type Scenario = (&'static str, fn(&mut World));
+
+/// Every scenario, in the order in which it is run.
+const SCENARIOS: [Scenario; 7] = [
+    ("rates", scenarios::rates::run),
+    ("large file", scenarios::large::run),
+    ("trees", scenarios::trees::run),
+    ("latency", scenarios::latency::run),
+    ("links", scenarios::links::run),
+    ("listing", scenarios::listing::run),
+    ("idle sessions", scenarios::idle::run),
+];
 
 fn main() {
-    let number = |name: &str, default: usize| {
-        std::env::var(name)
-            .ok()
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default)
+    let arguments: Vec<String> = std::env::args().collect();
+    if limits::be_one(&arguments) {
+        return;
+    }
+    raise_descriptor_limit();
+    let (settings, mut report) = (Settings::from_environment(), Report::default());
+    let peers = peers::present(&settings, &mut report);
+    let mut world = World {
+        settings,
+        report,
+        peers,
     };
-    let (mib, runs) = (number("BENCH_MIB", 2048), number("BENCH_RUNS", 5));
-    let mut report = Report::default();
-    scenario::large_file(&mut report, mib, runs);
-    scenario::small_files(&mut report, 10_000, runs);
-    scenario::listing(&mut report, 100_000, runs);
-    scenario::idle_sessions(&mut report, 1_000);
-    report.print();
-    report.keep();
+    content::warm(3 * world.settings.mebibytes);
+    for (name, scenario) in SCENARIOS {
+        let end = catch_unwind(AssertUnwindSafe(|| scenario(&mut world)));
+        if let Err(panic) = end {
+            let text = panic.downcast_ref::<String>().cloned();
+            world.report.broken(name, &text.unwrap_or_default());
+        }
+    }
+    world.report.print();
+    world.report.keep();
+}
+
+/// Thousands of sessions are held at once, by us and by the servers that inherit the limit.
+fn raise_descriptor_limit() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
 }

@@ -1,48 +1,75 @@
 //! How much memory processes take, in their own pages and in the kernel's.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
+use std::ops::Sub;
 
-use crate::harness::Process;
+/// What the kernel sets aside for each thread, on the machines of today.
+const KERNEL_STACK_KIB: i64 = 16;
 
 /// Most memory of `pid` that was ever in RAM, bytes; 0 for a process that is gone.
 pub fn peak(pid: u32) -> u64 {
-    status_field(pid, "VmHWM:")
-}
-
-/// Lets a client run to its end, and says the most memory that it had in RAM, bytes.
-pub fn peak_until_end(process: &mut Process) -> u64 {
-    let mut most = 0;
-    while process.is_running() {
-        most = most.max(peak(process.pid()));
-        thread::sleep(Duration::from_millis(2));
-    }
-    most
-}
-
-/// Memory that belongs to these processes alone or in shares, bytes.
-pub fn proportional(pids: &[u32]) -> u64 {
-    let of_one = |pid: &u32| {
-        let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        kibibytes(&rollup, "Pss:")
-    };
-    pids.iter().map(of_one).sum()
-}
-
-/// Kernel stacks and page tables of the whole machine, bytes.
-pub fn kernel() -> u64 {
-    let all = fs::read_to_string("/proc/meminfo").unwrap();
-    kibibytes(&all, "KernelStack:") + kibibytes(&all, "PageTables:")
-}
-
-fn status_field(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    kibibytes(&status, field)
+    number(&status, "VmHWM:").map_or(0, |kib| kib as u64 * 1024)
 }
 
-fn kibibytes(text: &str, field: &str) -> u64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(field));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-        .map_or(0, |kib| kib * 1024)
+/// What processes hold, theirs and the kernel's for them, KiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Footprint {
+    /// Their threads.
+    pub threads: i64,
+    /// Pages that belong to them alone, and their part of those that are shared.
+    own: i64,
+    page_tables: i64,
+}
+
+impl Footprint {
+    /// Of these processes together; one that is gone counts nothing.
+    pub fn of(pids: &[u32]) -> Self {
+        let mut sum = Self {
+            threads: 0,
+            own: 0,
+            page_tables: 0,
+        };
+        for pid in pids {
+            let read = |name| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+            let (status, pages) = (read("status"), read("smaps_rollup"));
+            sum.threads += number(&status, "Threads:").unwrap_or(0);
+            sum.page_tables += number(&status, "VmPTE:").unwrap_or(0);
+            sum.own += number(&pages, "Pss:").unwrap_or(0);
+        }
+        sum
+    }
+
+    /// All of it.
+    pub fn kibibytes(self) -> f64 {
+        (self.own + self.page_tables + self.threads * KERNEL_STACK_KIB) as f64
+    }
+
+    /// The parts for each of `count`, for a person.
+    pub fn parts(self, count: usize) -> String {
+        let each = |kibibytes: i64| kibibytes as f64 / count as f64;
+        format!(
+            "{:.1} KiB own, {:.1} KiB kernel stack, {:.1} KiB page tables",
+            each(self.own),
+            each(self.threads * KERNEL_STACK_KIB),
+            each(self.page_tables)
+        )
+    }
+}
+
+impl Sub for Footprint {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            threads: self.threads - before.threads,
+            own: self.own - before.own,
+            page_tables: self.page_tables - before.page_tables,
+        }
+    }
+}
+
+fn number(text: &str, field: &str) -> Option<i64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next()?.parse().ok()
 }

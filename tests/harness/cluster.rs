@@ -84,6 +84,12 @@ impl Setup {
         self
     }
 
+    /// Servers at another address of this machine.
+    pub fn at(mut self, ip: Ipv4Addr) -> Self {
+        self.ip = ip;
+        self
+    }
+
     /// Slaves that stand alone, and no master: clients ask the first slave.
     pub fn without_master(mut self) -> Self {
         self.shape = Shape::Masterless;

@@ -10,3 +10,5 @@ pub mod shared_memory;
 pub mod signal;
 pub mod socket;
 pub mod spawn;
+#[cfg(feature = "tun")]
+pub mod tun;
