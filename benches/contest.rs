@@ -66,7 +66,10 @@ impl<'a> Contest<'a> {
             runs.push(run);
         }
         for round in 0..settings.rounds {
-            for (entry, run) in entries.iter_mut().zip(&mut runs) {
+            for place in 0..entries.len() {
+                // another one begins each time: whoever follows a heavy neighbour finds the machine in another state
+                let turn = (round + place) % runs.len();
+                let (entry, run) = (&mut entries[turn], &mut runs[turn]);
                 let slow = self.unit == Unit::Seconds
                     && entry.figures.iter().any(|&figure| figure > settings.slow);
                 if slow || entry.failure.is_some() {
