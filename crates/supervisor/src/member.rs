@@ -165,6 +165,8 @@ impl Member {
                 return None;
             }
         };
+        // It may have said so just before it died.
+        self.became_ready();
         let killed =
             status.signal() == Some(Signal::KILL.as_raw()) && self.phase != Phase::Starting;
         Some(Departed {

@@ -126,6 +126,7 @@ pub(crate) fn work() -> ExitCode {
     // Said first, so that it stands in the log once the supervisor has announced the service.
     say(&format!("ready {} {}", id(), worker.generation()));
     worker.ready(settings.places).unwrap();
+    say(&format!("serves {}", id()));
     let mut exit = WorkerExit::Clean;
     while !(worker.is_draining() && worker.is_idle()) {
         match worker.next(Accepting::Yes, Duration::from_secs(1)).unwrap() {
