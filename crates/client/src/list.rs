@@ -1,5 +1,7 @@
 //! Listings: streamed, checked name by name, and never telling a name twice however many slaves it takes.
 
+use std::hash::{BuildHasher, RandomState};
+
 use protocol::{Entry, RemotePath, Reply, Request, Unreadable, check_component};
 
 use crate::fault::Attempt;
@@ -17,12 +19,14 @@ pub struct Listing {
 }
 
 /// A name's fingerprint: in a listing of millions the names themselves would be too much to keep.
-type Fingerprint = [u8; 16];
+type Fingerprint = [u64; 2];
 
 /// The names of a listing that was broken off, so that the next one goes on behind them. A slave tells no name twice by
 /// itself: they are looked through only then.
 #[derive(Debug, Default)]
 struct Seen {
+    /// What fingerprints are made with: drawn anew each time, so that nobody can make up two names of the same one.
+    keys: [RandomState; 2],
     /// Told by the slaves before, in order.
     before: Vec<Fingerprint>,
     /// Told by this one.
@@ -95,12 +99,16 @@ impl Seen {
 
     /// Takes a name in; `false` where a slave before has told it.
     fn note(&mut self, name: &[u8]) -> bool {
-        let fingerprint = fingerprint(name);
+        let fingerprint = self.fingerprint(name);
         let is_new = self.before.binary_search(&fingerprint).is_err();
         if is_new {
             self.now.push(fingerprint);
         }
         is_new
+    }
+
+    fn fingerprint(&self, name: &[u8]) -> Fingerprint {
+        self.keys.each_ref().map(|key| key.hash_one(name))
     }
 }
 
@@ -144,15 +152,6 @@ fn is_below(name: &[u8], recursive: bool) -> bool {
     } else {
         check_component(name).is_ok()
     }
-}
-
-fn fingerprint(name: &[u8]) -> Fingerprint {
-    let mut short = [0; 16];
-    blake3::Hasher::new()
-        .update(name)
-        .finalize_xof()
-        .fill(&mut short);
-    short
 }
 
 #[cfg(test)]

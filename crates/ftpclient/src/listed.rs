@@ -1,8 +1,10 @@
 //! Names as listings show them: what is kept of each, their order, their columns.
 
 use std::cmp::Ordering;
+use std::fmt::Write;
 
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
+use jiff::tz::Offset;
 use protocol::{Entry, EntryKind};
 
 use crate::json::type_word;
@@ -27,10 +29,12 @@ impl Listed {
         }
     }
 
-    /// The columns before the name: type, size (as wide as `width`) and time.
-    pub(crate) fn columns(&self, width: usize) -> String {
-        let time = whole_seconds(self.modified_ns);
-        format!("{:<5} {:>width$} {time} ", type_word(self.kind), self.size)
+    /// Appends the columns before the name: type, size (as wide as `width`) and time.
+    pub(crate) fn columns(&self, width: usize, line: &mut String) {
+        // Writing to a string cannot fail.
+        write!(line, "{:<5} {:>width$} ", type_word(self.kind), self.size).unwrap_or_default();
+        whole_seconds(self.modified_ns, line);
+        line.push(' ');
     }
 }
 
@@ -42,8 +46,13 @@ pub(crate) fn is_hidden(name: &[u8]) -> bool {
 
 /// By bytes, component by component: what is in a folder stands right behind it.
 pub(crate) fn by_name(one: &Listed, other: &Listed) -> Ordering {
-    let components = |name| <[u8]>::split(name, |&byte| byte == b'/');
-    components(one.name.as_slice()).cmp(components(other.name.as_slice()))
+    let (one, other) = (one.name.as_slice(), other.name.as_slice());
+    match one.iter().zip(other).find(|(byte, other)| byte != other) {
+        Some((b'/', _)) => Ordering::Less,
+        Some((_, b'/')) => Ordering::Greater,
+        Some((byte, other)) => byte.cmp(other),
+        None => one.len().cmp(&other.len()),
+    }
 }
 
 /// How many digits the longest size has.
@@ -57,12 +66,29 @@ pub(crate) fn time(nanoseconds: i64) -> String {
     timestamp(nanoseconds).to_string()
 }
 
-fn whole_seconds(nanoseconds: i64) -> String {
-    let exact = timestamp(nanoseconds);
-    let rounding = jiff::TimestampRound::new()
-        .smallest(Unit::Second)
-        .mode(jiff::RoundMode::Floor);
-    exact.round(rounding).unwrap_or(exact).to_string()
+/// Appends RFC 3339 in UTC, without the fraction. A long listing is for the most part times: by hand, rounding and the
+/// general formatter take several times as long.
+fn whole_seconds(nanoseconds: i64, line: &mut String) {
+    let time = Offset::UTC.to_datetime(timestamp(nanoseconds));
+    // Between the years 1677 and 2262 every field is made of pairs of digits.
+    let (century, year) = (time.year() / 100, time.year() % 100);
+    let (month, day) = (time.month(), time.day());
+    for (number, behind) in [
+        (century, None),
+        (year, Some('-')),
+        (month.into(), Some('-')),
+        (day.into(), Some('T')),
+        (time.hour().into(), Some(':')),
+        (time.minute().into(), Some(':')),
+        (time.second().into(), Some('Z')),
+    ] {
+        let digit = |number: i16| char::from_digit(number.unsigned_abs().into(), 10);
+        line.extend(
+            [digit(number / 10), digit(number % 10), behind]
+                .into_iter()
+                .flatten(),
+        );
+    }
 }
 
 fn timestamp(nanoseconds: i64) -> Timestamp {
@@ -93,7 +119,15 @@ mod tests {
 
     #[test]
     fn columns_and_times() {
-        assert_eq!(listed("a").columns(6), "file    1234 1969-12-31T23:59:59Z ");
+        let mut line = String::from("> ");
+        listed("a").columns(6, &mut line);
+        assert_eq!(line, "> file    1234 1969-12-31T23:59:59Z ");
+        for nanoseconds in [i64::MIN, 0, 1_709_210_096_999_999_999, i64::MAX] {
+            let mut text = String::new();
+            whole_seconds(nanoseconds, &mut text);
+            let second = nanoseconds.div_euclid(1_000_000_000);
+            assert_eq!(text, Timestamp::from_second(second).unwrap().to_string());
+        }
         assert_eq!(time(-1), "1969-12-31T23:59:59.999999999Z");
         assert_eq!(time(i64::MAX), "2262-04-11T23:47:16.854775807Z");
         assert_eq!(size_width(&[listed("a")]), 4);

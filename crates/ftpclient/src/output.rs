@@ -80,14 +80,16 @@ impl Output {
     /// A listing in its order; `long` adds type, size and time.
     pub(crate) fn entries(&mut self, entries: &[Listed], long: bool) -> Result<(), Failure> {
         let width = size_width(entries);
+        let mut columns = String::new();
         entries.iter().try_for_each(|entry| {
             if self.is_json() {
-                self.record(&EntryRecord::listed(entry))
-            } else if long {
-                self.name(&entry.columns(width), &entry.name)
-            } else {
-                self.name("", &entry.name)
+                return self.record(&EntryRecord::listed(entry));
             }
+            columns.clear();
+            if long {
+                entry.columns(width, &mut columns);
+            }
+            self.name(&columns, &entry.name)
         })
     }
 

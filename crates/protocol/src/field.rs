@@ -69,7 +69,7 @@ impl<'a> Fields<'a> {
 fn put_bytes(bytes: &[u8], payload: &mut Vec<u8>) {
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
     length.encode(payload);
-    payload.extend(bytes.iter().take(usize::from(length)));
+    payload.extend_from_slice(bytes.get(..usize::from(length)).unwrap_or(bytes));
 }
 
 impl Field for u8 {

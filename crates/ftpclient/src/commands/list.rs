@@ -90,9 +90,10 @@ impl Lister {
         };
         let unreadable = session
             .client()?
-            .list(path, listing, &mut |entry| {
+            .list(path, listing, &mut |mut entry| {
                 if hidden || !is_hidden(&entry.name) {
-                    let name = [prefix, entry.name.as_slice()].concat();
+                    let mut name = std::mem::take(&mut entry.name);
+                    name.splice(..0, prefix.iter().copied());
                     entries.push(Listed::new(name, &entry));
                 }
             })

@@ -136,11 +136,21 @@ impl Session<'_> {
 }
 
 /// What goes into one frame of a listing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Part {
     entries: Vec<Entry>,
     unreadable: Vec<Unreadable>,
     fill: usize,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Self {
+            entries: Vec::with_capacity(ENTRIES_FILL / ENTRY_FIXED),
+            unreadable: Vec::new(),
+            fill: 0,
+        }
+    }
 }
 
 impl Part {

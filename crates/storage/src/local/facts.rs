@@ -74,8 +74,9 @@ impl Facts {
 
     /// The token of this state. The change time is no part of it: keeping the digest beside the file moves that.
     pub(crate) fn version(&self) -> Option<Version> {
-        let mut token = vec![VERSION_LAYOUT];
-        token.extend_from_slice(&self.identity());
+        let mut token = [VERSION_LAYOUT; 25];
+        let (_, identity) = token.split_at_mut(1);
+        identity.copy_from_slice(&self.identity());
         Version::new(&token)
     }
 

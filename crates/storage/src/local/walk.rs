@@ -144,15 +144,16 @@ impl Walk<'_> {
             if is_reserved(&name) {
                 continue;
             }
-            let Some(entry) = self.entry(&name, file_type) else {
+            let Some(entry) = self.entry(name, file_type) else {
                 continue;
             };
             let descend = self.options.recursive && entry.kind == EntryKind::Directory;
+            let below = descend.then(|| entry.name.clone());
             if visit(Found::Entry(entry)).is_break() {
                 return Ok(());
             }
-            if descend
-                && let Some(unreadable) = self.descend(&name)
+            if let Some(below) = below
+                && let Some(unreadable) = self.descend(below)
                 && visit(unreadable).is_break()
             {
                 return Ok(());
@@ -162,19 +163,24 @@ impl Walk<'_> {
     }
 
     /// What is told of a name; `None` when it was removed meanwhile.
-    fn entry(&self, name: &[u8], file_type: FileType) -> Option<Entry> {
-        let full_name = [self.prefix.as_slice(), name].concat();
+    fn entry(&self, name: Vec<u8>, file_type: FileType) -> Option<Entry> {
         let level = self.levels.last()?;
-        if self.options.facts || file_type == FileType::Unknown {
-            match Facts::at(&level.names.folder, name) {
-                Ok(facts) => return Some(facts.entry(full_name)),
+        let facts = if self.options.facts || file_type == FileType::Unknown {
+            match Facts::at(&level.names.folder, &name) {
                 Err(Errno::NOENT) => return None,
                 // As in a folder that may be read but not searched: the name is known, the facts are not.
-                Err(_) => {}
+                other => other.ok(),
             }
+        } else {
+            None
+        };
+        let mut path = name;
+        path.splice(..0, self.prefix.iter().copied());
+        if let Some(facts) = facts {
+            return Some(facts.entry(path));
         }
         Some(Entry {
-            name: full_name,
+            name: path,
             kind: kind_of(file_type),
             size: 0,
             modified_ns: 0,
@@ -184,11 +190,12 @@ impl Walk<'_> {
         })
     }
 
-    /// Goes on with what is in a folder, or says why that is not possible.
-    fn descend(&mut self, name: &[u8]) -> Option<Found> {
+    /// Goes on with what is in a folder, given by its path below the listed one, or says why that is not possible.
+    fn descend(&mut self, path: Vec<u8>) -> Option<Found> {
         let level = self.levels.last()?;
+        let name = path.get(self.prefix.len()..).unwrap_or_default();
         let too_deep = self.levels.len() > MAX_DEPTH
-            || self.context.path.as_bytes().len() + self.prefix.len() + name.len() >= MAX_PATH;
+            || self.context.path.as_bytes().len() + path.len() >= MAX_PATH;
         let opened = if too_deep {
             Err(self.context.refuse(ErrorCode::NameTooLong))
         } else {
@@ -196,7 +203,7 @@ impl Walk<'_> {
         };
         match opened {
             Ok(folder) => {
-                self.prefix.extend_from_slice(name);
+                self.prefix = path;
                 self.prefix.push(b'/');
                 self.levels.push(Level {
                     names: Names::new(folder),
@@ -205,10 +212,7 @@ impl Walk<'_> {
                 None
             }
             Err(error) if was_replaced(&error) => None,
-            Err(error) => Some(Found::Unreadable {
-                name: [self.prefix.as_slice(), name].concat(),
-                error,
-            }),
+            Err(error) => Some(Found::Unreadable { name: path, error }),
         }
     }
 }
