@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Weak};
-use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -132,17 +131,12 @@ impl Server {
     }
 }
 
-/// Who waits at the door, without sleeping. Looked at twice, and in between whoever else has something to do goes first.
-/// What goes wrong is the main thread's to find and to tell.
+/// Who waits at the door, without sleeping. What goes wrong is the main thread's to find and to tell.
 fn accept_next(
     listener: &Weak<TcpListener>,
     admission: &Arc<Admission>,
 ) -> Option<(TcpStream, Admitted)> {
-    let accept = || listener.upgrade()?.accept().ok();
-    let (socket, peer) = accept().or_else(|| {
-        thread::yield_now();
-        accept()
-    })?;
+    let (socket, peer) = listener.upgrade()?.accept().ok()?;
     admit(admission, socket, peer)
 }
 

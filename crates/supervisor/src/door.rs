@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::sync::Weak;
-use std::thread;
 
 use crate::places::{Gate, Places};
 use crate::worker::Connection;
@@ -21,19 +20,10 @@ impl Door {
         Self { places, listener }
     }
 
-    /// Who waits to be served by this worker, by the same rules as [`Worker::next`](crate::Worker::next), without sleeping. What goes wrong is
-    /// the main thread's to find and to tell.
+    /// Who waits to be served by this worker, by the same rules as [`Worker::next`](crate::Worker::next), without sleeping.
+    /// What goes wrong is the main thread's to find and to tell.
     #[must_use]
     pub fn next(&self) -> Option<Connection> {
-        // Looked at twice, and in between whoever else has something to do goes first: often that is the client who has
-        // just left and comes back, or another one.
-        self.take().or_else(|| {
-            thread::yield_now();
-            self.take()
-        })
-    }
-
-    fn take(&self) -> Option<Connection> {
         if self.places.gate() != Gate::Open {
             return None;
         }

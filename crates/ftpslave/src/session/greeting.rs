@@ -202,16 +202,17 @@ mod tests {
     #[test]
     fn who_waits_hears_the_greeting_before_speaking() {
         let (mut client, peer) = connected();
-        let server = thread::spawn(move || greeted(peer));
-        let mut welcome = [0; WELCOME.len()];
-        client.read_exact(&mut welcome).unwrap();
-        assert_eq!(welcome, WELCOME);
-        client.write_all(&preface()).unwrap();
-        server.join().unwrap().flush().unwrap();
-        assert_eq!(
-            [&welcome, heard(client).as_slice()].concat(),
-            welcome_and_preface()
-        );
+        thread::scope(|scope| {
+            let server = scope.spawn(move || greeted(peer));
+            let mut welcome = [0; WELCOME.len()];
+            client.read_exact(&mut welcome).unwrap();
+            client.write_all(&preface()).unwrap();
+            server.join().unwrap().flush().unwrap();
+            assert_eq!(
+                [&welcome, heard(client).as_slice()].concat(),
+                welcome_and_preface()
+            );
+        });
     }
 
     #[test]
@@ -220,17 +221,19 @@ mod tests {
         let preface = preface();
         let (first, others) = preface.split_at(1);
         client.write_all(first).unwrap();
-        let server = thread::spawn(move || greeted(peer));
-        let mut welcome = [0; WELCOME.len()];
-        client.read_exact(&mut welcome).unwrap();
-        for byte in others {
-            client.write_all(&[*byte]).unwrap();
-        }
-        server.join().unwrap().flush().unwrap();
-        assert_eq!(
-            [&welcome, heard(client).as_slice()].concat(),
-            welcome_and_preface()
-        );
+        thread::scope(|scope| {
+            let server = scope.spawn(move || greeted(peer));
+            let mut welcome = [0; WELCOME.len()];
+            client.read_exact(&mut welcome).unwrap();
+            for byte in others {
+                client.write_all(&[*byte]).unwrap();
+            }
+            server.join().unwrap().flush().unwrap();
+            assert_eq!(
+                [&welcome, heard(client).as_slice()].concat(),
+                welcome_and_preface()
+            );
+        });
     }
 
     #[test]
