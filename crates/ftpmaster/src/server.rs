@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use supervisor::ThreadPool;
 use tracing::warn;
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Admitted};
 use crate::limits::{SHORTAGE_PAUSE, STACK};
 use crate::master::Master;
 use crate::session;
@@ -25,7 +25,7 @@ const BURST: usize = 64;
 /// A bound port.
 #[derive(Debug)]
 pub(crate) struct Server {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     admission: Arc<Admission>,
     threads: ThreadPool,
 }
@@ -52,7 +52,7 @@ impl Server {
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
         Ok(Self {
-            listener: socket.into(),
+            listener: Arc::new(socket.into()),
             admission: Arc::default(),
             threads: ThreadPool::new("session", STACK),
         })
@@ -111,22 +111,47 @@ impl Server {
         Ok(())
     }
 
-    /// Gives the connection a thread. Fails only where there can be none for now.
-    fn welcome(
-        &self,
-        mut socket: TcpStream,
-        peer: SocketAddr,
-        master: &Arc<Master>,
-    ) -> io::Result<()> {
-        let Some(admitted) = self.admission.admit(peer.ip()) else {
-            // A socket that has sent nothing yet takes a line without blocking; one that is gone needs none.
-            socket.write_all(session::BUSY).unwrap_or_default();
+    /// Gives the connection a thread, which then takes whoever waits: to be handed the next costs a sleep and a wake-up,
+    /// much of a redirect. Fails only where there can be none for now.
+    fn welcome(&self, socket: TcpStream, peer: SocketAddr, master: &Arc<Master>) -> io::Result<()> {
+        let mut next = admit(&self.admission, socket, peer);
+        if next.is_none() {
             return Ok(());
-        };
+        }
         let master = Arc::clone(master);
-        self.threads
-            .run(move || session::serve(&master, socket, admitted))
+        let admission = Arc::clone(&self.admission);
+        // The port is free as soon as the master stops, whoever is still served.
+        let listener = Arc::downgrade(&self.listener);
+        self.threads.run(move || {
+            while let Some((socket, admitted)) = next {
+                session::serve(&master, socket, admitted);
+                next = accept_next(&listener, &admission);
+            }
+        })
     }
+}
+
+/// Who waits at the door, without sleeping. What goes wrong is the main thread's to find and to tell.
+fn accept_next(
+    listener: &Weak<TcpListener>,
+    admission: &Arc<Admission>,
+) -> Option<(TcpStream, Admitted)> {
+    let (socket, peer) = listener.upgrade()?.accept().ok()?;
+    admit(admission, socket, peer)
+}
+
+/// A place for the connection; without one it is told so.
+fn admit(
+    admission: &Arc<Admission>,
+    mut socket: TcpStream,
+    peer: SocketAddr,
+) -> Option<(TcpStream, Admitted)> {
+    let admitted = admission.admit(peer.ip());
+    if admitted.is_none() {
+        // A socket that has sent nothing yet takes a line without blocking; one that is gone needs none.
+        socket.write_all(session::BUSY).unwrap_or_default();
+    }
+    admitted.map(|admitted| (socket, admitted))
 }
 
 /// Waits until one of the descriptors can be read, or the time is over; which of them can.

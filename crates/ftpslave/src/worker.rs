@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storage::LocalDirectory;
-use supervisor::{Accepting, Connection, Event, ThreadPool, Worker, WorkerExit};
+use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerExit};
 
 use crate::PROGRAM;
 use crate::handover::{WorkerHandover, verbosity_of};
@@ -89,6 +89,7 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
         .saturating_add(WAITING_ROOM);
     let turned_away = Arc::new(AtomicUsize::new(0));
     let threads = ThreadPool::new("session", STACK);
+    let door = worker.door();
     let mut orphaned: Option<Instant> = None;
     loop {
         let accepting = if context.roster.count() < most {
@@ -98,7 +99,7 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
         };
         match worker.next(accepting, TICK) {
             Ok(Event::Connection(connection)) => {
-                begin(context, &threads, connection);
+                begin(context, &threads, &door, connection);
                 continue;
             }
             Ok(Event::Overflow(stream, address)) => {
@@ -129,15 +130,18 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     }
 }
 
-fn begin(context: &Arc<Context>, threads: &ThreadPool, connection: Connection) {
-    let Connection {
-        stream,
-        peer: address,
-        admission,
-    } = connection;
+/// Serves a client on a thread of its own, which then takes whoever waits: one comes where one has left, so there are
+/// never more connections for it.
+fn begin(context: &Arc<Context>, threads: &ThreadPool, door: &Door, connection: Connection) {
     let context = Arc::clone(context);
+    let door = door.clone();
     run_apart(threads, move || {
-        serve(&context, Peer::new(stream, address), Some(admission));
+        let mut next = Some(connection);
+        while let Some(connection) = next {
+            let peer = Peer::new(connection.stream, connection.peer);
+            serve(&context, peer, Some(connection.admission));
+            next = door.next();
+        }
     });
 }
 

@@ -13,6 +13,7 @@
 
 mod backoff;
 mod crew;
+mod door;
 mod exit;
 mod helper;
 mod launch;
@@ -30,6 +31,7 @@ mod wait;
 mod wake;
 mod worker;
 
+pub use door::Door;
 pub use exit::{Ended, SupervisorError, WorkerExit};
 pub use helper::{Helper, HelperEvent};
 pub use launch::{Handover, HelperLaunch, Launch, Owner, Pool};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::door::Door;
 use crate::launch::Handover;
 use crate::letter::LISTENER;
 use crate::membership::{Membership, News};
@@ -69,7 +70,7 @@ pub struct Worker {
     places: Places,
     handover: Handover,
     /// `None` once draining: the port must be free as soon as the last process of the pool gave it up.
-    listener: Option<TcpListener>,
+    listener: Option<Arc<TcpListener>>,
     paused_until: Option<Instant>,
     /// How often to look for a further client without asking first whether there is one.
     crowd: u32,
@@ -98,7 +99,7 @@ impl Worker {
             membership,
             places,
             handover: handover.into(),
-            listener: Some(listener),
+            listener: Some(Arc::new(listener)),
             paused_until: None,
             crowd: 0,
             full_since: None,
@@ -147,6 +148,13 @@ impl Worker {
         self.membership.waker().clone()
     }
 
+    /// What session threads take further connections through.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        let listener = self.listener.as_ref().map(Arc::downgrade);
+        Door::new(self.places.clone(), listener.unwrap_or_default())
+    }
+
     /// It was told to drain.
     #[must_use]
     pub const fn is_draining(&self) -> bool {
@@ -175,7 +183,7 @@ impl Worker {
                 event => return Ok(event),
             }
         }
-        let listener = self.listener.as_ref().filter(|_| wanted).map(AsFd::as_fd);
+        let listener = self.listener.as_deref().filter(|_| wanted).map(AsFd::as_fd);
         let (connected, news) = self.membership.wait(listener, timeout)?;
         match news {
             Some(News::Drain) => {

@@ -135,3 +135,112 @@ pub(super) fn broke_protocol(error: &ConnectionError) -> Option<&DecodeError> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::thread;
+
+    use super::*;
+
+    const INTRODUCTION: Introduction = Introduction {
+        login_required: true,
+        worker: 7,
+    };
+
+    fn connected() -> (TcpStream, Peer) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        client.set_nodelay(true).unwrap();
+        let (socket, address) = listener.accept().unwrap();
+        (client, Peer::new(socket, address))
+    }
+
+    fn preface() -> Vec<u8> {
+        ClientPreface {
+            oldest: OLDEST_VERSION,
+            newest: VERSION,
+            features: 0,
+        }
+        .encode()
+    }
+
+    fn greeted(peer: Peer) -> Connection<Peer> {
+        greet(peer, Instant::now() + LOGIN, INTRODUCTION)
+            .unwrap()
+            .unwrap()
+    }
+
+    /// What the client hears up to the end of the stream.
+    fn heard(mut client: TcpStream) -> Vec<u8> {
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).unwrap();
+        heard
+    }
+
+    fn welcome_and_preface() -> Vec<u8> {
+        let ours = ours(INTRODUCTION, Some(VERSION)).encode();
+        [WELCOME, ours.as_slice()].concat()
+    }
+
+    #[test]
+    fn who_speaks_first_hears_greeting_and_preface_with_the_answer() {
+        let (mut client, peer) = connected();
+        client.write_all(&preface()).unwrap();
+        let mut connection = greeted(peer);
+        assert_eq!(connection.unsent(), welcome_and_preface().len());
+        connection.send_raw(b"answer");
+        connection.flush().unwrap();
+        drop(connection);
+        assert_eq!(
+            heard(client),
+            [welcome_and_preface().as_slice(), b"answer"].concat()
+        );
+    }
+
+    #[test]
+    fn who_waits_hears_the_greeting_before_speaking() {
+        let (mut client, peer) = connected();
+        thread::scope(|scope| {
+            let server = scope.spawn(move || greeted(peer));
+            let mut welcome = [0; WELCOME.len()];
+            client.read_exact(&mut welcome).unwrap();
+            client.write_all(&preface()).unwrap();
+            server.join().unwrap().flush().unwrap();
+            assert_eq!(
+                [&welcome, heard(client).as_slice()].concat(),
+                welcome_and_preface()
+            );
+        });
+    }
+
+    #[test]
+    fn who_speaks_a_byte_at_a_time_hears_the_greeting_after_the_first() {
+        let (mut client, peer) = connected();
+        let preface = preface();
+        let (first, others) = preface.split_at(1);
+        client.write_all(first).unwrap();
+        thread::scope(|scope| {
+            let server = scope.spawn(move || greeted(peer));
+            let mut welcome = [0; WELCOME.len()];
+            client.read_exact(&mut welcome).unwrap();
+            for byte in others {
+                client.write_all(&[*byte]).unwrap();
+            }
+            server.join().unwrap().flush().unwrap();
+            assert_eq!(
+                [&welcome, heard(client).as_slice()].concat(),
+                welcome_and_preface()
+            );
+        });
+    }
+
+    #[test]
+    fn who_leaves_without_a_word_has_heard_the_greeting() {
+        let (client, peer) = connected();
+        client.shutdown(Shutdown::Write).unwrap();
+        assert!(greet(peer, Instant::now() + LOGIN, INTRODUCTION).is_err());
+        assert_eq!(heard(client), WELCOME);
+    }
+}

@@ -100,3 +100,43 @@ impl Drop for Entry<'_> {
         self.roster.connections().lines.remove(&self.key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn connected() -> (TcpStream, Peer) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, address) = listener.accept().unwrap();
+        (client, Peer::new(socket, address))
+    }
+
+    #[test]
+    fn who_rests_awake_when_the_worker_drains_sees_the_end() {
+        let (_client, mut peer) = connected();
+        let roster = Roster::default();
+        let entry = roster.enter(peer.clone());
+        assert!(entry.rest());
+        assert!(!peer.watch_for_input(), "the client has said nothing");
+        roster.drain();
+        assert!(peer.watch_for_input());
+        assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn who_works_when_the_worker_drains_may_answer_but_not_rest_again() {
+        let (mut client, mut peer) = connected();
+        let roster = Roster::default();
+        let entry = roster.enter(peer.clone());
+        assert!(entry.rest());
+        entry.work();
+        roster.drain();
+        std::io::Write::write_all(&mut client, b"x").unwrap();
+        assert_eq!(peer.read(&mut [0]).unwrap(), 1);
+        assert!(!entry.rest());
+    }
+}
