@@ -111,7 +111,7 @@ impl Spill {
         }
         let written = match &self.file {
             Some(file) => file.write_all_at(&bytes, self.written),
-            None => folder.nameless_file().and_then(|file| {
+            None => folder.nameless_file(0o600).and_then(|file| {
                 file.write_all_at(&bytes, self.written)?;
                 self.file = Some(file);
                 Ok(())

@@ -5,12 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::folder::Folder;
-use crate::part_file::PartFile;
-use crate::publish::give_name;
+use crate::draft::Draft;
+use crate::folder::{Folder, facts_of};
 use crate::{Result, Transferred};
 
-/// Most files in the batches of all streams: each keeps its part open, for the lock on it, and 1,024 descriptors are the
+/// Most files in the batches of all streams: each is kept open until it has its name, and 1,024 descriptors are the
 /// usual limit.
 const MAX_FILES: usize = 512;
 
@@ -31,10 +30,10 @@ pub(crate) struct Batch {
     since: Option<Instant>,
 }
 
-/// A file under the name of its part, whole and with its time set.
+/// A file that is whole and has its time set.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    pub(crate) part: PartFile,
+    pub(crate) draft: Draft,
     /// Its folder, beneath the root of the tree.
     pub(crate) folder: PathBuf,
     pub(crate) name: OsString,
@@ -68,17 +67,19 @@ impl Batch {
     ) -> Result<()> {
         let batch = std::mem::take(self);
         let mut devices: Vec<u64> = Vec::new();
-        for file in &batch.files {
-            let device = file.part.device()?;
+        let is_neighbour = |a: &Waiting, b: &Waiting| a.folder == b.folder;
+        for file in batch.files.chunk_by(is_neighbour).filter_map(<[_]>::first) {
+            let device = facts_of(file.draft.file())?.identity.0;
             if !devices.contains(&device) {
                 devices.push(device);
-                rustix::fs::syncfs(file.part.file())?;
+                rustix::fs::syncfs(file.draft.file())?;
             }
         }
         let mut folder: Option<(PathBuf, Folder)> = None;
         for file in batch.files {
             let result = enter(&mut folder, root, &file.folder).and_then(|folder| {
-                give_name(folder, &file.part, &file.name, (file.mode, file.replace))
+                file.draft
+                    .give_name(folder, &file.name, (file.mode, file.replace))
             });
             ended(file, result);
         }

@@ -6,11 +6,11 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 /// Makes a descriptor of a folder that can be flushed, and not one that is inherited.
@@ -21,6 +21,9 @@ const FOLDER: OFlags = OFlags::RDONLY
 /// Bits of a file that is not whole yet: for its owner alone, and with a mark, which files have no other use for. It is
 /// there from the moment at which the file is made, on whatever can keep a bit, and ends with the name that it is part of.
 pub(crate) const PART_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
+
+/// Where the kernel shows a process its open files, by which one without a name can be given one.
+pub(crate) const OPEN_FILES: &str = "/proc/self/fd";
 
 /// A folder, held open.
 #[derive(Debug)]
@@ -138,16 +141,29 @@ impl Folder {
         self.open_file(name, OFlags::RDWR | OFlags::CREATE)
     }
 
-    /// A file that has no name, and is gone with its descriptor.
-    pub(crate) fn nameless_file(&self) -> io::Result<File> {
+    /// A file that has no name, and is gone with its descriptor; with the permission bits `mode`, less the umask.
+    pub(crate) fn nameless_file(&self, mode: u16) -> io::Result<File> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
+        let mode = Mode::from_raw_mode(u32::from(mode) & 0o777);
         Ok(rustix::fs::openat(&self.descriptor, ".", flags, mode)?.into())
     }
 
     fn open_file(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.descriptor, name, flags, PART_MODE)?.into())
+    }
+
+    /// Gives a file without a name this one; [`io::ErrorKind::AlreadyExists`] where that is taken.
+    pub(crate) fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
+        let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+        let flags = AtFlags::SYMLINK_FOLLOW;
+        Ok(rustix::fs::linkat(
+            CWD,
+            open,
+            &self.descriptor,
+            name,
+            flags,
+        )?)
     }
 
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {

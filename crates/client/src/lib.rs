@@ -28,6 +28,7 @@ mod content;
 mod context;
 mod dial;
 mod download;
+mod draft;
 mod error;
 mod fault;
 mod fetch;

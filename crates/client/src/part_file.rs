@@ -60,17 +60,18 @@ impl PartFile {
         }
     }
 
+    /// The part of `target` that this process has made of a file of its own, and locked.
+    pub(crate) fn made(file: File, target: &OsStr) -> Self {
+        let name = part_name(target);
+        Self { file, name }
+    }
+
     pub(crate) fn name(&self) -> &OsStr {
         &self.name
     }
 
     pub(crate) fn file(&self) -> &File {
         &self.file
-    }
-
-    /// Which file system it is on.
-    pub(crate) fn device(&self) -> io::Result<u64> {
-        Ok(facts_of(&self.file)?.identity.0)
     }
 
     /// What the part belongs to; `None` where it holds nothing that can be relied on.

@@ -13,10 +13,10 @@ use transfer::ContentHasher;
 use crate::backlog::Backlog;
 use crate::batch::{Batch, Waiting};
 use crate::context::Context;
+use crate::draft::Draft;
 use crate::fault::{Attempt, Fault};
 use crate::folder::Folder;
 use crate::notice::Notice;
-use crate::part_file::PartFile;
 use crate::publish::{Finish, set_time};
 use crate::session::{Frame, Session, unexpected};
 use crate::tree_desk::Desk;
@@ -69,7 +69,7 @@ struct Asked {
 
 /// A content that has arrived to its end.
 struct Arrived {
-    part: PartFile,
+    draft: Draft,
     name: OsString,
     finish: Finish,
     digest: Digest,
@@ -272,29 +272,29 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
             .clone()
             .unwrap_or_else(|| job.own_name().to_owned());
         // A name that cannot be made is this file's fault alone: its content is passed over.
-        let mut part = self.open_part(job, &name);
+        let mut draft = self.open_draft(job, &name, finish.mode);
         let mut hasher = ContentHasher::new();
         let announced = loop {
             match session.frame(number) {
                 Ok(Frame::Data) => {
-                    if let Err(fault) = self.take_frame(job, session, &mut part, &mut hasher) {
-                        self.discard(job, part);
+                    if let Err(fault) = self.take_frame(job, session, &mut draft, &mut hasher) {
+                        self.discard(job, draft);
                         return Err(fault);
                     }
                 }
                 Ok(Frame::Reply(Reply::ContentEnd { digest })) => break digest,
                 Ok(Frame::Reply(other)) => return Err(unexpected(&other)),
                 Err(fault) => {
-                    self.discard(job, part);
+                    self.discard(job, draft);
                     return Err(fault);
                 }
             }
         };
-        match part? {
+        match draft? {
             None => Ok(Ended::Later),
-            Some(part) => {
+            Some(draft) => {
                 let file = Arrived {
-                    part,
+                    draft,
                     name,
                     finish,
                     digest: hasher.finalize(),
@@ -318,12 +318,12 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                 blocks: 0,
                 slave: Some(session.address()),
             });
-            self.discard(job, Ok(Some(file.part)));
+            self.discard(job, Ok(Some(file.draft)));
             return Err(Fault::Failed(ErrorCode::Corrupt.into()));
         }
-        set_time(file.part.file(), file.finish.modified_ns).map_err(ClientError::from)?;
+        set_time(file.draft.file(), file.finish.modified_ns).map_err(ClientError::from)?;
         Ok(Ended::Waits(Box::new(Waiting {
-            part: file.part,
+            draft: file.draft,
             folder: job.folder().to_owned(),
             mode: file.finish.mode,
             replace: self.decider.replaces(),
@@ -351,20 +351,16 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         })))
     }
 
-    /// The empty part for a file's content; `None` where another process works on it.
-    fn open_part(&mut self, job: &Job, name: &OsStr) -> Result<Option<PartFile>> {
-        let part = PartFile::open(self.decider.enter(job.folder())?, name)?;
-        if let Some(part) = &part {
-            part.file().set_len(0)?;
-        }
-        Ok(part)
+    /// Where a file's content goes; `None` where another process works on it.
+    fn open_draft(&mut self, job: &Job, name: &OsStr, mode: u16) -> Result<Option<Draft>> {
+        Draft::open(self.decider.enter(job.folder())?, name, mode)
     }
 
     fn take_frame(
         &mut self,
         job: &Job,
         session: &mut Session,
-        part: &mut Result<Option<PartFile>>,
+        draft: &mut Result<Option<Draft>>,
         hasher: &mut ContentHasher,
     ) -> Attempt<()> {
         while session.data_left() > 0 {
@@ -372,13 +368,13 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
             let piece = self.buffer.get_mut(..wanted).unwrap_or_default();
             let read = session.read_data(piece)?;
             let piece = piece.get(..read).unwrap_or_default();
-            let written = match part {
+            let written = match draft {
                 Ok(Some(file)) => file.write(piece, hasher.position()),
                 _ => Ok(()),
             };
             hasher.update(piece);
             if let Err(error) = written {
-                let broken = std::mem::replace(part, Err(error.into()));
+                let broken = std::mem::replace(draft, Err(error.into()));
                 self.discard(job, broken);
             }
             self.context.spend(read)?;
@@ -386,13 +382,11 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         Ok(())
     }
 
-    /// Removes a part that nothing can be made of.
-    fn discard(&mut self, job: &Job, part: Result<Option<PartFile>>) {
-        if let Ok(Some(part)) = part
+    fn discard(&mut self, job: &Job, draft: Result<Option<Draft>>) {
+        if let Ok(Some(draft)) = draft
             && let Ok(folder) = self.decider.enter(job.folder())
         {
-            let removed = folder.remove(part.name());
-            tracing::trace!(?removed, "part of no use");
+            draft.discard(folder);
         }
     }
 

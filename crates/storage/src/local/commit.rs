@@ -3,17 +3,17 @@
 //! content or for the whole new one.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use protocol::{Condition, ErrorCode};
+use protocol::{Condition, ErrorCode, RemotePath};
 use rustix::fs::{Mode, Timestamps, UTIME_NOW};
 use rustix::io::{self, Errno};
 
-use super::confined::{Root, rename_onto_free_name};
+use super::confined::{Root, parent_and_name};
 use super::digest_cache;
 use super::facts::{Facts, timespec};
 use super::upload::{LocalUpload, OnDrop, check_target};
-use crate::error::{Result, StorageError};
+use crate::error::{Context, Result, StorageError};
 use crate::{Received, Stored};
 
 /// Up to so many files are flushed one by one; more by flushing their file system once.
@@ -23,8 +23,23 @@ const FLUSHED_ONE_BY_ONE: usize = 8;
 type Device = (u32, u32);
 type FolderId = (Device, u64);
 
-/// An upload on its way through the steps, or what stopped it.
+/// An upload to be published, or what stopped it.
 pub(crate) type Step = Result<(Box<LocalUpload>, Received)>;
+
+/// An upload whose staged file is all that its name will promise.
+struct Sealed {
+    upload: Box<LocalUpload>,
+    stored: Stored,
+    device: Device,
+}
+
+/// The folders in which names were given, each open once.
+#[derive(Default)]
+struct Folders {
+    open: BTreeMap<FolderId, OwnedFd>,
+    /// The one that was used last: uploads to one folder mostly follow one another.
+    last: Option<(RemotePath, FolderId)>,
+}
 
 /// A name that stands for its new content, in a folder that is not flushed yet.
 struct Published {
@@ -39,12 +54,13 @@ pub(crate) fn publish_all(root: &Root, uploads: Vec<Step>) -> Vec<Result<Stored>
         .into_iter()
         .map(|step| step.and_then(seal))
         .collect();
-    let mut folders = BTreeMap::new();
+    let mut folders = Folders::default();
     let published: Vec<_> = flush(sealed)
         .into_iter()
-        .map(|step| step.and_then(|step| publish(root, step, &mut folders)))
+        .map(|step| step.and_then(|sealed| publish(root, sealed, &mut folders)))
         .collect();
     let failures: BTreeMap<_, _> = folders
+        .open
         .iter()
         .filter_map(|(id, folder)| Some((*id, root.flush_folder(folder.as_fd()).err()?)))
         .collect();
@@ -61,26 +77,36 @@ pub(crate) fn publish_all(root: &Root, uploads: Vec<Step>) -> Vec<Result<Stored>
 }
 
 /// Verifies the content and gives the staged file all that its name will promise.
-fn seal((mut upload, received): (Box<LocalUpload>, Received)) -> Step {
+fn seal((mut upload, received): (Box<LocalUpload>, Received)) -> Result<Sealed> {
     let file = &upload.staged.file;
-    let length = Facts::of(file).map_err(upload.context().system())?.size;
+    let mut times = Timestamps {
+        last_access: timespec(0),
+        last_modification: timespec(upload.request.modified_ns),
+    };
+    times.last_access.tv_nsec = UTIME_NOW;
+    let mode = u32::from(upload.request.mode & 0o777 & !upload.root.umask);
+    tolerate(rustix::fs::fchmod(file, Mode::from_raw_mode(mode)));
+    tolerate(rustix::fs::futimens(file, &times));
+    let facts = Facts::of(file).map_err(upload.context().system())?;
+    let length = facts.size;
     let has_length =
         length == received.length && upload.request.size.is_none_or(|size| size == length);
     if !has_length || received.computed != received.announced {
         let error = upload.context().refuse(ErrorCode::Corrupt);
         return Err(upload.fail(error));
     }
-    let mode = u32::from(upload.request.mode & 0o777 & !upload.root.umask);
-    tolerate(rustix::fs::fchmod(file, Mode::from_raw_mode(mode)));
-    let mut times = Timestamps {
-        last_access: timespec(0),
-        last_modification: timespec(upload.request.modified_ns),
-    };
-    times.last_access.tv_nsec = UTIME_NOW;
-    tolerate(rustix::fs::futimens(file, &times));
-    let facts = Facts::of(file).map_err(upload.context().system())?;
     digest_cache::attach(file, &facts, &received.computed);
-    Ok((upload, received))
+    let version = facts
+        .version()
+        .ok_or_else(|| upload.context().refuse(ErrorCode::Internal))?;
+    Ok(Sealed {
+        upload,
+        stored: Stored {
+            version,
+            digest: received.computed,
+        },
+        device: facts.device,
+    })
 }
 
 /// File systems without modes or without such times (FAT) store the content all the same.
@@ -92,13 +118,11 @@ fn tolerate(result: io::Result<()>) {
 
 /// Makes the staged bytes durable. A descriptor whose flush failed is never flushed again: the kernel would call it
 /// durable although pages were dropped.
-fn flush(mut steps: Vec<Step>) -> Vec<Step> {
+fn flush(mut steps: Vec<Result<Sealed>>) -> Vec<Result<Sealed>> {
     let mut by_device: BTreeMap<Device, Vec<usize>> = BTreeMap::new();
     for (index, step) in steps.iter().enumerate() {
-        if let Ok((upload, _)) = step
-            && let Ok(facts) = Facts::of(&upload.staged.file)
-        {
-            by_device.entry(facts.device).or_default().push(index);
+        if let Ok(sealed) = step {
+            by_device.entry(sealed.device).or_default().push(index);
         }
     }
     let flushed_together: Vec<usize> = by_device
@@ -107,7 +131,7 @@ fn flush(mut steps: Vec<Step>) -> Vec<Step> {
         .flatten()
         .collect();
     for (index, step) in steps.iter_mut().enumerate() {
-        if let Ok((upload, _)) = step
+        if let Ok(Sealed { upload, .. }) = step
             && flushed_together.binary_search(&index).is_err()
             && let Err(errno) = rustix::fs::fsync(&upload.staged.file)
         {
@@ -120,34 +144,25 @@ fn flush(mut steps: Vec<Step>) -> Vec<Step> {
 
 /// Flushes the file system of many staged files; whether that worked. The descriptor that was opened first also tells of
 /// write-back errors that happened to the others before now; after any, each file is asked apart.
-fn flush_file_system(steps: &[Step], indexes: &[usize]) -> bool {
+fn flush_file_system(steps: &[Result<Sealed>], indexes: &[usize]) -> bool {
     indexes
         .iter()
         .filter_map(|&index| steps.get(index)?.as_ref().ok())
-        .min_by_key(|(upload, _)| upload.begun)
-        .is_some_and(|(oldest, _)| rustix::fs::syncfs(&oldest.staged.file).is_ok())
+        .min_by_key(|sealed| sealed.upload.begun)
+        .is_some_and(|oldest| rustix::fs::syncfs(&oldest.upload.staged.file).is_ok())
 }
 
 /// Gives the target's name to the staged file.
-fn publish(
-    root: &Root,
-    (mut upload, received): (Box<LocalUpload>, Received),
-    folders: &mut BTreeMap<FolderId, OwnedFd>,
-) -> Result<Published> {
+fn publish(root: &Root, sealed: Sealed, folders: &mut Folders) -> Result<Published> {
+    let Sealed {
+        mut upload, stored, ..
+    } = sealed;
     if !upload.request.wanted.ask() {
         return Err(upload.context().refuse(ErrorCode::Superseded));
     }
-    match rename_to_target(root, &upload, folders) {
+    match give_name(root, &upload, folders) {
         Ok(folder) => {
             upload.on_drop = OnDrop::Nothing;
-            let facts = Facts::of(&upload.staged.file).map_err(upload.context().system())?;
-            let version = facts
-                .version()
-                .ok_or_else(|| upload.context().refuse(ErrorCode::Internal))?;
-            let stored = Stored {
-                version,
-                digest: received.computed,
-            };
             Ok(Published {
                 stored,
                 upload,
@@ -158,36 +173,62 @@ fn publish(
     }
 }
 
-fn rename_to_target(
-    root: &Root,
-    upload: &LocalUpload,
-    folders: &mut BTreeMap<FolderId, OwnedFd>,
-) -> Result<FolderId> {
+fn give_name(root: &Root, upload: &LocalUpload, folders: &mut Folders) -> Result<FolderId> {
     let context = upload.context();
-    let spot = root.spot(context)?;
+    let (id, folder, name) = folders.enter(root, context)?;
     let staged = &upload.staged;
-    if !staged.is_named() {
+    if !staged.is_ours() {
         return Err(context.refuse(ErrorCode::Superseded));
     }
-    check_target(root, context, &spot, &upload.request.condition)?;
-    let renamed = if upload.request.condition == Condition::Absent {
-        rename_onto_free_name(
-            (staged.folder.as_fd(), &staged.name),
-            (spot.folder.as_fd(), spot.name),
-        )
-    } else {
-        rustix::fs::renameat(&staged.folder, &*staged.name, &spot.folder, spot.name)
+    let condition = &upload.request.condition;
+    let named = match condition {
+        Condition::Absent => staged.take_free_name(folder, name),
+        Condition::Any if staged.is_nameless() => staged.take_free_name(folder, name),
+        Condition::Any | Condition::Matches(_) => Err(Errno::EXIST),
     };
-    renamed.map_err(|errno| {
+    let named = match named {
+        Err(Errno::EXIST) => {
+            check_target(root, context, (folder, name), condition)?;
+            match condition {
+                // It was taken a moment ago.
+                Condition::Absent => Err(Errno::EXIST),
+                Condition::Any | Condition::Matches(_) => staged.take_name(folder, name),
+            }
+        }
+        named => named,
+    };
+    named.map_err(|errno| {
         let error: StorageError = context.system()(errno);
         match errno {
-            Errno::NOENT if !staged.is_named() => error.with_code(ErrorCode::Superseded),
+            Errno::NOENT if !staged.is_ours() => error.with_code(ErrorCode::Superseded),
             Errno::XDEV => error.with_code(ErrorCode::BadRename),
             _ => error,
         }
     })?;
-    let facts = Facts::of(&spot.folder).map_err(context.system())?;
-    let id = (facts.device, facts.inode);
-    folders.entry(id).or_insert(spot.folder);
     Ok(id)
+}
+
+impl Folders {
+    /// The folder of what the context's path names, and the name. It is resolved anew unless the upload before went there
+    /// too: were it moved between the two, both would have come before that.
+    fn enter<'a>(
+        &mut self,
+        root: &Root,
+        context: Context<'a>,
+    ) -> Result<(FolderId, BorrowedFd<'_>, &'a [u8])> {
+        let (parent, name) = parent_and_name(context)?;
+        let id = match self.last.take() {
+            Some((path, id)) if path == parent => id,
+            _ => {
+                let spot = root.spot(context)?;
+                let id = (spot.facts.device, spot.facts.inode);
+                self.open.entry(id).or_insert(spot.folder);
+                id
+            }
+        };
+        self.last = Some((parent, id));
+        let folder = self.open.get(&id).map(AsFd::as_fd);
+        let folder = folder.ok_or_else(|| context.refuse(ErrorCode::Internal))?;
+        Ok((id, folder, name))
+    }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::{ErrorCode, StorageId};
+use protocol::{ErrorCode, RemotePath, StorageId};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::{self, Errno};
 
@@ -49,6 +49,8 @@ pub(crate) struct Staging {
 #[derive(Debug)]
 pub(crate) struct Spot<'a> {
     pub(crate) folder: OwnedFd,
+    /// Those of the folder, when it was opened.
+    pub(crate) facts: Facts,
     pub(crate) name: &'a [u8],
 }
 
@@ -67,11 +69,12 @@ impl Root {
 
     /// Opens a folder, so that it can be listed and flushed.
     pub(crate) fn open_folder(&self, context: Context<'_>) -> Result<OwnedFd> {
-        self.checked(context, self.open(context, FOLDER)?)
+        let (folder, _) = self.checked(context, self.open(context, FOLDER)?)?;
+        Ok(folder)
     }
 
     /// Opens a folder for using names in it, also where it may be searched but not listed.
-    fn open_parent(&self, context: Context<'_>) -> Result<OwnedFd> {
+    fn open_parent(&self, context: Context<'_>) -> Result<(OwnedFd, Facts)> {
         match self.open(context, FOLDER) {
             Err(error) if error.code() == ErrorCode::NotPermitted => {
                 let folder = self.open(context, OFlags::PATH | OFlags::DIRECTORY)?;
@@ -82,7 +85,7 @@ impl Root {
     }
 
     /// The folder, unless a link led into the reserved ones.
-    fn checked(&self, context: Context<'_>, folder: OwnedFd) -> Result<OwnedFd> {
+    fn checked(&self, context: Context<'_>, folder: OwnedFd) -> Result<(OwnedFd, Facts)> {
         let facts = Facts::of(&folder).map_err(context.system())?;
         if self
             .reserved
@@ -91,19 +94,18 @@ impl Root {
         {
             return Err(context.refuse(ErrorCode::BadName));
         }
-        Ok(folder)
+        Ok((folder, facts))
     }
 
     /// Opens the folder above, for operations on the name itself; the root has none and refuses them.
     pub(crate) fn spot<'a>(&self, context: Context<'a>) -> Result<Spot<'a>> {
-        let (Some(parent), Some(name)) = (context.path.parent(), context.path.name()) else {
-            return Err(context.refuse(ErrorCode::NotPermitted));
-        };
-        if is_reserved(name) {
-            return Err(context.refuse(ErrorCode::BadName));
-        }
-        let folder = self.open_parent(Context::new(context.operation, &parent))?;
-        Ok(Spot { folder, name })
+        let (parent, name) = parent_and_name(context)?;
+        let (folder, facts) = self.open_parent(Context::new(context.operation, &parent))?;
+        Ok(Spot {
+            folder,
+            facts,
+            name,
+        })
     }
 
     /// Whether an upload to another mount shall look for abandoned ones there: now and then, as that reads the folder.
@@ -132,6 +134,17 @@ impl Root {
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
     name.strip_prefix(RESERVED)
         .is_some_and(|rest| matches!(rest.first(), None | Some(b'.')))
+}
+
+/// The path above the context's, and the name in it, unless no request may mean that.
+pub(crate) fn parent_and_name(context: Context<'_>) -> Result<(RemotePath, &[u8])> {
+    let (Some(parent), Some(name)) = (context.path.parent(), context.path.name()) else {
+        return Err(context.refuse(ErrorCode::NotPermitted));
+    };
+    if is_reserved(name) {
+        return Err(context.refuse(ErrorCode::BadName));
+    }
+    Ok((parent, name))
 }
 
 /// Opens a path that cannot lead out of `folder`, whatever links are in it and whatever is renamed meanwhile.

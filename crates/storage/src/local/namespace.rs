@@ -18,7 +18,7 @@ pub(crate) fn make_directory(root: &Root, path: &RemotePath) -> Result<()> {
     if path.is_root() {
         return Err(context.refuse(ErrorCode::Exists));
     }
-    let Spot { folder, name } = root.spot(context)?;
+    let Spot { folder, name, .. } = root.spot(context)?;
     // The process's umask takes its bits away.
     let mode = Mode::RWXU | Mode::RWXG | Mode::RWXO;
     rustix::fs::mkdirat(&folder, name, mode).map_err(context.system())?;
@@ -58,7 +58,7 @@ pub(crate) fn flush_name(root: &Root, path: &RemotePath) -> Result<()> {
 /// Removes a file or link, or with `recursive` a folder with all in it.
 pub(crate) fn remove(root: &Root, path: &RemotePath, recursive: bool) -> Result<()> {
     let context = Context::new("remove", path);
-    let Spot { folder, name } = root.spot(context)?;
+    let Spot { folder, name, .. } = root.spot(context)?;
     let facts = Facts::at(&folder, name).map_err(context.system())?;
     if !facts.is_directory() {
         unlink(&folder, name).map_err(context.system())?;
@@ -73,7 +73,7 @@ pub(crate) fn remove(root: &Root, path: &RemotePath, recursive: bool) -> Result<
 /// Removes an empty folder.
 pub(crate) fn remove_directory(root: &Root, path: &RemotePath) -> Result<()> {
     let context = Context::new("remove folder", path);
-    let Spot { folder, name } = root.spot(context)?;
+    let Spot { folder, name, .. } = root.spot(context)?;
     remove_empty(folder.as_fd(), name).map_err(context.system())?;
     root.flush_folder(folder.as_fd()).map_err(context.system())
 }

@@ -3,17 +3,21 @@
 //! A name is the upload's id and a generation. Going on with an upload claims the next generation, so that a writer that
 //! was asleep can never publish what another writer goes on with: its name is gone. A staged file that is being written
 //! is locked (`flock`), which tells it from an abandoned one.
+//!
+//! What is never resumed needs no name until it gets its final one, where the file system can do without: nobody has to be
+//! told from anybody then, and nothing is left behind.
 
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::{EntryKind, UploadId};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use transfer::block_tree::BLOCK_LENGTH;
 use transfer::{ContentHasher, Hashed};
@@ -35,23 +39,56 @@ const MOST_TRIES: u32 = 32;
 #[derive(Debug)]
 pub(crate) struct Staged {
     pub(crate) file: File,
-    pub(crate) folder: Arc<OwnedFd>,
-    pub(crate) name: Vec<u8>,
+    folder: Arc<OwnedFd>,
+    /// `None`: it has no name, and is gone with its descriptor.
+    name: Option<Vec<u8>>,
 }
 
 impl Staged {
-    /// Whether the name still is this file's: otherwise another writer took the upload over.
-    pub(crate) fn is_named(&self) -> bool {
-        is_named(&self.file, &self.folder, &self.name)
+    /// Whether it still is this writer's: otherwise another one took the upload over.
+    pub(crate) fn is_ours(&self) -> bool {
+        let is_named = |name: &Vec<u8>| is_named(&self.file, &self.folder, name);
+        self.name.as_ref().is_none_or(is_named)
     }
 
     /// Removes the file, never one that another writer put in its place.
     pub(crate) fn remove(&self) {
-        if self.is_named()
-            && let Err(error) = rustix::fs::unlinkat(&self.folder, &*self.name, AtFlags::empty())
+        if let Some(name) = &self.name
+            && self.is_ours()
+            && let Err(error) = rustix::fs::unlinkat(&self.folder, &**name, AtFlags::empty())
         {
             tracing::debug!(%error, "a staged file is left for the sweep");
         }
+    }
+
+    /// Whether trying for a [free name](Self::take_free_name) costs nothing where it is taken.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.name.is_none()
+    }
+
+    /// Gives the file that name, or fails with `EEXIST`.
+    pub(crate) fn take_free_name(&self, to: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        match &self.name {
+            Some(staged) => rename_onto_free_name((self.folder.as_fd(), staged), (to, name)),
+            None => link(&self.file, to, name),
+        }
+    }
+
+    /// Gives the file that name, in place of what has it.
+    pub(crate) fn take_name(&self, to: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        if let Some(staged) = &self.name {
+            return rustix::fs::renameat(&self.folder, &**staged, to, name);
+        }
+        // A link replaces nothing: it is renamed from a name of its own, locked so that no sweep takes that for abandoned.
+        rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive)?;
+        let interim = once_name("")?;
+        link(&self.file, self.folder.as_fd(), &interim)?;
+        let renamed = rustix::fs::renameat(&self.folder, &*interim, to, name);
+        if renamed.is_err() {
+            let removed = rustix::fs::unlinkat(&self.folder, &*interim, AtFlags::empty());
+            tracing::debug!(?removed, "a name that was not given");
+        }
+        renamed
     }
 }
 
@@ -94,11 +131,15 @@ impl Place {
 
     /// A staged file for an upload that is never resumed: nothing is looked for.
     pub(crate) fn begin_once(&self) -> Result<Staged> {
+        if let Some(file) = self.nameless_file() {
+            return Ok(Staged {
+                file,
+                folder: Arc::clone(&self.folder),
+                name: None,
+            });
+        }
         for _ in 0..MOST_TRIES {
-            let mut random = [0; 16];
-            getrandom::fill(&mut random).map_err(io::Error::other)?;
-            let name = format!("{}{ONCE}{:x}", self.lead(), u128::from_be_bytes(random));
-            match self.create(name.into_bytes()) {
+            match self.create(once_name(self.lead())?) {
                 // A sweep was faster than the lock.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
                 created => return created,
@@ -107,19 +148,30 @@ impl Place {
         Err(Errno::BUSY.into())
     }
 
+    /// A file without a name, on file systems that have such. Beside the target even an interim name has no place: no sweep
+    /// comes by for certain.
+    fn nameless_file(&self) -> Option<File> {
+        if self.beside_target || !can_link_open_files() {
+            return None;
+        }
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, c".", flags, Mode::RUSR | Mode::WUSR);
+        file.ok().map(File::from)
+    }
+
     fn create(&self, name: Vec<u8>) -> Result<Staged> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, &*name, flags, Mode::RUSR | Mode::WUSR)?;
         let staged = Staged {
             file: File::from(file),
             folder: Arc::clone(&self.folder),
-            name,
+            name: Some(name),
         };
         match lock(&staged.file) {
             Lock::Elsewhere => return Err(Errno::NOENT.into()),
             Lock::Ours | Lock::Unknown => {}
         }
-        if staged.is_named() {
+        if staged.is_ours() {
             Ok(staged)
         } else {
             Err(Errno::NOENT.into())
@@ -144,7 +196,7 @@ impl Place {
             let staged = Staged {
                 file,
                 folder: Arc::clone(&self.folder),
-                name: new,
+                name: Some(new),
             };
             let hashed = pass(&staged.file, None, progress)?;
             return Ok((staged, hashed));
@@ -273,6 +325,27 @@ impl Place {
 
 fn is_dotted(rest: &[u8]) -> bool {
     rest.first() == Some(&b'.')
+}
+
+/// A name for what is never resumed.
+fn once_name(lead: &str) -> rustix::io::Result<Vec<u8>> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+    Ok(format!("{lead}{ONCE}{:x}", u128::from_be_bytes(random)).into_bytes())
+}
+
+/// Where the kernel shows a process its open files, by which one without a name can be given one.
+const OPEN_FILES: &str = "/proc/self/fd";
+
+fn can_link_open_files() -> bool {
+    static CAN_LINK: LazyLock<bool> = LazyLock::new(|| Path::new(OPEN_FILES).exists());
+    *CAN_LINK
+}
+
+/// Gives an open file without a name that one, or fails with `EEXIST`.
+fn link(file: &File, folder: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, open, folder, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 fn is_named(file: &File, folder: &OwnedFd, name: &[u8]) -> bool {

@@ -1,7 +1,7 @@
 //! A local upload while it is being received: staged, then handed to `commit`.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,10 +50,15 @@ impl LocalUpload {
     ) -> Result<Self> {
         let context = Context::new("store", &request.path);
         let spot = root.spot(context)?;
-        check_target(root, context, &spot, &request.condition)?;
+        check_target(
+            root,
+            context,
+            (spot.folder.as_fd(), spot.name),
+            &request.condition,
+        )?;
         check_writable(context, &spot.folder)?;
         check_space(context, &spot.folder, request.size)?;
-        let place = place_for(root, context, spot.folder)?;
+        let place = place_for(root, context, spot)?;
         let begun = Instant::now();
         let (staged, hashed) = match request.id {
             Some(id) => place.begin(&id, request.resume, progress),
@@ -147,10 +152,10 @@ impl Upload for LocalUpload {
 pub(crate) fn check_target(
     root: &Root,
     context: Context<'_>,
-    spot: &Spot<'_>,
+    (folder, name): (BorrowedFd<'_>, &[u8]),
     condition: &Condition,
 ) -> Result<()> {
-    let target = match Facts::at(&spot.folder, spot.name) {
+    let target = match Facts::at(folder, name) {
         Ok(facts) if facts.kind == EntryKind::Link => follow(root, context)?,
         Ok(facts) => Some(facts),
         Err(Errno::NOENT) if matches!(condition, Condition::Matches(_)) => {
@@ -205,8 +210,8 @@ fn check_space(context: Context<'_>, folder: &OwnedFd, size: Option<u64>) -> Res
 }
 
 /// The staging folder, or the target's own where a rename from there could not succeed.
-fn place_for(root: &Root, context: Context<'_>, folder: OwnedFd) -> Result<Place> {
-    let facts = Facts::of(&folder).map_err(context.system())?;
+fn place_for(root: &Root, context: Context<'_>, spot: Spot<'_>) -> Result<Place> {
+    let Spot { folder, facts, .. } = spot;
     match &root.staging {
         Ok(staging) if staging.facts.shares_file_system(&facts) => Ok(Place {
             folder: Arc::clone(&staging.folder),

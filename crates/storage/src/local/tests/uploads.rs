@@ -39,7 +39,7 @@ fn a_stored_file_has_content_time_mode_and_digest() {
 fn nothing_is_visible_before_the_commit() {
     let served = Served::new();
     served.write("file", b"old");
-    let mut upload = served.begin(&upload("/file")).unwrap();
+    let mut upload = served.begin(&resumable("/file", 1)).unwrap();
     upload.write_all_at(b"new", 0).unwrap();
     assert_eq!(served.names("/", ListOptions::default()), [b"file"]);
     assert_eq!(fs::read(served.at("file")).unwrap(), b"old");
@@ -336,7 +336,9 @@ fn a_batch_publishes_all_but_the_failed() {
                 pending
             })
             .collect();
-        assert_eq!(served.staged().len(), count);
+        assert!(served.staged().is_empty(), "they have no names yet");
+        let is_there = |index| served.at(&format!("{count}-{index}")).exists();
+        assert!(!(0..count).any(is_there));
         let results = served.storage.commit_batch(staged);
         assert_eq!(results.len(), count);
         for (index, result) in results.into_iter().enumerate() {
@@ -352,6 +354,44 @@ fn a_batch_publishes_all_but_the_failed() {
         }
         assert!(served.staged().is_empty());
     }
+}
+
+#[test]
+fn a_batch_replaces_what_it_may_and_leaves_no_interim_name() {
+    let served = Served::new();
+    served.write("file", b"old");
+    fs::create_dir(served.at("folder")).unwrap();
+    let stage = |target: &str, condition| {
+        let request = UploadRequest {
+            condition,
+            ..upload(target)
+        };
+        let stage = |content| {
+            served
+                .storage
+                .stage_whole(&request, content, &digest(content))
+        };
+        stage(b"new").unwrap()
+    };
+    let old = served.storage.stat(&path("/file"), false).unwrap().version;
+    let batch = vec![
+        stage("/file", Condition::Any),
+        stage("/file", Condition::Matches(old.unwrap())),
+        stage("/taken", Condition::Any),
+        stage("/free", Condition::Absent),
+        stage("/free", Condition::Any),
+    ];
+    fs::create_dir(served.at("taken")).unwrap();
+    let results = served.storage.commit_batch(batch);
+    let codes: Vec<_> = results
+        .into_iter()
+        .map(|result| result.err().map(|error| error.code()))
+        .collect();
+    let refused = [Some(ErrorCode::Changed), Some(ErrorCode::IsDirectory)];
+    assert_eq!(codes, [None, refused[0], refused[1], None, None]);
+    assert_eq!(fs::read(served.at("file")).unwrap(), b"new");
+    assert_eq!(fs::read(served.at("free")).unwrap(), b"new");
+    assert!(served.staged().is_empty());
 }
 
 #[test]
