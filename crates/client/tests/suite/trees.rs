@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use client::{
@@ -296,7 +296,11 @@ fn a_small_file_that_is_broken_off_leaves_nothing() {
         local: setting.local("t"),
         conflict: Conflict::Refuse,
     };
+    // What an earlier try has left goes on being used, and can be watched; a file without a name leaves nothing anyway.
     let part = setting.local("t/.middle.part");
+    fs::create_dir(setting.local("t")).unwrap();
+    fs::write(&part, "").unwrap();
+    fs::set_permissions(&part, fs::Permissions::from_mode(0o1600)).unwrap();
     let error = std::thread::scope(|threads| {
         threads.spawn(|| {
             while !fs::metadata(&part).is_ok_and(|facts| facts.len() > 1_000_000) {
