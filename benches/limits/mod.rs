@@ -2,8 +2,8 @@
 
 pub mod accept;
 pub mod files;
+pub mod netcat;
 pub mod stream;
-pub mod tree;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
@@ -45,8 +45,8 @@ pub fn be_one(arguments: &[String]) -> bool {
         [WORD, "accept", ip] => accept::serve(&listen(ip)),
         [WORD, "serve", ip, file, congestion] => stream::serve(ip, file, congestion),
         [WORD, "fetch", rest @ ..] => stream::fetch(rest),
-        [WORD, "answer", ip, port] => tree::answer((ip, port.parse().unwrap())),
-        [WORD, "hear", ip, port] => tree::hear((ip, port.parse().unwrap())),
+        [WORD, "answer", ip, port] => netcat::answer((ip, port.parse().unwrap())),
+        [WORD, "hear", ip, port] => netcat::hear((ip, port.parse().unwrap())),
         _ => return false,
     }
     true

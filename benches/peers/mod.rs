@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::harness::Process;
-use crate::limits::tree::free_port;
+use crate::limits::netcat::free_port;
 use crate::load::ftp::Login;
 use crate::report::Report;
 use crate::settings::Settings;

@@ -11,18 +11,20 @@ use crate::memory::Footprint;
 use crate::peers::Served;
 
 const MEMORY: &str = "memory of each of 5,000 idle sessions";
+const FEWER: &str = "memory of each of 1,000 idle sessions";
 const MEANWHILE: &str = "get, 512 MiB, beside 5,000 idle sessions";
 const CROWDED: &str = "with them";
 const ALONE: &str = "without them";
 const COUNT: usize = 5000;
+const FEWER_COUNT: usize = 1000;
 const COUNT_OF_PEERS: usize = 300;
 const LANES: usize = 50;
 const MIB: u64 = 512;
 const NAME: &str = "file.bin";
 
-/// Both.
+/// All of them.
 pub fn run(world: &mut World) {
-    if ![MEMORY, MEANWHILE]
+    if ![FEWER, MEMORY, MEANWHILE]
         .iter()
         .any(|work| world.settings.wants(work))
     {
@@ -36,9 +38,15 @@ pub fn run(world: &mut World) {
     };
     let before = Footprint::of(&descendants(pid));
     let address = crowded.address();
-    let sessions: Vec<TcpStream> = (0..COUNT)
-        .map(|number| framed::idle(address, number % LANES, "/small").unwrap())
-        .collect();
+    let open = |number| framed::idle(address, number % LANES, "/small").unwrap();
+    let mut sessions: Vec<TcpStream> = (0..FEWER_COUNT).map(open).collect();
+    if world.settings.wants(FEWER) {
+        let grown = Footprint::of(&descendants(pid)) - before;
+        let each = grown.kibibytes() / FEWER_COUNT as f64;
+        let asked = (Asked::AtMost(64.0), &*grown.parts(FEWER_COUNT));
+        world.report.figure(FEWER, Unit::Kibibytes, each, asked);
+    }
+    sessions.extend((FEWER_COUNT..COUNT).map(open));
     let grown = Footprint::of(&descendants(pid)) - before;
     if world.settings.wants(MEMORY) {
         let each = grown.kibibytes() / COUNT as f64;

@@ -11,6 +11,7 @@ use crate::content::fill;
 use crate::contest::{Asked, Contest, Unit};
 use crate::harness::{Client, Cluster};
 use crate::limits;
+use crate::limits::netcat;
 use crate::limits::stream::{Shape, fetcher};
 use crate::namespace::Place;
 use crate::peers::clients::pairs;
@@ -23,6 +24,7 @@ const CUBIC: &str = "get, verified, everyone with cubic";
 const MEMORY: &str = "large file";
 
 const LIMIT: &str = "sendfile → splice, cubic";
+const NETCAT: &str = "cat | nc";
 const LIMIT_FSYNC: &str = "sendfile → splice + fsync, cubic";
 const NAME: &str = "large.bin";
 const CUBIC_ALONE: Shape = Shape {
@@ -81,6 +83,10 @@ fn get(world: &mut World, cluster: &Cluster, client: &Client) {
     contest.add("cp", |round| {
         received.time(&mut limits::files::copy(&source, &target), round)
     });
+    contest.add(NETCAT, |round| {
+        let (_sender, address) = netcat::send_file(Ipv4Addr::LOCALHOST.into(), &source);
+        received.time(&mut netcat::receive_file(address, &target), round)
+    });
     let ask = |words: &[&str]| client.command(words.iter().copied());
     contest.add(FIRST, |round| {
         forget_digest(&source);
@@ -109,6 +115,9 @@ fn get(world: &mut World, cluster: &Cluster, client: &Client) {
             .report
             .judge(&named, &standing, (work, LIMIT), Asked::AtMost(most));
     }
+    let work = format!("{}, beside {NETCAT}", world.named(FIRST));
+    let asked = Asked::AtMost(2.0);
+    world.report.judge(&work, &standing, (FIRST, NETCAT), asked);
     let work = format!(
         "{}, beside the fastest FTP server + curl",
         world.named(CACHED)

@@ -8,7 +8,7 @@ use crate::content::{fill, plant, remove};
 use crate::contest::{Asked, Contest, Unit};
 use crate::delay::Line;
 use crate::harness::{Client, Cluster, Setup};
-use crate::limits::{stream, tree};
+use crate::limits::{netcat, stream};
 use crate::peers::Served;
 use crate::peers::clients::{Pair, pairs};
 
@@ -91,9 +91,9 @@ impl Scene<'_> {
         contest.add(TREE_LIMIT, |round| {
             remove(&target);
             std::fs::create_dir(&target).unwrap();
-            let start = || tree::start(IP.into(), &self.cluster.root(), "tree");
+            let start = || netcat::send_tree(IP.into(), &self.cluster.root(), "tree");
             let (_sender, address) = self.line.server.run(start);
-            received.time(&mut tree::receiver(address, &target), round)
+            received.time(&mut netcat::receive_tree(address, &target), round)
         });
         for (name, client) in [(SLAVE, self.client), (MASTER, self.master)] {
             let (ours, target) = (&ours, &target);

@@ -6,7 +6,7 @@ use super::{Transfer, UPLOADS, World, share};
 use crate::content::{plant, remove};
 use crate::contest::{Asked, Contest, Standing, Unit};
 use crate::harness::{Client, Cluster};
-use crate::limits::tree;
+use crate::limits::netcat;
 use crate::peers::Served;
 use crate::peers::clients::pairs;
 
@@ -105,8 +105,9 @@ fn add_limit<'a>(contest: &mut Contest<'a>, cluster: &'a Cluster, transfer: &'a 
         let target = transfer.target;
         remove(target);
         std::fs::create_dir(target).unwrap();
-        let (_sender, address) = tree::start(Ipv4Addr::LOCALHOST.into(), &cluster.root(), "tree");
-        transfer.time(&mut tree::receiver(address, target), round)
+        let (_sender, address) =
+            netcat::send_tree(Ipv4Addr::LOCALHOST.into(), &cluster.root(), "tree");
+        transfer.time(&mut netcat::receive_tree(address, target), round)
     });
 }
 

@@ -1,4 +1,5 @@
-//! A tree through TCP with as little work as a person could ask for: `tar | nc` on one side, `nc | tar` on the other.
+//! A file or a tree through TCP with as little work as a person could ask for: `cat | nc` or `tar | nc` on one side, `nc` into
+//! the file or `nc | tar` on the other.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,29 +13,49 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use super::itself;
 use crate::harness::{PATIENCE, Process, wait_until};
 
-/// Starts the sender of the folder `name` in `parent`, and returns once it listens. It serves one receiver, and ends.
-pub fn start(ip: IpAddr, parent: &Path, name: &str) -> (Process, SocketAddr) {
+/// Starts the sender of a file, and returns once it listens. It serves one receiver, and ends.
+pub fn send_file(ip: IpAddr, file: &Path) -> (Process, SocketAddr) {
+    send(ip, "cat \"$1\"", [Path::new(""), file])
+}
+
+/// The receiver of a file, as `target`.
+pub fn receive_file(sender: SocketAddr, target: &Path) -> Command {
+    receive(sender, "\"$@\" > \"$0\"", target)
+}
+
+/// Starts the sender of the folder `name` in `parent`; otherwise as [`send_file`].
+pub fn send_tree(ip: IpAddr, parent: &Path, name: &str) -> (Process, SocketAddr) {
+    send(ip, "tar -C \"$0\" -c \"$1\"", [parent, Path::new(name)])
+}
+
+/// The receiver of a tree, which unpacks into `target`.
+pub fn receive_tree(sender: SocketAddr, target: &Path) -> Command {
+    receive(sender, "\"$@\" | tar -C \"$0\" -x", target)
+}
+
+/// A netcat that sends what the shell command `produce` writes, whose `$0` and `$1` are the words.
+fn send(ip: IpAddr, produce: &str, words: [&Path; 2]) -> (Process, SocketAddr) {
     let address = SocketAddr::new(ip, free_port());
     let (ip, port) = (ip.to_string(), address.port().to_string());
     let mut command = Command::new("sh");
     command
-        .args(["-c", "tar -C \"$0\" -c \"$1\" | { shift; exec \"$@\"; }"])
-        .arg(parent)
-        .arg(name)
+        .arg("-c")
+        .arg(format!("{produce} | {{ shift; exec \"$@\"; }}"))
+        .args(words)
         .args(one_of(["nc", "-N", "-l"], "answer"))
         .args([ip, port]);
-    let process = Process::spawn("tar | nc", &mut command);
+    let process = Process::spawn("nc", &mut command);
     wait_until("the sender to listen", PATIENCE, || {
         is_listening(address.port())
     });
     (process, address)
 }
 
-/// The receiver, which unpacks into `target`.
-pub fn receiver(sender: SocketAddr, target: &Path) -> Command {
+/// A shell command, whose `$0` is the target and whose other words are a netcat that receives.
+fn receive(sender: SocketAddr, consume: &str, target: &Path) -> Command {
     let mut command = Command::new("sh");
     command
-        .args(["-c", "\"$@\" | tar -C \"$0\" -x"])
+        .args(["-c", consume])
         .arg(target)
         .args(one_of(["nc", "-d"], "hear"))
         .args([sender.ip().to_string(), sender.port().to_string()])
