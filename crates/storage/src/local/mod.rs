@@ -20,6 +20,7 @@ mod commit;
 mod confined;
 mod digest_cache;
 mod facts;
+mod names;
 mod namespace;
 mod open_file;
 mod root;

@@ -9,7 +9,7 @@ use rustix::io::{self, Errno};
 
 use super::confined::{Root, Spot, open_subfolder, rename_onto_free_name};
 use super::facts::Facts;
-use super::walk::Names;
+use super::names::Names;
 use crate::error::{Context, Result, StorageError};
 
 /// Makes one folder.
@@ -212,20 +212,20 @@ impl Level {
         context: Context<'_>,
     ) -> Option<Vec<u8>> {
         loop {
-            let (name, file_type) = match self.names.next() {
+            let name = match self.names.next() {
                 Ok(next) => next?,
                 Err(errno) => {
                     note(failure, || context.system()(errno));
                     return None;
                 }
             };
-            if file_type == FileType::Directory {
-                return Some(name);
+            if name.file_type == FileType::Directory {
+                return Some(name.bytes);
             }
-            match unlink(&self.names.folder, &name) {
+            match unlink(&self.names.folder, &name.bytes) {
                 Ok(()) => self.progress = true,
                 Err(Errno::NOENT) => {}
-                Err(Errno::ISDIR) => return Some(name),
+                Err(Errno::ISDIR) => return Some(name.bytes),
                 Err(errno) => note(failure, || context.system()(errno)),
             }
         }

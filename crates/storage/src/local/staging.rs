@@ -24,7 +24,7 @@ use transfer::{ContentHasher, Hashed};
 
 use super::confined::{RESERVED, rename_onto_free_name};
 use super::facts::Facts;
-use super::walk::Names;
+use super::names::{Name, Names};
 use crate::Progress;
 
 type Result<T> = io::Result<T>;
@@ -219,7 +219,7 @@ impl Place {
         let prefix = self.name_prefix(id);
         let mut generations = Vec::new();
         let mut names = self.names()?;
-        while let Some((name, _)) = names.next()? {
+        while let Some(Name { bytes: name, .. }) = names.next()? {
             let generation = name
                 .strip_prefix(prefix.as_bytes())
                 .and_then(|digits| str::from_utf8(digits).ok()?.parse::<u64>().ok());
@@ -233,7 +233,7 @@ impl Place {
     pub(crate) fn sweep(&self, max_age: Duration, max_bytes: u64) -> Result<u64> {
         let mut staged = Vec::new();
         let mut names = self.names()?;
-        while let Some((name, _)) = names.next()? {
+        while let Some(Name { bytes: name, .. }) = names.next()? {
             if self.beside_target && !name.strip_prefix(RESERVED).is_some_and(is_dotted) {
                 continue;
             }

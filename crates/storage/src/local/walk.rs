@@ -1,87 +1,18 @@
 //! Listings: streamed in constant memory, recursion without recursion.
 
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use protocol::limits::{MAX_DEPTH, MAX_PATH};
 use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
-use rustix::fs::{FileType, RawDir};
-use rustix::io::{self, Errno};
+use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use super::confined::{Root, is_reserved, open_subfolder};
 use super::facts::{Facts, kind_of};
+use super::names::{Name, Names};
 use crate::error::{Context, Result, StorageError};
 use crate::{Found, ListOptions};
-
-/// Room for the names that one system call returns.
-const NAMES_AT_ONCE: usize = 32 * 1024;
-
-/// A folder that is being read: holds what one system call returned, so that reading can pause to descend.
-#[derive(Debug)]
-pub(crate) struct Names {
-    pub(crate) folder: OwnedFd,
-    bytes: Vec<u8>,
-    /// Where in `bytes` each name not handed out yet ends, and its type; the last is handed out first.
-    pending: Vec<(usize, FileType)>,
-}
-
-impl Names {
-    pub(crate) fn new(folder: OwnedFd) -> Self {
-        Self {
-            folder,
-            bytes: Vec::new(),
-            pending: Vec::new(),
-        }
-    }
-
-    /// The next name and its type as far as the folder tells it; never `.` or `..`.
-    pub(crate) fn next(&mut self) -> io::Result<Option<(Vec<u8>, FileType)>> {
-        while self.pending.is_empty() {
-            if !self.read()? {
-                return Ok(None);
-            }
-        }
-        let Some((end, file_type)) = self.pending.pop() else {
-            return Ok(None);
-        };
-        let start = self.pending.last().map_or(0, |&(end, _)| end);
-        let name = self.bytes.get(start..end).unwrap_or_default().to_vec();
-        Ok(Some((name, file_type)))
-    }
-
-    /// Begins again with the first name.
-    pub(crate) fn rewind(&mut self) -> io::Result<()> {
-        self.pending.clear();
-        rustix::fs::seek(&self.folder, rustix::fs::SeekFrom::Start(0)).map(drop)
-    }
-
-    /// Whether there was anything left to read.
-    fn read(&mut self) -> io::Result<bool> {
-        self.bytes.clear();
-        // On the heap: a session's stack is small, and what it once touched stays resident.
-        let mut buffer = Vec::<u8>::with_capacity(NAMES_AT_ONCE);
-        let mut names = RawDir::new(self.folder.as_fd(), buffer.spare_capacity_mut());
-        let mut any = false;
-        while let Some(name) = names.next() {
-            let name = match name {
-                Ok(name) => name,
-                // A folder that was removed meanwhile has no names left.
-                Err(Errno::NOENT) => return Ok(false),
-                Err(error) => return Err(error),
-            };
-            any = true;
-            let bytes = name.file_name().to_bytes();
-            if !matches!(bytes, b"." | b"..") {
-                self.bytes.extend_from_slice(bytes);
-                self.pending.push((self.bytes.len(), name.file_type()));
-            }
-            if names.is_buffer_empty() {
-                break;
-            }
-        }
-        Ok(any)
-    }
-}
 
 /// One folder on the way down from the listed one.
 struct Level {
@@ -122,7 +53,11 @@ impl Walk<'_> {
     fn run(&mut self, visit: &mut dyn FnMut(Found) -> ControlFlow<()>) -> Result<()> {
         while let Some(level) = self.levels.last_mut() {
             self.prefix.truncate(level.prefix);
-            let (name, file_type) = match level.names.next() {
+            let found = match self.options.facts {
+                true => level.names.next_with_facts(),
+                false => level.names.next(),
+            };
+            let name = match found {
                 Ok(Some(name)) => name,
                 Ok(None) => {
                     self.levels.pop();
@@ -141,10 +76,10 @@ impl Walk<'_> {
                     continue;
                 }
             };
-            if is_reserved(&name) {
+            if is_reserved(&name.bytes) {
                 continue;
             }
-            let Some(entry) = self.entry(name, file_type) else {
+            let Some(entry) = self.entry(name) else {
                 continue;
             };
             let descend = self.options.recursive && entry.kind == EntryKind::Directory;
@@ -163,25 +98,24 @@ impl Walk<'_> {
     }
 
     /// What is told of a name; `None` when it was removed meanwhile.
-    fn entry(&self, name: Vec<u8>, file_type: FileType) -> Option<Entry> {
+    fn entry(&self, name: Name) -> Option<Entry> {
         let level = self.levels.last()?;
-        let facts = if self.options.facts || file_type == FileType::Unknown {
-            match Facts::at(&level.names.folder, &name) {
-                Err(Errno::NOENT) => return None,
-                // As in a folder that may be read but not searched: the name is known, the facts are not.
-                other => other.ok(),
-            }
-        } else {
-            None
+        let is_wanted = self.options.facts || name.file_type == FileType::Unknown;
+        let look = || is_wanted.then(|| Facts::at(&level.names.folder, &name.bytes));
+        let facts = match name.facts.or_else(look) {
+            Some(Err(Errno::NOENT)) => return None,
+            // As in a folder that may be read but not searched: the name is known, the facts are not.
+            Some(other) => other.ok(),
+            None => None,
         };
-        let mut path = name;
+        let mut path = name.bytes;
         path.splice(..0, self.prefix.iter().copied());
         if let Some(facts) = facts {
             return Some(facts.entry(path));
         }
         Some(Entry {
             name: path,
-            kind: kind_of(file_type),
+            kind: kind_of(name.file_type),
             size: 0,
             modified_ns: 0,
             mode: 0,

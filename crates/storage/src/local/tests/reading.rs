@@ -1,5 +1,6 @@
 //! Facts, listings, reading, digests.
 
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -229,6 +230,27 @@ fn listings_tell_facts_only_when_asked() {
     };
     assert_eq!(code(list("/file")), ErrorCode::NotDirectory);
     assert_eq!(code(list("/missing")), ErrorCode::NotFound);
+}
+
+#[test]
+fn in_a_large_folder_each_name_has_its_own_facts() {
+    let served = Served::new();
+    for number in 0..2_000 {
+        let content = vec![0; number];
+        served.write(&format!("many/{number}"), &content);
+    }
+    let mut seen = BTreeSet::new();
+    let visit = &mut |found| {
+        let Found::Entry(entry) = found else {
+            panic!("unreadable")
+        };
+        let name = str::from_utf8(&entry.name).unwrap();
+        assert_eq!(name.parse(), Ok(entry.size));
+        assert!(seen.insert(entry.size));
+        ControlFlow::Continue(())
+    };
+    served.storage.list(&path("/many"), FACTS, visit).unwrap();
+    assert_eq!(seen.len(), 2_000);
 }
 
 #[test]
