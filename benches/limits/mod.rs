@@ -43,7 +43,7 @@ pub fn be_one(arguments: &[String]) -> bool {
     let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     match words.as_slice() {
         [WORD, "accept", ip] => accept::serve(&listen(ip)),
-        [WORD, "serve", ip, file, congestion] => stream::serve(ip, file, congestion),
+        [WORD, "serve", ip, file, shape] => stream::serve(ip, file, shape),
         [WORD, "fetch", rest @ ..] => stream::fetch(rest),
         [WORD, "answer", ip, port] => netcat::answer((ip, port.parse().unwrap())),
         [WORD, "hear", ip, port] => netcat::hear((ip, port.parse().unwrap())),

@@ -1,7 +1,7 @@
 //! One large file, both ways.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::SystemTime;
@@ -26,10 +26,12 @@ const MEMORY: &str = "large file";
 const LIMIT: &str = "sendfile → splice, cubic";
 const NETCAT: &str = "cat | nc";
 const LIMIT_FSYNC: &str = "sendfile → splice + fsync, cubic";
+const LIMIT_HASHED: &str = "the same, hashed at both ends";
 const NAME: &str = "large.bin";
 const CUBIC_ALONE: Shape = Shape {
     cubic: true,
     fsync: false,
+    hash: false,
 };
 
 /// All of them.
@@ -69,24 +71,12 @@ fn get(world: &mut World, cluster: &Cluster, client: &Client) {
     let pairs = pairs(&peers, &mut world.report);
     let source = cluster.path(NAME);
     let (target, own) = (client.path("received"), client.path(NAME));
-    let (_sender, address) = limits::stream::start(Ipv4Addr::LOCALHOST.into(), &source, true);
+    let (_sender, address) =
+        limits::stream::start(Ipv4Addr::LOCALHOST.into(), &source, CUBIC_ALONE);
     let into = |target| Transfer::file(&world.settings, (&source, target));
     let (received, downloaded) = (into(&target), into(&own));
     let mut contest = Contest::new(Unit::Seconds);
-    for (name, streams) in [(LIMIT, 1), ("4 streams", 4)] {
-        let (received, target) = (&received, &target);
-        contest.add(name, move |round| {
-            let senders = vec![(address, 1); streams];
-            received.time(&mut fetcher(&senders, target, CUBIC_ALONE), round)
-        });
-    }
-    contest.add("cp", |round| {
-        received.time(&mut limits::files::copy(&source, &target), round)
-    });
-    contest.add(NETCAT, |round| {
-        let (_sender, address) = netcat::send_file(Ipv4Addr::LOCALHOST.into(), &source);
-        received.time(&mut netcat::receive_file(address, &target), round)
-    });
+    add_limits(&mut contest, &received, address);
     let ask = |words: &[&str]| client.command(words.iter().copied());
     contest.add(FIRST, |round| {
         forget_digest(&source);
@@ -109,15 +99,16 @@ fn get(world: &mut World, cluster: &Cluster, client: &Client) {
     }
     let standing = contest.hold(&world.settings);
     let peak = downloaded.peak();
-    for (work, most) in [(FIRST, 1.7), (CACHED, 1.4), (BARE, 1.15)] {
+    for (work, limit, most) in [
+        (FIRST, LIMIT, 1.7),
+        (CACHED, LIMIT, 1.4),
+        (BARE, LIMIT, 1.15),
+        (FIRST, NETCAT, 2.0),
+    ] {
         let named = world.named(work);
-        world
-            .report
-            .judge(&named, &standing, (work, LIMIT), Asked::AtMost(most));
+        let asked = Asked::AtMost(most);
+        world.report.judge(&named, &standing, (work, limit), asked);
     }
-    let work = format!("{}, beside {NETCAT}", world.named(FIRST));
-    let asked = Asked::AtMost(2.0);
-    world.report.judge(&work, &standing, (FIRST, NETCAT), asked);
     let work = format!(
         "{}, beside the fastest FTP server + curl",
         world.named(CACHED)
@@ -127,22 +118,51 @@ fn get(world: &mut World, cluster: &Cluster, client: &Client) {
     world.memory("large get: the client's most memory", peak);
 }
 
+fn add_limits<'a>(contest: &mut Contest<'a>, transfer: &'a Transfer<'a>, address: SocketAddr) {
+    let (source, target) = (transfer.source, transfer.target);
+    for (name, streams) in [(LIMIT, 1), ("4 streams", 4)] {
+        contest.add(name, move |round| {
+            let senders = vec![(address, 1); streams];
+            transfer.time(&mut fetcher(&senders, target, CUBIC_ALONE), round)
+        });
+    }
+    contest.add("cp", move |round| {
+        transfer.time(&mut limits::files::copy(source, target), round)
+    });
+    contest.add(NETCAT, move |round| {
+        let (_sender, address) = netcat::send_file(Ipv4Addr::LOCALHOST.into(), source);
+        transfer.time(&mut netcat::receive_file(address, target), round)
+    });
+}
+
 fn put(world: &mut World, cluster: &Cluster, client: &Client) {
     let peers = world.serve(&cluster.root(), Ipv4Addr::LOCALHOST.into());
     let pairs = pairs(&peers, &mut world.report);
     let source = cluster.path(NAME);
     let remote = format!("{UPLOADS}/back.bin");
     let target = cluster.path(&remote);
-    let (_sender, address) = limits::stream::start(Ipv4Addr::LOCALHOST.into(), &source, true);
+    let (_sender, address) =
+        limits::stream::start(Ipv4Addr::LOCALHOST.into(), &source, CUBIC_ALONE);
     let stored = Transfer::file(&world.settings, (&source, &target));
     let mut contest = Contest::new(Unit::Seconds);
-    let shape = Shape {
-        cubic: true,
+    let flushed = Shape {
         fsync: true,
+        ..CUBIC_ALONE
     };
-    contest.add(LIMIT_FSYNC, |round| {
-        stored.time(&mut fetcher(&[(address, 1)], &target, shape), round)
-    });
+    let hashed = Shape {
+        hash: true,
+        ..flushed
+    };
+    let (_sender, hashing) = limits::stream::start(Ipv4Addr::LOCALHOST.into(), &source, hashed);
+    for (name, sender, shape) in [
+        (LIMIT_FSYNC, address, flushed),
+        (LIMIT_HASHED, hashing, hashed),
+    ] {
+        let (stored, target) = (&stored, &target);
+        contest.add(name, move |round| {
+            stored.time(&mut fetcher(&[(sender, 1)], target, shape), round)
+        });
+    }
     let ours = Transfer::file(&world.settings, (&source, &target));
     contest.add(PUT, |round| {
         let words = ["put", "-f", source.to_str().unwrap(), &remote];
@@ -162,7 +182,11 @@ fn put(world: &mut World, cluster: &Cluster, client: &Client) {
     world
         .report
         .judge(&work, &standing, (PUT, LIMIT_FSYNC), Asked::AtMost(1.5));
-    let faster = (|name: &str| name != LIMIT_FSYNC, Asked::AtMost(1.0));
+    world
+        .report
+        .judge(&work, &standing, (PUT, LIMIT_HASHED), Asked::Nothing);
+    let is_peer = |name: &str| ![LIMIT_FSYNC, LIMIT_HASHED].contains(&name);
+    let faster = (is_peer, Asked::AtMost(1.0));
     let beside = format!("{work}, beside the fastest peer (nothing verified, nothing durable)");
     world.report.judge_best(&beside, &standing, PUT, faster);
     world.memory("large put: the client's most memory", peak);
@@ -178,7 +202,7 @@ fn everyone_with_cubic(world: &mut World, place: &Place) {
     let peers = place.run(|| world.serve(&cluster.root(), Ipv4Addr::LOCALHOST.into()));
     let pairs = pairs(&peers, &mut world.report);
     let (_sender, address) =
-        place.run(|| limits::stream::start(Ipv4Addr::LOCALHOST.into(), &source, true));
+        place.run(|| limits::stream::start(Ipv4Addr::LOCALHOST.into(), &source, CUBIC_ALONE));
     let (target, own) = (client.path("received"), client.path(NAME));
     let within = |target| Transfer::file(&world.settings, (&source, target)).within(place);
     let (received, downloaded) = (within(&target), within(&own));

@@ -119,7 +119,7 @@ impl Scene<'_> {
     fn file(&self, world: &mut World, (work, most): (&str, f64)) {
         let (source, target) = (self.cluster.path("file.bin"), self.client.path("received"));
         let pairs = self.pairs(world, |pair| pair.get.is_some());
-        let start = || stream::start(IP.into(), &source, false);
+        let start = || stream::start(IP.into(), &source, stream::Shape::default());
         let (_sender, address) = self.line.server.run(start);
         let within =
             || Transfer::file(&world.settings, (&source, &target)).within(&self.line.client);
@@ -129,10 +129,7 @@ impl Scene<'_> {
             let (received, target) = (&received, &target);
             contest.add(name, move |round| {
                 let senders = vec![(address, 1); streams];
-                let shape = stream::Shape {
-                    cubic: false,
-                    fsync: false,
-                };
+                let shape = stream::Shape::default();
                 received.time(&mut stream::fetcher(&senders, target, shape), round)
             });
         }

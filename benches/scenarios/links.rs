@@ -48,7 +48,13 @@ fn behind(world: &mut World, star: &Star, (work, rates, killed): (&str, &[u64], 
     let mut suite = Suite::start(star);
     let senders: Vec<_> = (0..rates.len())
         .map(|number| {
-            let start = || stream::start(Star::address(number).into(), &suite.source(), false);
+            let start = || {
+                stream::start(
+                    Star::address(number).into(),
+                    &suite.source(),
+                    Shape::default(),
+                )
+            };
             star.servers[number].run(start)
         })
         .collect();
@@ -75,10 +81,7 @@ fn contest(
     let transfer = || Transfer::file(&world.settings, (&source, &target)).within(&star.hub);
     let (received, ours) = (transfer(), transfer());
     let mut contest = Contest::new(Unit::Seconds);
-    let shape = Shape {
-        cubic: false,
-        fsync: false,
-    };
+    let shape = Shape::default();
     contest.add(LIMIT, |round| {
         received.time(&mut fetcher(senders, &target, shape), round)
     });

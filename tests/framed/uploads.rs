@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use protocol::{ErrorCode, Reply, Request, UploadId};
 
 use super::{Wire, alone, code_of, digest, path, store, store_whole};
-use crate::harness::{PATIENCE, Setup, random_bytes, staged, tamper, wait_until};
+use crate::harness::{PATIENCE, Setup, random_bytes, resident_bytes, staged, tamper, wait_until};
 
 #[test]
 fn an_upload_goes_on_where_another_connection_left_it() {
@@ -234,4 +234,29 @@ fn what_is_confirmed_is_what_was_sent_and_durable() {
         strace.terminate(PATIENCE);
         assert_eq!(code_of(&refused), ErrorCode::Internal, "{call}");
     }
+}
+
+#[test]
+fn a_session_that_rests_keeps_no_memory_of_what_it_stored() {
+    const COUNT: usize = 40;
+    let cluster = Setup::new(1).without_master().workers(1).start();
+    let worker = cluster.slaves[0].workers()[0];
+    let content = random_bytes(7, 900_000);
+    let after = || {
+        let mut wire = Wire::open(cluster.address());
+        let id = wire.send(&store("/upload", &content, false));
+        wire.connection.send_data(id, &content);
+        let digest = digest(&content);
+        wire.connection.send(id, &Request::StoreEnd { digest });
+        assert!(matches!(wire.answer(id), Reply::Stored { .. }));
+        wire
+    };
+    let _first = after();
+    let before = resident_bytes(worker);
+    let _resting: Vec<Wire> = (0..COUNT).map(|_| after()).collect();
+    // Half of it is the large frames of a build for debugging.
+    let most = before + (COUNT * 128 * 1024) as u64;
+    wait_until("the sessions to give memory back", PATIENCE, || {
+        resident_bytes(worker) < most
+    });
 }

@@ -1,6 +1,7 @@
 //! What went wrong, for callers: a kind to branch on, a word for scripts, a sentence for people.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use protocol::ErrorCode;
 use thiserror::Error;
@@ -138,6 +139,15 @@ impl From<rustix::io::Errno> for ClientError {
     }
 }
 
+/// What `work` gives, or an error where it panics: others wait for a thread's word, and would do so for ever.
+pub(crate) fn unless_broken<T, E: From<ClientError>>(
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    let broken = || ClientError::from(io::Error::other("a part of this program broke"));
+    // Nothing of what it held is looked at afterwards, but for locks, which every change leaves sound.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broken().into()))
+}
+
 /// The system's words without the number behind them, in lower case as all our sentences.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
@@ -202,5 +212,12 @@ mod tests {
             ClientErrorKind::Login
         );
         assert!(ClientError::from(ErrorCode::NotFound).is(ErrorCode::NotFound));
+    }
+
+    #[test]
+    fn a_panic_is_an_error() {
+        assert_eq!(unless_broken(|| Ok::<_, ClientError>(1)), Ok(1));
+        let error = unless_broken::<(), ClientError>(|| panic!("broken")).unwrap_err();
+        assert_eq!(error.kind(), ClientErrorKind::Local(io::ErrorKind::Other));
     }
 }

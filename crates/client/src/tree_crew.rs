@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope};
 use std::time::Instant;
 
+use crate::error::unless_broken;
 use crate::stripe::plan::Origin;
 use crate::stripe::roster::{Distance, Quota, Roster, Way};
 use crate::tree_desk::{Desk, Left, Supply};
@@ -137,7 +138,7 @@ where
         let ended = Arc::clone(&self.ended);
         desk.join();
         let help = move || {
-            let result = helper.come_in(&way).and_then(|()| work(&mut helper));
+            let result = unless_broken(|| helper.come_in(&way).and_then(|()| work(&mut helper)));
             if let Err(error) = result {
                 tracing::debug!(%error, "a stream less");
                 let is_dismissed = error.kind() == ClientErrorKind::Interrupted && desk.is_closed();

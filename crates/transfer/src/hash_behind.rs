@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
@@ -13,13 +14,16 @@ use blake3::hazmat::HasherExt;
 use protocol::Digest;
 use protocol::limits::BLOCK;
 
-use crate::block_tree::{Hashed, block_count};
+use crate::block_tree::Hashed;
 
 /// Below this a thread costs more than it saves, bytes.
 const WORTH_A_THREAD: u64 = 4 * 1024 * 1024;
 
 /// What is read at once, bytes: it stays in a core's own cache until it is hashed.
 const PIECE: usize = 128 * 1024;
+
+/// The hashing thread's.
+const STACK: usize = 128 * 1024;
 
 /// Steps that hashing may be behind; then the transfer waits for it.
 const MOST_BEHIND: usize = 64;
@@ -43,18 +47,23 @@ enum Lane {
 }
 
 /// Digests of blocks that are known not to be the last one.
-type Blocks = Vec<Digest>;
+#[derive(Debug)]
+struct Blocks {
+    digests: Vec<Digest>,
+    /// On the heap, for as long as the transfer takes: what a session's stack once touched would stay resident.
+    piece: Vec<u8>,
+}
 
 impl HashBehind {
     /// Goes on behind what `hashed` covers. `expected` is the length of the whole in bytes, as far as it is known, and decides
     /// only how the work is laid out.
     #[must_use]
     pub fn new(hashed: Hashed, expected: u64) -> Self {
-        let mut blocks = hashed.blocks;
-        blocks.truncate(closed_blocks(hashed.length));
+        let mut digests = hashed.blocks;
+        digests.truncate(closed_blocks(hashed.length));
         Self {
             expected,
-            lane: Lane::Here(blocks),
+            lane: Lane::Here(Blocks::behind(digests)),
         }
     }
 
@@ -73,11 +82,11 @@ impl HashBehind {
     /// What reading the file says, sooner or later: otherwise [`Self::finish`] reports it.
     pub fn advance(&mut self, file: &File, position: u64) -> io::Result<()> {
         if let Lane::Here(blocks) = &mut self.lane {
-            let hashed = u64::try_from(blocks.len()).unwrap_or(u64::MAX) * BLOCK;
-            if self.expected.saturating_sub(hashed) < WORTH_A_THREAD {
-                return hash_up_to(file, blocks, position);
+            if self.expected.saturating_sub(blocks.length()) < WORTH_A_THREAD {
+                return blocks.hash_up_to(file, position);
             }
-            self.lane = beside(file, std::mem::take(blocks))?;
+            let digests = std::mem::take(&mut blocks.digests);
+            self.lane = beside(file, Blocks::behind(digests))?;
         }
         if let Lane::Beside { passed, .. } = &self.lane {
             // Fails only where the thread has ended, which `finish` reports.
@@ -91,7 +100,7 @@ impl HashBehind {
     /// # Errors
     /// What reading the file says; [`io::ErrorKind::UnexpectedEof`] where it is shorter.
     pub fn finish(self, file: &File, position: u64) -> io::Result<Option<Hashed>> {
-        let mut blocks = match self.lane {
+        let blocks = match self.lane {
             Lane::Off => return Ok(None),
             Lane::Here(blocks) => blocks,
             Lane::Beside { passed, thread } => {
@@ -101,14 +110,7 @@ impl HashBehind {
                     .map_err(|_| io::Error::other("the hashing thread broke"))??
             }
         };
-        hash_up_to(file, &mut blocks, position)?;
-        if block_count(position) > u64::try_from(blocks.len()).unwrap_or(0) {
-            blocks.push(hash_last(file, &blocks, position)?);
-        }
-        Ok(Some(Hashed {
-            blocks,
-            length: position,
-        }))
+        blocks.finish(file, position).map(Some)
     }
 }
 
@@ -123,48 +125,71 @@ fn beside(file: &File, mut blocks: Blocks) -> io::Result<Lane> {
     let (passed, passing): (_, Receiver<u64>) = sync_channel(MOST_BEHIND);
     let hash = move || {
         for position in passing {
-            hash_up_to(&file, &mut blocks, position)?;
+            blocks.hash_up_to(&file, position)?;
         }
         Ok(blocks)
     };
     let builder = Builder::new().name("hash".to_owned());
-    let thread = builder.stack_size(PIECE + 128 * 1024).spawn(hash)?;
+    let thread = builder.stack_size(STACK).spawn(hash)?;
     Ok(Lane::Beside { passed, thread })
 }
 
-fn hash_up_to(file: &File, blocks: &mut Blocks, position: u64) -> io::Result<()> {
-    while blocks.len() < closed_blocks(position) {
-        let start = u64::try_from(blocks.len()).unwrap_or(u64::MAX) * BLOCK;
-        let hasher = hash_range(file, start, BLOCK)?;
-        blocks.push(Digest(hasher.finalize_non_root()));
+impl Blocks {
+    fn behind(digests: Vec<Digest>) -> Self {
+        Self {
+            digests,
+            piece: Vec::new(),
+        }
     }
-    Ok(())
-}
 
-/// The block at the end, which is the only one where no other is closed.
-fn hash_last(file: &File, blocks: &Blocks, position: u64) -> io::Result<Digest> {
-    let start = u64::try_from(blocks.len()).unwrap_or(u64::MAX) * BLOCK;
-    let hasher = hash_range(file, start, position - start)?;
-    Ok(if blocks.is_empty() {
-        Digest(*hasher.finalize().as_bytes())
-    } else {
-        Digest(hasher.finalize_non_root())
-    })
-}
-
-fn hash_range(file: &File, start: u64, length: u64) -> io::Result<Hasher> {
-    let mut hasher = Hasher::new();
-    hasher.set_input_offset(start);
-    let mut piece = [0; PIECE];
-    let (mut position, end) = (start, start + length);
-    while position < end {
-        let wanted = usize::try_from(end - position).unwrap_or(PIECE).min(PIECE);
-        let piece = piece.get_mut(..wanted).unwrap_or_default();
-        file.read_exact_at(piece, position)?;
-        hasher.update(piece);
-        position += u64::try_from(wanted).unwrap_or(0);
+    /// Where the first block begins that is not hashed yet.
+    fn length(&self) -> u64 {
+        u64::try_from(self.digests.len()).unwrap_or(u64::MAX) * BLOCK
     }
-    Ok(hasher)
+
+    fn hash_up_to(&mut self, file: &File, position: u64) -> io::Result<()> {
+        while self.digests.len() < closed_blocks(position) {
+            let start = self.length();
+            let hasher = self.hash(file, start..start + BLOCK)?;
+            self.digests.push(Digest(hasher.finalize_non_root()));
+        }
+        Ok(())
+    }
+
+    /// Hashes the block at the end too, which is the only one where no other is closed.
+    fn finish(mut self, file: &File, position: u64) -> io::Result<Hashed> {
+        self.hash_up_to(file, position)?;
+        let start = self.length();
+        if start < position {
+            let hasher = self.hash(file, start..position)?;
+            self.digests.push(Digest(match start {
+                0 => *hasher.finalize().as_bytes(),
+                _ => hasher.finalize_non_root(),
+            }));
+        }
+        Ok(Hashed {
+            blocks: self.digests,
+            length: position,
+        })
+    }
+
+    fn hash(&mut self, file: &File, range: Range<u64>) -> io::Result<Hasher> {
+        let mut hasher = Hasher::new();
+        hasher.set_input_offset(range.start);
+        let mut position = range.start;
+        while position < range.end {
+            let left = usize::try_from(range.end - position).unwrap_or(PIECE);
+            let wanted = left.min(PIECE);
+            if self.piece.len() < wanted {
+                self.piece.resize(wanted, 0);
+            }
+            let piece = self.piece.get_mut(..wanted).unwrap_or_default();
+            file.read_exact_at(piece, position)?;
+            hasher.update(piece);
+            position += u64::try_from(wanted).unwrap_or(0);
+        }
+        Ok(hasher)
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +197,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::block_tree::block_count;
 
     fn file_of(length: usize) -> (File, Vec<u8>) {
         let mut content = vec![0; length];

@@ -23,10 +23,11 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
+    /// An empty pipe. Refused where a user has many already: what the kernel still gives then holds two pages, pipe(7), and is
+    /// worse than a buffer.
     pub(crate) fn new() -> io::Result<Self> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        // Refused where a user has many such pipes, pipe(7): then it works in smaller turns.
-        fcntl_setpipe_size(&write, CAPACITY).unwrap_or_default();
+        fcntl_setpipe_size(&write, CAPACITY)?;
         Ok(Self { read, write })
     }
 

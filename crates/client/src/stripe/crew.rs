@@ -12,6 +12,7 @@ use protocol::{Digest, Reply, Request};
 
 use crate::ClientErrorKind;
 use crate::context::Context;
+use crate::error::unless_broken;
 use crate::fault::{Attempt, Fault};
 use crate::master::Offer;
 use crate::notice::Notice;
@@ -151,7 +152,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         self.running.push((stream, origin));
         let desk = self.desk;
         let work = move || {
-            let result = Line::new(desk, &mut session, stream).run();
+            let result = unless_broken(|| Line::new(desk, &mut session, stream).run());
             desk.leave(stream);
             desk.tell(Event::Ended {
                 stream,

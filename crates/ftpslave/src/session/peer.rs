@@ -28,6 +28,7 @@ const AWAKE: Duration = Duration::from_micros(40);
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     socket: Arc<TcpStream>,
+    is_near: bool,
     /// When what is read now must be complete.
     deadline: Option<Instant>,
 }
@@ -46,11 +47,13 @@ impl Peer {
 
     /// Takes an accepted socket over.
     pub(crate) fn new(stream: TcpStream, address: SocketAddr) -> Self {
-        if is_same_machine(&stream, address) {
+        let is_near = is_same_machine(&stream, address);
+        if is_near {
             send_unpaced(&stream);
         }
         Self {
             socket: Arc::new(stream),
+            is_near,
             deadline: None,
         }
     }
@@ -92,8 +95,12 @@ impl Peer {
         }
     }
 
-    /// As [`Self::wait_for_input`], awake and for [`AWAKE`] alone.
+    /// As [`Self::wait_for_input`], awake and for [`AWAKE`] alone; not at all for a client over a network, whose answer takes
+    /// longer.
     pub(crate) fn watch_for_input(&self) -> bool {
+        if !self.is_near {
+            return false;
+        }
         let end = Instant::now() + AWAKE;
         let mut byte = [0];
         loop {
