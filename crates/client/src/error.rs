@@ -101,6 +101,15 @@ impl ClientError {
             "the content could not be verified",
         )
     }
+
+    /// For a content that is the slave's, byte by byte, and not what was stored.
+    pub(crate) fn contradicted() -> Self {
+        Self::new(
+            ClientErrorKind::NotVerified,
+            "the slave's file is not what the digest kept with it says: damaged, or changed without its time \
+             (--no-verify takes it as it is)",
+        )
+    }
 }
 
 impl From<ErrorCode> for ClientError {

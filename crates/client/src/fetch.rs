@@ -20,7 +20,7 @@ use crate::fetch::earlier::Earlier;
 use crate::notice::Notice;
 use crate::part_file::PartFile;
 use crate::publish::Finish;
-use crate::repair::{fresh_digest, repair};
+use crate::repair::{fresh_digest, kept_digest, repair};
 use crate::session::{Frame, Session, is_code, unexpected};
 use crate::trailer::Trailer;
 
@@ -309,7 +309,7 @@ impl<'a> Fetch<'a> {
             Content::Hashed(blocks) => {
                 let mut announced = match current.announced {
                     Some(digest) => digest,
-                    None => fresh_digest(session, &current.trailer)?,
+                    None => kept_digest(session, &current.trailer)?,
                 };
                 while blocks.whole() != Some(announced) {
                     self.repairs += 1;
@@ -319,15 +319,14 @@ impl<'a> Fetch<'a> {
                     announced = fresh_digest(session, &current.trailer)?;
                     current.announced = Some(announced);
                     if blocks.whole() == Some(announced) {
-                        // It has sent what is on its disk: damaged there, perhaps, and then another slave of its master may
-                        // know better. Where that one says the same, or there is no other, that is what the file is now.
+                        // It has sent what is on its disk: damaged there, and then another slave of its master may know better.
                         if self.doubted.is_none() && session.id().is_some() {
                             self.doubted = Some(session.address());
                             current.announced = None;
                             let cause = "its file is not what the digest kept with it says";
                             return Err(Fault::Lost(cause.to_owned()));
                         }
-                        break;
+                        return Err(ClientError::contradicted().into());
                     }
                     let source = self.doubted.unwrap_or_else(|| session.address());
                     let told = (&self.context, source);

@@ -17,11 +17,20 @@ use crate::part_file::PartFile;
 use crate::session::{Frame, Session, unexpected};
 use crate::trailer::Trailer;
 
-/// The digest of the file as it is on the slave's disk now: the one it had kept may have been wrong.
+/// The digest that the slave keeps with the file, or has of it now where it keeps none.
+pub(crate) fn kept_digest(session: &mut Session, trailer: &Trailer) -> Attempt<Digest> {
+    digest(session, trailer, false)
+}
+
+/// The digest of the file as it is on the slave's disk now.
 pub(crate) fn fresh_digest(session: &mut Session, trailer: &Trailer) -> Attempt<Digest> {
+    digest(session, trailer, true)
+}
+
+fn digest(session: &mut Session, trailer: &Trailer, fresh: bool) -> Attempt<Digest> {
     let question = Request::Checksum {
         path: trailer.remote.clone(),
-        fresh: true,
+        fresh,
     };
     match session.ask(&question)? {
         Reply::Sum {

@@ -32,7 +32,7 @@ use crate::notice::Notice;
 use crate::part_file::PartFile;
 use crate::publish::Finish;
 use crate::renewal::Scout;
-use crate::repair::fresh_digest;
+use crate::repair::kept_digest;
 use crate::session::{Session, is_code, unexpected};
 use crate::stripe::crew::{Crew, Ended};
 use crate::stripe::desk::Desk;
@@ -320,7 +320,7 @@ impl<'a> Stripe<'a> {
         if is_checked {
             let announced = match work.announced {
                 Some(digest) => digest,
-                None => self.ask_digest(&work.trailer, session)?,
+                None => kept_digest(self.at_rest(session)?, &work.trailer)?,
             };
             work.announced = Some(announced);
             if work.digests.whole() == Some(announced) {
@@ -333,35 +333,17 @@ impl<'a> Stripe<'a> {
         if self.repairs > MAX_REPAIRS {
             return Err(ClientError::not_verified().into());
         }
-        let heard = jury::hear(&self.context, &work.trailer, &self.roster.in_use())?;
+        let slaves = self.roster.in_use();
+        let heard = jury::hear(&self.context, &work.trailer, &slaves, is_checked)?;
         let Some((whole, right)) = jury::verdict(work.announced, work.trailer.size, heard) else {
-            return Err(ClientError::not_verified().into());
+            return Err(ClientError::contradicted().into());
         };
-        if is_checked && work.announced != Some(whole) {
-            // What a slave had kept was wrong: it finds that out by reading its file again.
-            let healed = self
-                .at_rest(session)
-                .and_then(|session| fresh_digest(session, &work.trailer));
-            tracing::debug!(?healed, "the announced digest was wrong");
+        if is_checked {
             work.announced = Some(whole);
         }
         self.reject(work, &right);
         work.kept_is_right = true;
         Ok(None)
-    }
-
-    fn ask_digest(&mut self, trailer: &Trailer, session: &mut Option<Session>) -> Attempt<Digest> {
-        let question = Request::Checksum {
-            path: trailer.remote.clone(),
-            fresh: false,
-        };
-        match self.at_rest(session)?.ask(&question)? {
-            Reply::Sum {
-                digest, version, ..
-            } if version == trailer.version => Ok(digest),
-            Reply::Sum { .. } => Err(ErrorCode::Changed.into()),
-            other => Err(unexpected(&other)),
-        }
     }
 
     /// Has every block that is not as it should be fetched again, and tells who served it.

@@ -46,9 +46,6 @@ pub trait OpenFile: Send + Debug {
     /// Keeps the digest beside the file, where the storage can; failing is no error, the next reader hashes again.
     fn remember_digest(&self, digest: &Digest);
 
-    /// Drops the kept digest, because a receiver found it wrong.
-    fn forget_digest(&self);
-
     /// The digest of the whole, kept or computed; `None` when `progress` stopped it.
     ///
     /// # Errors
@@ -57,6 +54,18 @@ pub trait OpenFile: Send + Debug {
         if let Some(digest) = self.cached_digest() {
             return Ok(Some(digest));
         }
+        let digest = self.digest_anew(progress)?;
+        if let Some(digest) = &digest {
+            self.remember_digest(digest);
+        }
+        Ok(digest)
+    }
+
+    /// The digest of what is on the disk now, whatever is kept; `None` when `progress` stopped it.
+    ///
+    /// # Errors
+    /// `Changed` when the file became another version while it was read.
+    fn digest_anew(&self, progress: Progress<'_>) -> Result<Option<Digest>> {
         let mut hasher = ContentHasher::new();
         let mut buffer = vec![0; BLOCK_LENGTH];
         while hasher.position() < self.entry().size {
@@ -72,9 +81,7 @@ pub trait OpenFile: Send + Debug {
         if !self.unchanged()? {
             return Err(self.changed());
         }
-        let digest = hasher.finalize();
-        self.remember_digest(&digest);
-        Ok(Some(digest))
+        Ok(Some(hasher.finalize()))
     }
 
     /// Hands the digests of `count` blocks from block `first` on to `sink`, fewer where the file ends before; `sink` may

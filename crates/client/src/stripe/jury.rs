@@ -1,5 +1,6 @@
 //! Content whose digest is not the announced one: which blocks are wrong, and who is to blame? Every slave is asked for
-//! its list of block digests; what most of them have is right.
+//! its list of block digests, and for the digest that it keeps with the file; what most of them have is right, if one of
+//! these digests vouches for it.
 
 use std::collections::BTreeMap;
 use std::thread::{Builder, scope};
@@ -10,7 +11,8 @@ use transfer::block_tree::merge;
 use crate::ClientError;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
-use crate::repair::block_list;
+use crate::repair::{block_list, kept_digest};
+use crate::session::Session;
 use crate::stripe::plan::Origin;
 use crate::stripe::roster::Way;
 use crate::trailer::Trailer;
@@ -18,14 +20,18 @@ use crate::trailer::Trailer;
 /// What one slave has.
 #[derive(Clone, Debug)]
 pub(crate) struct Testimony {
+    /// The digests of its blocks as they are on its disk now.
     pub(crate) blocks: Vec<Digest>,
+    /// The digest that was kept when the file was stored; `None` where nobody asked.
+    pub(crate) kept: Option<Digest>,
 }
 
-/// Asks all of them at the same time. Who does not answer is passed over, unless nobody does.
+/// Asks all of them at the same time, also for the kept digests where the content is to be `verified`. Who does not answer is passed over, unless nobody does.
 pub(crate) fn hear(
     context: &Context,
     trailer: &Trailer,
     slaves: &[(Origin, Way)],
+    verified: bool,
 ) -> Attempt<Vec<Testimony>> {
     let answers = scope(|threads| {
         let asked: Vec<_> = slaves
@@ -33,7 +39,7 @@ pub(crate) fn hear(
             .map(|(_, way)| {
                 let ask = move || {
                     way.open(context)
-                        .and_then(|mut session| block_list(&mut session, trailer))
+                        .and_then(|mut session| testify(&mut session, trailer, verified))
                 };
                 let builder = Builder::new().name("blocks".to_owned());
                 builder.spawn_scoped(threads, ask)
@@ -51,7 +57,7 @@ pub(crate) fn hear(
     let mut last = None;
     for answer in answers {
         match answer {
-            Ok(blocks) => heard.push(Testimony { blocks }),
+            Ok(testimony) => heard.push(testimony),
             Err(fault) => last = Some(fault),
         }
     }
@@ -61,12 +67,24 @@ pub(crate) fn hear(
     }
 }
 
-/// The list that most slaves have; of two that as many have, the one that fits the digest that was announced.
+fn testify(session: &mut Session, trailer: &Trailer, verified: bool) -> Attempt<Testimony> {
+    Ok(Testimony {
+        blocks: block_list(session, trailer)?,
+        kept: match verified {
+            true => Some(kept_digest(session, trailer)?),
+            false => None,
+        },
+    })
+}
+
+/// Of the lists that fit a kept digest, where these were asked for, the one that most slaves have; of two that as many have,
+/// the one that fits the digest that was announced.
 pub(crate) fn verdict(
     announced: Option<Digest>,
     size: u64,
     heard: Vec<Testimony>,
 ) -> Option<(Digest, Vec<Digest>)> {
+    let kept: Vec<Digest> = heard.iter().filter_map(|slave| slave.kept).collect();
     let mut lists: BTreeMap<[u8; 32], (usize, Vec<Digest>)> = BTreeMap::new();
     for testimony in heard {
         let Some(whole) = merge(&testimony.blocks, size) else {
@@ -74,6 +92,9 @@ pub(crate) fn verdict(
         };
         let list = lists.entry(whole.0).or_insert((0, testimony.blocks));
         list.0 += 1;
+    }
+    if !kept.is_empty() {
+        lists.retain(|whole, _| kept.contains(&Digest(*whole)));
     }
     let most = lists.values().map(|(votes, _)| *votes).max()?;
     lists.retain(|_, (votes, _)| *votes == most);
@@ -94,6 +115,14 @@ mod tests {
     fn says(second: u8) -> Testimony {
         Testimony {
             blocks: vec![Digest([1; 32]), Digest([second; 32])],
+            kept: None,
+        }
+    }
+
+    fn keeps(second: u8, kept: &Testimony) -> Testimony {
+        Testimony {
+            kept: Some(whole(kept)),
+            ..says(second)
         }
     }
 
@@ -126,16 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn a_single_one_knows_best_what_it_has() {
-        let only = says(2);
-        let stale = Some(Digest([9; 32]));
-        assert_eq!(
-            decided(stale, std::slice::from_ref(&only)),
-            Some(whole(&only))
-        );
+    fn what_no_kept_digest_vouches_for_is_wrong_however_many_have_it() {
+        let (stored, rotten) = (says(2), says(3));
+        let all_rotten = [keeps(3, &stored), keeps(3, &stored)];
+        assert_eq!(decided(Some(whole(&stored)), &all_rotten), None);
+        assert_eq!(decided(Some(whole(&rotten)), &all_rotten), None);
+        let one_good = [keeps(3, &stored), keeps(3, &stored), keeps(2, &stored)];
+        assert_eq!(decided(None, &one_good), Some(whole(&stored)));
+    }
+
+    #[test]
+    fn a_list_of_another_length_says_nothing() {
         let short = Testimony {
             blocks: vec![Digest([1; 32])],
+            kept: None,
         };
-        assert_eq!(decided(stale, &[short]), None);
+        assert_eq!(decided(None, &[short]), None);
     }
 }

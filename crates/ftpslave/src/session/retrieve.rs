@@ -124,6 +124,24 @@ impl Session<'_> {
         Ok(digest)
     }
 
+    /// The digest of what is on the disk now. Where another one is kept, the disk is damaged, or somebody has changed the file
+    /// and put its time back: that is for a person to look at, so the kept one stays.
+    fn digest_anew(
+        &mut self,
+        file: &dyn OpenFile,
+        request: u32,
+    ) -> Result<Hashed, ConnectionError> {
+        let mut heart = Heartbeat::new(&mut self.connection, request);
+        let digest = file.digest_anew(&mut |_| heart.beat());
+        heart.finish()?;
+        if let (Ok(Some(now)), Some(kept)) = (&digest, file.cached_digest())
+            && *now != kept
+        {
+            tracing::error!(path = ?file.path(), "this file is not what the digest kept with it says");
+        }
+        Ok(digest)
+    }
+
     /// A large content, by the engine. A digest that is not known is computed beside it, from the same open file.
     fn send_apart(
         &mut self,
@@ -232,11 +250,11 @@ impl Session<'_> {
         let reply = match self.context.storage.open(path, None) {
             Err(error) => error_reply(&error),
             Ok(file) => {
-                if fresh {
-                    tracing::warn!(path = ?path, "a receiver found this file's kept digest wrong: hashing it again");
-                    file.forget_digest();
-                }
-                match self.digest_with_heartbeat(file.as_ref(), request)? {
+                let digest = match fresh {
+                    true => self.digest_anew(file.as_ref(), request)?,
+                    false => self.digest_with_heartbeat(file.as_ref(), request)?,
+                };
+                match digest {
                     Ok(Some(digest)) => Reply::Sum {
                         digest,
                         size: file.entry().size,

@@ -52,10 +52,3 @@ pub(crate) fn attach(file: impl AsFd, facts: &Facts, digest: &Digest) {
         tracing::trace!(%error, "the digest is not kept beside the file");
     }
 }
-
-/// Drops the kept digest.
-pub(crate) fn forget(file: impl AsFd) {
-    if let Err(error) = rustix::fs::fremovexattr(file, NAME) {
-        tracing::trace!(%error, "no kept digest was dropped");
-    }
-}

@@ -120,8 +120,4 @@ impl OpenFile for LocalFile {
     fn remember_digest(&self, digest: &Digest) {
         digest_cache::remember(&self.file, &self.facts, digest);
     }
-
-    fn forget_digest(&self) {
-        digest_cache::forget(&self.file);
-    }
 }
