@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::XattrFlags;
 
 use super::{MEBIBYTE, Striped};
-use crate::harness::{Setup, SmallDisk, offers, port_of};
+use crate::harness::{PATIENCE, Setup, SmallDisk, offers, port_of, wait_until};
 
 /// Two slaves over a storage and one over a copy of it that looks the same.
 struct Copies {
@@ -57,7 +57,9 @@ impl Copies {
     fn wait_for_its_turn(&self) {
         let cluster = &self.striped.cluster;
         let port = cluster.slaves[self.wrong].address.port();
-        while port_of(&offers(cluster.address())[1]) != port {}
+        wait_until("its turn", PATIENCE, || {
+            port_of(&offers(cluster.address())[1]) == port
+        });
     }
 
     fn address(&self) -> String {

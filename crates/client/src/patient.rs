@@ -17,12 +17,12 @@ use crate::fault::Halt;
 use crate::probe::{Probed, probe};
 
 /// One turn of blocking.
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Duration = Duration::from_millis(250);
 
 /// Silence after which the worker is asked about.
-const QUIET: Duration = Duration::from_secs(2);
+const QUIET: Duration = Duration::from_millis(1_500);
 
-/// Time that a probe may take: with [`QUIET`], two turns, and what a rate limit leaves in the kernel's buffers for a while,
+/// Time that a probe may take: with [`QUIET`], a turn, and what a rate limit leaves in the kernel's buffers for two seconds,
 /// less than the five seconds that are promised.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 

@@ -107,13 +107,16 @@ mod tests {
     use std::collections::HashSet;
     use std::sync::Barrier;
     use std::sync::mpsc::channel;
+    use std::time::Instant;
 
     use super::*;
 
     const STACK: usize = 128 * 1024;
 
     fn until_resting(pool: &ThreadPool, count: usize) {
+        let end = Instant::now() + Duration::from_secs(30);
         while pool.resting.threads().len() != count {
+            assert!(Instant::now() < end, "{pool:?}");
             thread::yield_now();
         }
     }
