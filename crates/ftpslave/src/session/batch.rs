@@ -86,13 +86,13 @@ impl Session<'_> {
 
     /// Publishes what waits, and answers for each upload.
     pub(super) fn publish(&mut self) -> Result<(), ConnectionError> {
-        let pending = std::mem::take(&mut std::mem::take(&mut self.batch).pending);
-        let Some(&(first, _)) = pending.first() else {
+        let Some(&(first, _)) = self.batch.pending.first() else {
             return Ok(());
         };
+        self.connection.flush()?;
+        let pending = std::mem::take(&mut std::mem::take(&mut self.batch).pending);
         let (requests, commits): (Vec<u32>, Vec<PendingCommit>) = pending.into_iter().unzip();
         let storage: Arc<dyn Storage> = Arc::clone(&self.context.storage);
-        self.connection.flush()?;
         let results = alive_during(&mut self.connection, first, move || {
             storage.commit_batch(commits)
         })?;

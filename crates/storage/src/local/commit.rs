@@ -2,7 +2,7 @@
 //! bytes flushed; the names; the folders flushed. Whatever the machine does in between, a name stands for the old
 //! content or for the whole new one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use protocol::{Condition, ErrorCode, RemotePath};
@@ -125,14 +125,14 @@ fn flush(mut steps: Vec<Result<Sealed>>) -> Vec<Result<Sealed>> {
             by_device.entry(sealed.device).or_default().push(index);
         }
     }
-    let flushed_together: Vec<usize> = by_device
+    let flushed_together: BTreeSet<usize> = by_device
         .into_values()
         .filter(|indexes| indexes.len() > FLUSHED_ONE_BY_ONE && flush_file_system(&steps, indexes))
         .flatten()
         .collect();
     for (index, step) in steps.iter_mut().enumerate() {
         if let Ok(Sealed { upload, .. }) = step
-            && flushed_together.binary_search(&index).is_err()
+            && !flushed_together.contains(&index)
             && let Err(errno) = rustix::fs::fsync(&upload.staged.file)
         {
             let error = upload.context().system()(errno);
