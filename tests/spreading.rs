@@ -230,6 +230,24 @@ fn a_slave_that_is_stopped_is_not_waited_for_by_put() {
     survives_a_stopped_slave(Way::Put);
 }
 
+fn survives_a_slave_that_is_shut_down(way: Way) {
+    let spread = Spread::new(way);
+    let slaves = spread.slaves();
+    let transfer = spread.begin(&slaves);
+    spread.cluster.slaves[1].process.signal(Signal::TERM);
+    spread.assert_went_on(transfer, slaves[1]);
+}
+
+#[test]
+fn a_slave_that_is_shut_down_is_not_missed_by_get() {
+    survives_a_slave_that_is_shut_down(Way::Get);
+}
+
+#[test]
+fn a_slave_that_is_shut_down_is_not_missed_by_put() {
+    survives_a_slave_that_is_shut_down(Way::Put);
+}
+
 /// Two slaves, and a third behind a wire.
 fn behind_a_wire() -> (Cluster, Proxy) {
     let mut cluster = Cluster::start(2);
@@ -389,4 +407,30 @@ fn what_a_killed_get_has_stored_is_not_fetched_again() {
 #[test]
 fn what_a_killed_put_has_stored_is_not_sent_again() {
     goes_on_where_a_killed_run_was(Way::Put);
+}
+
+/// The name that one file gets beside an older one is another file's own: whoever comes later finds it taken.
+#[test]
+fn a_name_that_is_taken_on_the_way_costs_no_file() {
+    let cluster = Cluster::start(1);
+    let client = cluster.client().options(["--json"]);
+    for number in 0..220 {
+        cluster.write(format!("tree/{number}"), &random_bytes(number, 100));
+    }
+    cluster.write("tree/a", b"the slave's");
+    cluster.write("tree/newa", b"another file");
+    for _ in 0..5 {
+        client.write("tree/a", b"older");
+        let finished = client.run(["get", "-r", "-n", "tree"]);
+        finished.succeeded();
+        assert_eq!(finished.json().len(), 222);
+        let contents: BTreeSet<Vec<u8>> = fs::read_dir(client.path("tree"))
+            .unwrap()
+            .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+            .collect();
+        let there = |content: &[u8]| contents.contains(content);
+        assert!(there(b"older") && there(b"the slave's") && there(b"another file"));
+        assert_eq!(contents.len(), 223);
+        fs::remove_dir_all(client.path("tree")).unwrap();
+    }
 }

@@ -1,13 +1,12 @@
 //! Files of a tree that are there and verified, and get their names together: durability is paid for once.
 
 use std::ffi::OsString;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::draft::Draft;
 use crate::folder::{Folder, facts_of};
-use crate::{Result, Transferred};
+use crate::{ClientError, Result, Transferred};
 
 /// Most files in the batches of all streams: each is kept open until it has its name, and 1,024 descriptors are the
 /// usual limit.
@@ -44,6 +43,12 @@ pub(crate) struct Waiting {
     pub(crate) relative: PathBuf,
 }
 
+impl Waiting {
+    fn is_beside(&self, other: Option<&Self>) -> bool {
+        other.is_some_and(|other| self.folder == other.folder)
+    }
+}
+
 impl Batch {
     pub(crate) fn push(&mut self, file: Waiting) {
         self.bytes += file.transferred.bytes;
@@ -59,51 +64,58 @@ impl Batch {
             || self.since.is_some_and(|since| since.elapsed() >= MAX_AGE)
     }
 
-    /// Flushes all contents, then gives all names, then flushes the folders. Each file's fate goes to `ended`.
-    pub(crate) fn publish(
-        &mut self,
-        root: &Folder,
-        mut ended: impl FnMut(Waiting, io::Result<()>),
-    ) -> Result<()> {
+    /// Flushes all contents, then gives all names and flushes the folders. Each file's fate goes to `ended`, once nothing can
+    /// change it any more.
+    pub(crate) fn publish(&mut self, root: &Folder, mut ended: impl FnMut(Waiting, Result<()>)) {
         let batch = std::mem::take(self);
-        let mut devices: Vec<u64> = Vec::new();
-        let is_neighbour = |a: &Waiting, b: &Waiting| a.folder == b.folder;
-        for file in batch.files.chunk_by(is_neighbour).filter_map(<[_]>::first) {
-            let device = facts_of(file.draft.file())?.identity.0;
-            if !devices.contains(&device) {
-                devices.push(device);
-                rustix::fs::syncfs(file.draft.file())?;
+        let flushed = flush(&batch.files);
+        let mut files = batch.files.into_iter().peekable();
+        while let Some(first) = files.next() {
+            let mut neighbours = vec![first];
+            while let Some(next) = files.next_if(|next| next.is_beside(neighbours.first())) {
+                neighbours.push(next);
             }
-        }
-        let mut folder: Option<(PathBuf, Folder)> = None;
-        for file in batch.files {
-            let result = enter(&mut folder, root, &file.folder).and_then(|folder| {
-                file.draft
-                    .give_name(folder, &file.name, (file.mode, file.replace))
-            });
-            ended(file, result);
-        }
-        match folder {
-            Some((_, last)) => Ok(last.flush()?),
-            None => Ok(()),
+            let fates = match &flushed {
+                Ok(()) => give_names(root, &neighbours),
+                Err(error) => vec![Err(error.clone()); neighbours.len()],
+            };
+            for (file, fate) in neighbours.into_iter().zip(fates) {
+                ended(file, fate);
+            }
         }
     }
 }
 
-/// The folder `path`, kept open while files of the same folder follow one another and flushed behind the last.
-fn enter<'a>(
-    current: &'a mut Option<(PathBuf, Folder)>,
-    root: &Folder,
-    path: &Path,
-) -> io::Result<&'a Folder> {
-    if current.as_ref().is_none_or(|(at, _)| at != path) {
-        if let Some((_, left)) = current.take() {
-            left.flush()?;
+/// Makes the contents durable, by whole file systems: seldom more than one.
+fn flush(files: &[Waiting]) -> Result<()> {
+    let mut devices: Vec<u64> = Vec::new();
+    let neighbours = files.chunk_by(|one, other| other.is_beside(Some(one)));
+    for file in neighbours.filter_map(<[_]>::first) {
+        let device = facts_of(file.draft.file())?.identity.0;
+        if !devices.contains(&device) {
+            devices.push(device);
+            rustix::fs::syncfs(file.draft.file())?;
         }
-        *current = Some((path.to_owned(), root.beneath(path)?));
     }
-    current
-        .as_ref()
-        .map(|(_, folder)| folder)
-        .ok_or_else(|| io::ErrorKind::NotFound.into())
+    Ok(())
+}
+
+/// Gives files of one folder their names, and makes these durable.
+fn give_names(root: &Folder, files: &[Waiting]) -> Vec<Result<()>> {
+    let path = files.first().map_or(Path::new(""), |file| &file.folder);
+    let folder = match root.beneath(path) {
+        Ok(folder) => folder,
+        Err(error) => return vec![Err(error.into()); files.len()],
+    };
+    let give = |file: &Waiting| {
+        let how = (file.mode, file.replace);
+        Ok(file.draft.give_name(&folder, &file.name, how)?)
+    };
+    let mut fates: Vec<Result<()>> = files.iter().map(give).collect();
+    if let Err(error) = folder.flush() {
+        let error = ClientError::from(error);
+        let given = fates.iter_mut().filter(|fate| fate.is_ok());
+        given.for_each(|fate| *fate = Err(error.clone()));
+    }
+    fates
 }

@@ -125,6 +125,16 @@ impl<S: Supply> Desk<S> {
         self.changed.notify_all();
     }
 
+    /// Whether nothing waits any more, nor will: what is left is under way.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.lock().is_exhausted()
+    }
+
+    /// What made it impossible to go on, if anything.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.lock().check()
+    }
+
     /// Whether nothing is left to do, or to be done.
     pub(crate) fn is_closed(&self) -> bool {
         let state = self.lock();
@@ -247,11 +257,12 @@ impl<S: Supply> State<S> {
         self.failure.clone().map_or(Ok(()), Err)
     }
 
+    fn is_exhausted(&self) -> bool {
+        self.is_listed && self.returned.is_empty() && self.supply.left().files == 0
+    }
+
     fn is_over(&self) -> bool {
-        self.is_listed
-            && self.under_way == 0
-            && self.returned.is_empty()
-            && self.supply.left().files == 0
+        self.under_way == 0 && self.is_exhausted()
     }
 }
 

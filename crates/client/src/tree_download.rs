@@ -76,6 +76,8 @@ impl Client {
             crew.dismiss();
             fetched
         })?;
+        // Of a stream that ended behind all others.
+        tree.desk.check()?;
         Ok(tree.root()?.flush_file_system()?)
     }
 
@@ -166,6 +168,11 @@ impl<'a, 'r> Incoming<'a, 'r> {
     fn fetch_small(&self, client: &mut Client) -> Result<()> {
         let mut fetch = TreeFetch::new(&client.context, self.shared()?);
         let moved = loop {
+            if self.desk.is_exhausted()
+                && let Err(error) = fetch.publish()
+            {
+                break Err(error);
+            }
             let result = match self.desk.wait(&client.context) {
                 Ok(Outlook::Over) => break Ok(()),
                 Ok(Outlook::NotYet) => fetch.publish(),
@@ -176,9 +183,8 @@ impl<'a, 'r> Incoming<'a, 'r> {
                 break result;
             }
         };
-        // What is there and verified is published, whatever has become of the rest.
-        let published = fetch.publish();
-        moved.and(published)
+        // What is there and verified is published, whatever has become of the rest; where that fails, no other stream helps.
+        fetch.publish().and(moved)
     }
 
     /// The part of the client that has listed the tree: large files, while others fetch the small ones; small ones as well

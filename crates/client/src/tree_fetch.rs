@@ -23,13 +23,16 @@ use crate::tree_desk::Desk;
 use crate::tree_download::stop_if_hopeless;
 use crate::tree_job::{Decider, Job, Next, is_worth_another_try};
 use crate::tree_report::TreeReport;
-use crate::{ClientError, Conflict, Result, Status, Transferred};
+use crate::{ClientError, ClientErrorKind, Conflict, Result, Status, Transferred};
 
 /// How often a file that changed, or arrived damaged, is fetched again.
 const MAX_TRIES: u32 = 3;
 
 /// Content is read in pieces of this size, bytes.
 const PIECE: usize = 256 * 1024;
+
+/// Of a name that somebody else gave a file meanwhile.
+const TAKEN: ClientErrorKind = ClientErrorKind::Local(io::ErrorKind::AlreadyExists);
 
 /// What the streams of one tree share.
 pub(crate) struct Shared<'a, 'r> {
@@ -189,10 +192,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         }
         match ended {
             Ok(Ended::Unchanged(digest)) => self.end(self.unchanged(&job, digest, session)),
-            Ok(Ended::Waits(waiting)) => {
-                self.batch.push(*waiting);
-                self.shared.desk.done();
-            }
+            Ok(Ended::Waits(waiting)) => self.batch.push(*waiting),
             Ok(Ended::Again) => self.again.push_front(job),
             Ok(Ended::Later) => {
                 self.shared.set_aside(job.remote, job.relative);
@@ -405,23 +405,28 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         }
     }
 
-    /// Gives everything that waits its name.
+    /// Gives everything that waits its name. Only then has a file ended: until then the tree is not over for anybody.
     pub(crate) fn publish(&mut self) -> Result<()> {
         let shared = &self.shared;
-        self.batch
-            .publish(shared.root, |waiting, result| match result {
+        let mut hopeless = Ok(());
+        self.batch.publish(shared.root, |waiting, fate| {
+            let Transferred { remote, local, .. } = &waiting.transferred;
+            match fate {
                 Ok(()) => shared.report.done(waiting.transferred),
                 // Somebody was quicker: looked at like anything that was there before.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    shared.set_aside(waiting.transferred.remote, waiting.relative);
+                Err(error) if error.kind() == TAKEN => {
+                    shared.set_aside(remote.clone(), waiting.relative);
                 }
                 Err(error) => {
-                    let transferred = waiting.transferred;
-                    shared
-                        .report
-                        .failed(&transferred.remote, transferred.local, error.into());
+                    let stop = stop_if_hopeless(shared.report, remote, local.clone(), error);
+                    if hopeless.is_ok() {
+                        hopeless = stop;
+                    }
                 }
-            })
+            }
+            shared.desk.done();
+        });
+        hopeless
     }
 }
 
