@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{ConnectionError, Reply};
-use storage::{PendingCommit, Storage};
+use storage::{AtHand, PendingCommit, Storage};
 
 use super::Session;
 use super::busy::alive_during;
@@ -23,6 +23,7 @@ pub(super) struct Batch {
     pending: Vec<(u32, PendingCommit)>,
     bytes: u64,
     due: Option<Instant>,
+    pub(super) at_hand: AtHand,
 }
 
 impl Batch {

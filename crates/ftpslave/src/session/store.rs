@@ -9,7 +9,9 @@ use protocol::{
     ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, RemotePath,
     Reply, Request,
 };
-use storage::{PendingCommit, Received, Storage, StorageError, Stored, Upload, UploadRequest};
+use storage::{
+    AtHand, PendingCommit, Received, Storage, StorageError, Stored, Upload, UploadRequest,
+};
 use transfer::{Receiver, TransferError};
 
 use super::busy::{Heartbeat, alive_during};
@@ -35,13 +37,18 @@ impl Session<'_> {
     ) -> Result<(), ConnectionError> {
         let storage = Arc::clone(&self.context.storage);
         self.paces.pay(upload.size.unwrap_or(0));
+        let whole = (content.as_bytes(), digest);
         let result = if deferred {
-            match storage.stage_whole(upload, content.as_bytes(), digest) {
+            match storage.stage_whole(upload, whole, &mut self.batch.at_hand) {
                 Ok(pending) => return self.defer(request, pending),
-                Err(error) => Err(error),
+                Err(error) => {
+                    // The next one looks for itself.
+                    self.batch.at_hand = AtHand::default();
+                    Err(error)
+                }
             }
         } else {
-            let work = || storage.store_whole(upload, content.as_bytes(), digest);
+            let work = || storage.store_whole(upload, whole);
             alive_during(&mut self.connection, request, work)?
         };
         self.connection.send(request, &stored_reply(result));
