@@ -65,7 +65,8 @@ mod tests {
         let asked = Arc::new(AtomicU32::new(0));
         let count = Arc::clone(&asked);
         // Yes, no, yes, no…
-        let wanted = StillWanted::new(move || count.fetch_add(1, Ordering::Relaxed) % 2 == 0);
+        let wanted =
+            StillWanted::new(move || count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2));
         let shared = wanted.clone();
         let begun = Instant::now();
         assert!(wanted.ask());

@@ -7,7 +7,6 @@ use protocol::{ConnectionError, Reply};
 use storage::{AtHand, PendingCommit, Storage};
 
 use super::Session;
-use super::busy::alive_during;
 use super::error_reply;
 
 /// A batch is published when it has so many files,
@@ -94,9 +93,7 @@ impl Session<'_> {
         let (requests, commits): (Vec<u32>, Vec<PendingCommit>) = pending.into_iter().unzip();
         let storage: Arc<dyn Storage> = Arc::clone(&self.context.storage);
         self.connection.flush()?;
-        let results = alive_during(&mut self.connection, first, move || {
-            storage.commit_batch(commits)
-        })?;
+        let results = self.errand.run(first, || storage.commit_batch(commits))?;
         for (request, result) in requests.into_iter().zip(results) {
             let reply = match result {
                 Ok(stored) => Reply::Stored {

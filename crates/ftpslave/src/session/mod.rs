@@ -23,6 +23,7 @@ use supervisor::{Admission, Scoreboard};
 
 use access::{Access, Need, is_harmless, need};
 use batch::Batch;
+use busy::Errand;
 use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
 use limits::Paces;
 use roster::Entry;
@@ -66,6 +67,7 @@ struct Session<'a> {
     batch: Batch,
     /// Whether the client still waits for its uploads.
     wanted: StillWanted,
+    errand: Arc<Errand>,
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
 }
@@ -102,6 +104,7 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
                             let peer = peer.clone();
                             move || !peer.is_gone()
                         }),
+                        errand: entry.errand(),
                         refused: None,
                     };
                     let result = session.run(&entry);

@@ -14,7 +14,7 @@ use storage::{
 };
 use transfer::{Receiver, TransferError};
 
-use super::busy::{Heartbeat, alive_during};
+use super::busy::Heartbeat;
 use super::{Session, error_reply};
 
 /// How the content of an upload ended.
@@ -49,7 +49,7 @@ impl Session<'_> {
             }
         } else {
             let work = || storage.store_whole(upload, whole);
-            alive_during(&mut self.connection, request, work)?
+            self.errand.run(request, work)?
         };
         self.connection.send(request, &stored_reply(result));
         Ok(())
@@ -198,9 +198,7 @@ impl Session<'_> {
             return self.defer(request, PendingCommit { upload, received });
         }
         // Even a small file waits for all that the disk has taken before it.
-        let result = alive_during(&mut self.connection, request, move || {
-            upload.commit(&received)
-        })?;
+        let result = self.errand.run(request, || upload.commit(&received))?;
         self.connection.send(request, &stored_reply(result));
         Ok(())
     }
@@ -224,7 +222,7 @@ impl Session<'_> {
                 Ok(Some(digest)) => {
                     let version = file.version().clone();
                     let work = || storage.make_durable(path, &version);
-                    let durable = alive_during(&mut self.connection, request, work)?;
+                    let durable = self.errand.run(request, work)?;
                     durable.map(|()| Stored { version, digest })
                 }
             },
