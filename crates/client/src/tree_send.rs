@@ -122,8 +122,14 @@ impl<'a, 'r> TreeSend<'a, 'r> {
                 self.flush_deferred(session);
             }
             session.flush()?;
-            let (number, frame) = session.receive()?;
-            self.take(number, frame, session)?;
+            // Answers come many at a time, and each makes room for a file: taken together, these are written together as well.
+            loop {
+                let (number, frame) = session.receive()?;
+                self.take(number, frame, session)?;
+                if !session.has_buffered() {
+                    break;
+                }
+            }
         }
         if self.deferred.is_empty() {
             Ok(())
