@@ -47,7 +47,7 @@ impl LocalUpload {
         let place = Target::find(root, context, request)?.place(root, context)?;
         match request.id {
             Some(id) => Self::stage(root, request, || place.begin(&id, request.resume, progress)),
-            None => Self::begin_nameless(root, request, &place),
+            None => Self::begin_once(root, request, &place),
         }
     }
 
@@ -62,15 +62,15 @@ impl LocalUpload {
         if let Some(target) = at_hand.get::<Target>()
             && target.holds(context)?
         {
-            return Self::begin_nameless(root, request, &target.place(root, context)?);
+            return Self::begin_once(root, request, &target.place(root, context)?);
         }
         let target = Target::find(root, context, request)?;
         let place = target.place(root, context)?;
         at_hand.keep(target);
-        Self::begin_nameless(root, request, &place)
+        Self::begin_once(root, request, &place)
     }
 
-    fn begin_nameless(root: &Arc<Root>, request: &UploadRequest, place: &Place) -> Result<Self> {
+    fn begin_once(root: &Arc<Root>, request: &UploadRequest, place: &Place) -> Result<Self> {
         let begin = || Ok((place.begin_once(request.mode)?, Hashed::default()));
         Self::stage(root, request, begin)
     }
