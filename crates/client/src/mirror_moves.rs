@@ -8,7 +8,7 @@ use crate::mirror_work::Work;
 use crate::tree_download::Incoming;
 use crate::tree_outgoing::Outgoing;
 use crate::tree_report::TreeReport;
-use crate::tree_spread::{Large, Sent};
+use crate::tree_spread::Large;
 use crate::tree_upload::LARGE;
 use crate::{Client, Conflict, Download, Result, TreeItem};
 
@@ -52,23 +52,18 @@ impl Work<'_> {
     }
 
     pub(crate) fn send(&mut self, folders: &[Vec<u8>], files: &[Vec<u8>]) -> Result<()> {
-        let mut plan = Sent::default();
+        let mut made = Vec::new();
         // The folder itself is made even if there is nothing to put into it, but not asked for where it is there.
         if self.target.names.is_empty() {
-            plan.folders.push(Outgoing::Folder {
-                remote: self.request.remote.clone(),
-                local: self.request.local.clone(),
-            });
+            made.push((self.request.remote.clone(), self.request.local.clone()));
         }
         for path in folders {
             match self.request.remote(path) {
-                Ok(remote) => plan.folders.push(Outgoing::Folder {
-                    remote,
-                    local: self.request.local(path),
-                }),
+                Ok(remote) => made.push((remote, self.request.local(path))),
                 Err(error) => self.fail(path, error)?,
             }
         }
+        let (mut small, mut large) = (Vec::new(), Vec::new());
         for path in files {
             let remote = match self.request.remote(path) {
                 Ok(remote) => remote,
@@ -86,20 +81,30 @@ impl Work<'_> {
             };
             let size = self.source.names.get(path).map_or(0, |entry| entry.size);
             if size > LARGE {
-                plan.large.push_back(Large {
+                large.push(Large {
                     local,
                     remote,
                     conflict,
                 });
             } else {
-                plan.small
-                    .push_back(Outgoing::file(local, remote.clone(), remote, condition));
+                small.push(Outgoing::file(local, remote.clone(), remote, condition));
             }
         }
-        if plan.folders.is_empty() && plan.small.is_empty() && plan.large.is_empty() {
+        if made.is_empty() && small.is_empty() && large.is_empty() {
             return Ok(());
         }
-        self.transfer(|client, report| client.send_all(plan, report))
+        self.transfer(|client, report| {
+            client.send_all(report, |outlet| {
+                let folders = made.len();
+                for (number, (remote, local)) in made.into_iter().enumerate() {
+                    outlet.folder(number, remote, local)?;
+                }
+                large.into_iter().for_each(|file| outlet.large(file));
+                small
+                    .into_iter()
+                    .try_for_each(|file| outlet.file(folders, file))
+            })
+        })
     }
 
     /// Runs a transfer of many files, and tells how each ended.

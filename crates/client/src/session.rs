@@ -173,6 +173,11 @@ impl Session {
         Ok(poll(&mut descriptors, Some(&Timespec::default()))? > 0)
     }
 
+    /// Whether something of a further answer has been read from the socket already.
+    pub(crate) fn has_buffered(&self) -> bool {
+        self.connection.has_input()
+    }
+
     /// Collects a request and gives its number.
     pub(crate) fn request(&mut self, request: &Request) -> u32 {
         self.last_request = self.last_request.wrapping_add(1).max(1);

@@ -6,22 +6,16 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::context::Context;
+use crate::tree_share::Share;
 use crate::{ClientError, Result};
+
+pub(crate) use crate::tree_share::Left;
 
 /// How long a stream waits for work before it is told that there is none yet.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a wait lasts, at most, before it looks at the interrupt flag.
 const GLANCE: Duration = Duration::from_millis(20);
-
-/// So many files any stream may have under way: a slave that gets them one by one spends its time waiting.
-const FEW: Share = Share {
-    files: 32,
-    bytes: 256 * 1024,
-};
-
-/// More bytes need not be under way on any line.
-const MUCH: u64 = 16 * 1024 * 1024;
 
 /// Where files come from.
 pub(crate) trait Supply {
@@ -31,20 +25,11 @@ pub(crate) trait Supply {
     fn next(&mut self) -> Result<Option<Self::Item>>;
 
     fn left(&self) -> Left;
-}
 
-/// What waits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Left {
-    pub(crate) files: usize,
-    pub(crate) bytes: u64,
-}
-
-/// How much one stream may have under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Share {
-    files: usize,
-    bytes: u64,
+    /// Whether there is a next one now.
+    fn is_ready(&self) -> bool {
+        self.left().files > 0
+    }
 }
 
 /// What there is to do.
@@ -89,13 +74,6 @@ impl<S: Supply> Desk<S> {
             }),
             changed: Condvar::new(),
         }
-    }
-
-    /// A desk at which all is.
-    pub(crate) fn whole(supply: S) -> Self {
-        let desk = Self::new(supply);
-        desk.finish();
-        desk
     }
 
     /// Adds to what waits, and says how much that is. Fails where the work has failed.
@@ -171,6 +149,38 @@ impl<S: Supply> Desk<S> {
         }
     }
 
+    /// Waits for as long as that is so of the supply. Fails where the work has failed.
+    pub(crate) fn wait_while(&self, context: &Context, is_so: impl Fn(&S) -> bool) -> Result<()> {
+        let mut state = self.lock();
+        loop {
+            context.check()?;
+            state.check()?;
+            if !is_so(&state.supply) {
+                return Ok(());
+            }
+            state = self.pause(state);
+        }
+    }
+
+    /// Waits a while for something to do, where something can still come; whether it did. What others have under way does not
+    /// count.
+    pub(crate) fn wait_for_more(&self, context: &Context) -> Result<bool> {
+        let end = Instant::now() + PATIENCE;
+        let mut state = self.lock();
+        loop {
+            context.check()?;
+            state.check()?;
+            if state.is_ready() {
+                return Ok(true);
+            }
+            let is_all = state.is_listed && state.supply.left().files == 0;
+            if is_all || Instant::now() >= end {
+                return Ok(false);
+            }
+            state = self.pause(state);
+        }
+    }
+
     /// Waits until every stream has ended.
     pub(crate) fn wait_until_left(&self, context: &Context) -> Result<()> {
         let mut state = self.lock();
@@ -210,6 +220,15 @@ impl<S: Supply> Desk<S> {
         }
     }
 
+    /// What has ended is what others waited for, as `settle` tells the supply.
+    pub(crate) fn done_with(&self, settle: impl FnOnce(&mut S)) {
+        let mut state = self.lock();
+        state.under_way = state.under_way.saturating_sub(1);
+        settle(&mut state.supply);
+        drop(state);
+        self.changed.notify_all();
+    }
+
     /// Files that others are to take over.
     pub(crate) fn give_back(&self, items: impl IntoIterator<Item = S::Item>) {
         let mut state = self.lock();
@@ -228,7 +247,7 @@ impl<S: Supply> Desk<S> {
         loop {
             context.check()?;
             state.check()?;
-            if state.supply.left().files > 0 || !state.returned.is_empty() {
+            if state.is_ready() {
                 return Ok(Outlook::Work);
             }
             if state.is_over() {
@@ -261,29 +280,12 @@ impl<S: Supply> State<S> {
         self.is_listed && self.returned.is_empty() && self.supply.left().files == 0
     }
 
+    fn is_ready(&self) -> bool {
+        !self.returned.is_empty() || self.supply.is_ready()
+    }
+
     fn is_over(&self) -> bool {
         self.under_way == 0 && self.is_exhausted()
-    }
-}
-
-impl Share {
-    fn of(left: Left, streams: u32) -> Self {
-        if streams <= 1 {
-            return Self {
-                files: usize::MAX,
-                bytes: u64::MAX,
-            };
-        }
-        let parts = 2 * streams;
-        Self {
-            files: (left.files / usize::try_from(parts).unwrap_or(usize::MAX)).max(FEW.files),
-            bytes: (left.bytes / u64::from(parts)).clamp(FEW.bytes, MUCH),
-        }
-    }
-
-    /// Whether it holds another file behind so many, of so many bytes.
-    pub(crate) const fn has_room(&self, files: usize, bytes: u64) -> bool {
-        files == 0 || (files < self.files && bytes < self.bytes)
     }
 }
 
@@ -313,6 +315,13 @@ mod tests {
         Context::new(Options::default(), Arc::new(Silent), Interrupt::default())
     }
 
+    /// A desk at which all is.
+    fn whole<T>(supply: VecDeque<T>) -> Desk<VecDeque<T>> {
+        let desk = Desk::new(supply);
+        desk.finish();
+        desk
+    }
+
     #[test]
     fn what_is_given_back_goes_first_and_nothing_is_over_before_it_is_done() {
         let desk = Desk::new(VecDeque::from([1, 2]));
@@ -334,8 +343,49 @@ mod tests {
     }
 
     #[test]
+    fn more_is_waited_for_only_while_it_can_come() {
+        let desk = Desk::new(VecDeque::from([1]));
+        assert!(desk.wait_for_more(&context()).unwrap());
+        assert_eq!(desk.take().unwrap(), Some(1));
+        std::thread::scope(|threads| {
+            let waiting = threads.spawn(|| {
+                loop {
+                    if desk.wait_for_more(&context()).unwrap() {
+                        break;
+                    }
+                }
+            });
+            desk.add(|queue| queue.push_back(2)).unwrap();
+            waiting.join().unwrap();
+        });
+        assert_eq!(desk.take().unwrap(), Some(2));
+        desk.finish();
+        let begun = Instant::now();
+        assert!(!desk.wait_for_more(&context()).unwrap());
+        assert!(begun.elapsed() < PATIENCE, "two under way bring no more");
+        desk.give_back([2]);
+        assert!(desk.wait_for_more(&context()).unwrap());
+    }
+
+    #[test]
+    fn a_full_supply_is_waited_for_until_it_is_taken_from() {
+        let desk = whole(VecDeque::from([1, 2]));
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                desk.take().unwrap();
+                desk.done_with(|queue| queue.clear());
+            });
+            desk.wait_while(&context(), |queue| !queue.is_empty())
+                .unwrap();
+        });
+        assert!(desk.is_closed());
+        desk.fail(ClientError::interrupted());
+        assert!(desk.wait_while(&context(), |_| true).is_err());
+    }
+
+    #[test]
     fn a_failure_is_told_to_all_and_the_first_counts() {
-        let desk = Desk::whole(VecDeque::from([1]));
+        let desk = whole(VecDeque::from([1]));
         let full = || ClientError::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
         desk.fail(full());
         desk.fail(ClientError::interrupted());
@@ -347,20 +397,5 @@ mod tests {
         ] {
             assert_eq!(error, full());
         }
-    }
-
-    #[test]
-    fn shares_become_small_towards_the_end_and_one_stream_has_all() {
-        let left = Left {
-            files: 1000,
-            bytes: 100 * 1024 * 1024,
-        };
-        let many = Share::of(left, 3);
-        assert!(many.has_room(165, 0) && !many.has_room(166, 0));
-        assert!(many.has_room(1, MUCH - 1) && !many.has_room(1, MUCH));
-        let few = Share::of(Left::default(), 3);
-        assert!(few.has_room(31, 0) && !few.has_room(32, 0));
-        assert!(few.has_room(0, u64::MAX) && !few.has_room(1, FEW.bytes));
-        assert!(Share::of(left, 1).has_room(100_000, u64::MAX - 1));
     }
 }

@@ -11,8 +11,12 @@ use crate::{Status, Transferred};
 /// Something to be sent.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    /// A folder to be made.
-    Folder { remote: RemotePath, local: PathBuf },
+    /// A folder to be made, known to the [`Outbox`](crate::tree_outbox::Outbox) by its number.
+    Folder {
+        number: usize,
+        remote: RemotePath,
+        local: PathBuf,
+    },
     /// A file to be stored.
     File(Box<Job>),
 }

@@ -10,19 +10,17 @@ use protocol::{Digest, ErrorCode, RemotePath, Reply, Request};
 use crate::content::digest_of;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
-use crate::notice::Notice;
 use crate::sending::{is_small, read_whole, send_data};
 use crate::session::{Frame, Session};
 use crate::source_file::SourceFile;
 use crate::tree_desk::Desk;
-use crate::tree_download::stop_if_hopeless;
+use crate::tree_outbox::Outbox;
 use crate::tree_outgoing::{Job, Outgoing};
 use crate::tree_report::TreeReport;
 use crate::upload_key::UploadKey;
 use crate::{ClientError, Result, Status};
 
-/// How often a file that arrived damaged is sent again.
-const MAX_TRIES: u32 = 3;
+mod answers;
 
 /// Requests with content are collected up to this and then written together, bytes.
 const TOGETHER: usize = 256 * 1024;
@@ -34,6 +32,7 @@ const PIECE: usize = 256 * 1024;
 #[derive(Debug)]
 enum Asked {
     Folder {
+        number: usize,
         remote: RemotePath,
         local: PathBuf,
     },
@@ -51,7 +50,7 @@ enum Asked {
 pub(crate) struct TreeSend<'a, 'r> {
     context: Context,
     key: UploadKey,
-    desk: &'a Desk<VecDeque<Outgoing>>,
+    desk: &'a Desk<Outbox>,
     report: &'a TreeReport<'r>,
     /// To be sent once more, or otherwise.
     again: VecDeque<Outgoing>,
@@ -65,7 +64,7 @@ impl<'a, 'r> TreeSend<'a, 'r> {
     pub(crate) fn new(
         context: &Context,
         key: UploadKey,
-        desk: &'a Desk<VecDeque<Outgoing>>,
+        desk: &'a Desk<Outbox>,
         report: &'a TreeReport<'r>,
     ) -> Self {
         Self {
@@ -101,7 +100,6 @@ impl<'a, 'r> TreeSend<'a, 'r> {
     fn go_on(&mut self, session: &mut Session) -> Attempt<()> {
         loop {
             self.context.check()?;
-            // A folder's answer is awaited before anything is stored in it: a refusal says why, not `no such folder`.
             if self.may_ask(session)
                 && let Some(next) = self.next()?
             {
@@ -117,11 +115,21 @@ impl<'a, 'r> TreeSend<'a, 'r> {
                 if self.is_flushed || self.deferred.is_empty() {
                     break;
                 }
+                // Durability is paid once for as many as come.
+                if self.desk.wait_for_more(&self.context)? {
+                    continue;
+                }
                 self.flush_deferred(session);
             }
             session.flush()?;
-            let (number, frame) = session.receive()?;
-            self.take(number, frame, session)?;
+            // Answers come many at a time, and each makes room for a file: taken together, these are written together as well.
+            loop {
+                let (number, frame) = session.receive()?;
+                self.take(number, frame, session)?;
+                if !session.has_buffered() {
+                    break;
+                }
+            }
         }
         if self.deferred.is_empty() {
             Ok(())
@@ -169,28 +177,24 @@ impl<'a, 'r> TreeSend<'a, 'r> {
         }
     }
 
-    /// A file has ended well.
-    fn end(&self, job: &Job, status: Status, session: &Session) {
-        self.report.done(job.transferred(status, session));
-        self.desk.done();
-    }
-
-    /// A name has failed. Fails where that means that every other one will too.
-    fn give_up(&self, remote: &RemotePath, local: PathBuf, error: ClientError) -> Result<()> {
-        self.desk.done();
-        stop_if_hopeless(self.report, remote, local, error)
-    }
-
     fn send(&mut self, next: Outgoing, session: &mut Session) -> Attempt<()> {
         let mut job = match next {
             Outgoing::File(job) => job,
-            Outgoing::Folder { remote, local } => {
-                let number = session.request(&Request::MakeDirectory {
+            Outgoing::Folder {
+                number,
+                remote,
+                local,
+            } => {
+                let request = session.request(&Request::MakeDirectory {
                     path: remote.clone(),
                     parents: true,
                 });
-                let asked = Asked::Folder { remote, local };
-                self.asked.push_back((number, asked));
+                let asked = Asked::Folder {
+                    number,
+                    remote,
+                    local,
+                };
+                self.asked.push_back((request, asked));
                 return Ok(());
             }
         };
@@ -330,127 +334,6 @@ impl<'a, 'r> TreeSend<'a, 'r> {
         source.check()?;
         Ok(Digest(*hasher.finalize().as_bytes()))
     }
-
-    fn take_arrived(&mut self, session: &mut Session) -> Attempt<()> {
-        while let Some((number, frame)) = session.receive_arrived()? {
-            self.take(number, frame, session)?;
-        }
-        Ok(())
-    }
-
-    /// Takes one answer: the next in order, or the last word on a deferred upload.
-    fn take(&mut self, number: u32, frame: Frame, session: &mut Session) -> Attempt<()> {
-        let Frame::Reply(reply) = frame else {
-            return Err(Fault::nonsense("content where an answer was expected"));
-        };
-        if let Some(job) = self.deferred.remove(&number) {
-            return self.take_last_word(job, &reply, session);
-        }
-        let asked = match self.asked.pop_front() {
-            Some((next, asked)) if next == number => asked,
-            next => {
-                next.into_iter()
-                    .for_each(|next| self.asked.push_front(next));
-                return Err(Fault::nonsense("an answer out of order"));
-            }
-        };
-        match (asked, reply) {
-            (Asked::Store(job), Reply::Received {}) => {
-                self.deferred.insert(number, job);
-                Ok(())
-            }
-            (Asked::Store(job), reply) => self.take_last_word(job, &reply, session),
-            (Asked::Folder { .. }, Reply::Done {}) => {
-                self.desk.done();
-                Ok(())
-            }
-            (Asked::Flush, Reply::Done {}) | (Asked::Abandoned, _) => Ok(()),
-            (Asked::Folder { remote, local }, Reply::Error { code, .. }) => match only(code) {
-                Ok(error) => Ok(self.give_up(&remote, local, error)?),
-                Err(fault) => {
-                    let folder = Outgoing::Folder { remote, local };
-                    self.again.push_front(folder);
-                    Err(fault)
-                }
-            },
-            (Asked::Compare(job, ours), Reply::Sum { digest, .. }) if digest == ours => {
-                self.end(&job, Status::Unchanged, session);
-                Ok(())
-            }
-            (Asked::Compare(mut job, _), Reply::Sum { .. } | Reply::Error { .. }) => {
-                job.there = None;
-                self.again.push_front(Outgoing::File(job));
-                Ok(())
-            }
-            (Asked::Recognise(job, ours), Reply::Stored { digest, .. }) if digest == ours => {
-                self.end(&job, job.status(), session);
-                Ok(())
-            }
-            (Asked::Recognise(mut job, _), Reply::Stored { .. } | Reply::Error { .. }) => {
-                job.announced = None;
-                self.again.push_front(Outgoing::File(job));
-                Ok(())
-            }
-            (asked, _) => {
-                if let Some(outgoing) = asked.into_outgoing() {
-                    self.again.push_front(outgoing);
-                }
-                Err(Fault::nonsense("an answer to something else"))
-            }
-        }
-    }
-
-    fn take_last_word(
-        &mut self,
-        mut job: Box<Job>,
-        reply: &Reply,
-        session: &mut Session,
-    ) -> Attempt<()> {
-        session.mark_progress();
-        let code = match reply {
-            Reply::Stored { digest, .. } if Some(*digest) == job.digest => {
-                self.end(&job, job.status(), session);
-                return Ok(());
-            }
-            Reply::Stored { .. } => ErrorCode::Corrupt,
-            Reply::Error { code, .. } => *code,
-            _ => {
-                self.again.push_back(Outgoing::File(job));
-                return Err(Fault::nonsense("an answer to something else"));
-            }
-        };
-        if code == ErrorCode::Exists && job.was_announced && job.tries < MAX_TRIES {
-            // The slave that was lost may have published it after it was looked for: it is looked for again.
-            job.tries += 1;
-            job.announced = job.digest;
-            self.again.push_front(Outgoing::File(job));
-            return Ok(());
-        }
-        if matches!(code, ErrorCode::Corrupt | ErrorCode::Superseded) && job.tries < MAX_TRIES {
-            job.tries += 1;
-            job.announced = None;
-            if code == ErrorCode::Superseded {
-                let alone = UploadKey::of(None).map_err(ClientError::from)?;
-                job.upload = Some(alone.id(&[], &job.own));
-            }
-            self.context.notice(&Notice::Damaged {
-                remote: job.own.clone(),
-                blocks: 0,
-                slave: Some(session.address()),
-            });
-            self.again.push_back(Outgoing::File(job));
-            return Ok(());
-        }
-        let error = match only(code) {
-            Ok(_) if code == ErrorCode::Corrupt => ClientError::not_verified(),
-            Ok(error) => error,
-            Err(fault) => {
-                self.again.push_back(Outgoing::File(job));
-                return Err(fault);
-            }
-        };
-        Ok(self.give_up(&job.own, job.local, error)?)
-    }
 }
 
 /// Makes of a file what is awaited for it.
@@ -459,7 +342,15 @@ type MakeAsked = Box<dyn FnOnce(Box<Job>) -> Asked>;
 impl Asked {
     fn into_outgoing(self) -> Option<Outgoing> {
         match self {
-            Self::Folder { remote, local } => Some(Outgoing::Folder { remote, local }),
+            Self::Folder {
+                number,
+                remote,
+                local,
+            } => Some(Outgoing::Folder {
+                number,
+                remote,
+                local,
+            }),
             Self::Store(job) | Self::Compare(job, _) | Self::Recognise(job, _) => {
                 Some(Outgoing::File(job))
             }
@@ -470,12 +361,4 @@ impl Asked {
 
 fn checksum(path: RemotePath) -> Request {
     Request::Checksum { path, fresh: false }
-}
-
-/// An error that is about one name; a fault where it is about the slave.
-fn only(code: ErrorCode) -> Attempt<ClientError> {
-    match Fault::from(code) {
-        Fault::Failed(error) => Ok(error),
-        fault => Err(fault),
-    }
 }

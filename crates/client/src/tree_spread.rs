@@ -1,30 +1,31 @@
-//! A tree on its way to the storage: folders first, then small files pipelined and large ones one by one, over as many
-//! sessions as help. One file is one upload; what a lost slave has not confirmed is sent through another.
+//! A tree on its way to the storage while it is still being looked through: folders first, then small files pipelined and large
+//! ones one by one, over as many sessions as help. One file is one upload; what a lost slave has not confirmed is sent through
+//! another.
 
 use std::collections::VecDeque;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::thread::scope;
+use std::thread::{Builder, scope};
 
 use protocol::RemotePath;
 
+use crate::context::Context;
 use crate::source_file::SourceFile;
 use crate::tree_crew::Crew;
 use crate::tree_desk::{Desk, Left, Outlook};
 use crate::tree_download::stop_if_hopeless;
+use crate::tree_outbox::Outbox;
 use crate::tree_outgoing::Outgoing;
 use crate::tree_report::TreeReport;
 use crate::tree_send::TreeSend;
 use crate::upload_key::UploadKey;
-use crate::{Client, Conflict, Result};
+use crate::{Client, ClientError, Conflict, Result};
 
-/// What is to be sent.
-#[derive(Debug, Default)]
-pub(crate) struct Sent {
-    /// Each behind the one that it is in.
-    pub(crate) folders: Vec<Outgoing>,
-    pub(crate) small: VecDeque<Outgoing>,
-    pub(crate) large: VecDeque<Large>,
-}
+/// So many files may wait; whoever finds more of them waits as well.
+const MOST_WAITING: usize = 8192;
+
+/// So many files are added together.
+const TOGETHER: usize = 64;
 
 /// A file that is sent for itself.
 #[derive(Clone, Debug)]
@@ -38,57 +39,121 @@ pub(crate) struct Large {
 struct Leaving<'a, 'r> {
     key: UploadKey,
     report: &'a TreeReport<'r>,
-    small: Desk<VecDeque<Outgoing>>,
+    small: Desk<Outbox>,
     large: Desk<VecDeque<Large>>,
 }
 
+/// Where what is found goes to be sent.
+pub(crate) struct Outlet<'a> {
+    context: Context,
+    small: &'a Desk<Outbox>,
+    files: Vec<(usize, Outgoing)>,
+    large: VecDeque<Large>,
+    /// Told how much waits.
+    recruit: &'a mut dyn FnMut(Left),
+}
+
 impl Client {
-    /// Sends all of it, with the help of all whose help is worth while.
-    pub(crate) fn send_all(&mut self, mut tree: Sent, report: &TreeReport<'_>) -> Result<()> {
-        let key = UploadKey::of(self.state.as_deref())?;
-        let recruits = self.recruits(false)?;
-        let mut folders = VecDeque::from(std::mem::take(&mut tree.folders));
-        if recruits.most() > 1 && !folders.is_empty() {
-            // Through whichever slave something is stored in a folder: it is there.
-            let first = Leaving::new(key, report, folders, VecDeque::new());
-            first.send(self)?;
-        } else {
-            folders.append(&mut tree.small);
-            tree.small = folders;
-        }
-        let left = Left {
-            files: tree.small.len(),
-            bytes: u64::try_from(tree.large.len()).unwrap_or(u64::MAX) * LARGE_IS_WORTH,
+    /// Sends all that `fill` finds, while it does, with the help of all whose help is worth while.
+    pub(crate) fn send_all(
+        &mut self,
+        report: &TreeReport<'_>,
+        fill: impl FnOnce(&mut Outlet<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let leaving = Leaving {
+            key: UploadKey::of(self.state.as_deref())?,
+            report,
+            small: Desk::new(Outbox::default()),
+            large: Desk::new(VecDeque::new()),
         };
-        let leaving = Leaving::new(key, report, tree.small, tree.large);
+        let recruits = self.recruits(false)?;
+        let context = self.context.clone();
         let work = |client: &mut Self| leaving.send(client);
         scope(|threads| {
             let mut crew = Crew::new(threads, &leaving.small, &work, recruits);
-            crew.recruit(left);
-            let sent = leaving.see_through(self);
-            if let Err(error) = &sent {
-                leaving.small.fail(error.clone());
-                leaving.large.fail(error.clone());
+            let first = Builder::new().name("tree".to_owned());
+            let first = first.spawn_scoped(threads, || {
+                leaving
+                    .see_through(self)
+                    .inspect_err(|error| leaving.fail(error))
+            })?;
+            let mut recruit = |left| crew.recruit(left);
+            let mut outlet = Outlet {
+                context,
+                small: &leaving.small,
+                files: Vec::new(),
+                large: VecDeque::new(),
+                recruit: &mut recruit,
+            };
+            let filled = fill(&mut outlet).and_then(|()| outlet.close(&leaving));
+            if let Err(error) = &filled {
+                leaving.fail(error);
             }
+            let sent = first.join().unwrap_or_else(|panic| resume_unwind(panic));
             crew.dismiss();
-            sent
+            sent.and(filled)
         })
     }
 }
 
-impl<'a, 'r> Leaving<'a, 'r> {
-    fn new(
-        key: UploadKey,
-        report: &'a TreeReport<'r>,
-        small: VecDeque<Outgoing>,
-        large: VecDeque<Large>,
-    ) -> Self {
-        Self {
-            key,
-            report,
-            small: Desk::whole(small),
-            large: Desk::whole(large),
+impl Outlet<'_> {
+    /// Adds a folder; `number` is higher than that of the folder it is in.
+    pub(crate) fn folder(&self, number: usize, remote: RemotePath, local: PathBuf) -> Result<()> {
+        let folder = Outgoing::Folder {
+            number,
+            remote,
+            local,
+        };
+        let add = |outbox: &mut Outbox| outbox.add_folder(number, folder);
+        self.small.add(add).map(drop)
+    }
+
+    /// Adds a file that goes into the folder of that number, or of a lower one; those numbers never fall.
+    pub(crate) fn file(&mut self, folder: usize, file: Outgoing) -> Result<()> {
+        self.files.push((folder, file));
+        if self.files.len() < TOGETHER {
+            return Ok(());
         }
+        self.hand_on()?;
+        let is_full = |outbox: &Outbox| outbox.files() >= MOST_WAITING;
+        self.small.wait_while(&self.context, is_full)
+    }
+
+    /// Adds a file that is sent for itself, once all folders are there.
+    pub(crate) fn large(&mut self, file: Large) {
+        self.large.push_back(file);
+    }
+
+    fn hand_on(&mut self) -> Result<()> {
+        let files = self.files.drain(..);
+        let left = self.small.add(|outbox| outbox.add_files(files))?;
+        (self.recruit)(left);
+        Ok(())
+    }
+
+    /// That was all.
+    fn close(mut self, leaving: &Leaving<'_, '_>) -> Result<()> {
+        self.hand_on()?;
+        self.small.finish();
+        if !self.large.is_empty() {
+            self.small.wait_while(&self.context, Outbox::owes_folders)?;
+            let worth = u64::try_from(self.large.len()).unwrap_or(u64::MAX);
+            let left = leaving.large.add(|queue| queue.append(&mut self.large))?;
+            (self.recruit)(Left {
+                bytes: worth.saturating_mul(LARGE_IS_WORTH),
+                ..left
+            });
+        }
+        leaving.large.finish();
+        Ok(())
+    }
+}
+
+impl Leaving<'_, '_> {
+    /// Nothing can go on.
+    fn fail(&self, error: &ClientError) {
+        self.small.fail(error.clone());
+        self.large.fail(error.clone());
     }
 
     /// The part of the client that was there first; where it finds no slave, it waits for what becomes of the others.

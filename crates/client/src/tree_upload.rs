@@ -1,19 +1,21 @@
-//! A whole tree, from a local folder to the storage: one listing of what is there, then the folders and what goes into them.
+//! A whole tree, from a local folder to the storage: one listing of what is there, then the folders and what goes into them,
+//! sent as they are found.
 
 use std::collections::{HashMap, HashSet};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use protocol::{Condition, Entry, EntryKind, ErrorCode, RemotePath};
 
+use crate::context::Context;
 use crate::names::{name_beside, renamed};
 use crate::notice::Notice;
 use crate::tree_download::below;
 use crate::tree_outgoing::Outgoing;
 use crate::tree_report::{Finished, TreeReport};
-use crate::tree_spread::{Large, Sent};
-use crate::walk::{Walk, walk};
-use crate::{Client, Conflict, Listing, Result, TreeSummary, Upload};
+use crate::tree_spread::{Large, Outlet};
+use crate::walk::{Found, Walk};
+use crate::{Client, ClientError, Conflict, Listing, Result, TreeSummary, Upload};
 
 /// Files larger than this are sent one by one, so that each can be gone on with, bytes.
 pub(crate) const LARGE: u64 = 8 * 1024 * 1024;
@@ -34,43 +36,18 @@ impl Client {
         finished: &mut Finished<'_>,
     ) -> Result<TreeSummary> {
         let report = TreeReport::new(finished);
-        let found = walk(&request.local)?;
+        let walk = Walk::begin(&request.local)?;
         let present = self.list_present(request)?;
-        self.tell_skipped(request, &found, &report)?;
-        let mut folders = vec![Outgoing::Folder {
-            remote: request.remote.clone(),
-            local: request.local.clone(),
-        }];
-        for folder in &found.folders {
-            let remote = below(&request.remote, folder.as_os_str().as_bytes())?;
-            let local = request.local.join(folder);
-            let there = present.get(folder.as_os_str().as_bytes());
-            if there.is_none_or(|entry| entry.kind != EntryKind::Directory) {
-                folders.push(Outgoing::Folder { remote, local });
-            }
-        }
-        let mut plan = Sent {
-            folders,
-            ..Sent::default()
+        let mut finding = Finding {
+            context: self.context.clone(),
+            request,
+            report: &report,
+            names: Names::new(request.conflict, &present),
         };
-        let mut names = Names::new(request.conflict, &present);
-        for file in &found.files {
-            let local = request.local.join(file);
-            let remote = below(&request.remote, file.as_os_str().as_bytes())?;
-            if std::fs::symlink_metadata(&local).is_ok_and(|facts| facts.len() > LARGE) {
-                plan.large.push_back(Large {
-                    local,
-                    remote,
-                    conflict: request.conflict,
-                });
-                continue;
-            }
-            match names.settle(file, &remote) {
-                Ok(how) => plan.small.push_back(how.into_outgoing(local, remote)),
-                Err(error) => report.failed(&remote, local, error),
-            }
-        }
-        self.send_all(plan, &report)?;
+        self.send_all(&report, |outlet| {
+            outlet.folder(0, request.remote.clone(), request.local.clone())?;
+            walk.visit(&mut |found| finding.take(found, outlet))
+        })?;
         Ok(report.summary())
     }
 
@@ -93,19 +70,89 @@ impl Client {
             Err(error) => Err(error),
         }
     }
+}
 
-    fn tell_skipped(&self, request: &Upload, found: &Walk, report: &TreeReport<'_>) -> Result<()> {
-        for (path, why) in &found.skipped {
-            self.context.notice(&Notice::Skipped {
-                name: request.local.join(path).as_os_str().as_bytes().to_vec(),
-                why: (*why).to_owned(),
+/// What is found, on its way to the outlet.
+struct Finding<'a, 'r> {
+    context: Context,
+    request: &'a Upload,
+    report: &'a TreeReport<'r>,
+    names: Names<'a>,
+}
+
+impl Finding<'_, '_> {
+    fn take(&mut self, found: Found, outlet: &mut Outlet<'_>) -> Result<()> {
+        match found {
+            Found::Folder { number, path } => self.take_folder(number, &path, outlet),
+            Found::File { folder, path, size } => self.take_file(&path, (folder, size), outlet),
+            Found::Skipped { path, why } => {
+                self.context.notice(&Notice::Skipped {
+                    name: self.local(&path).into_os_string().into_vec(),
+                    why: why.to_owned(),
+                });
+                Ok(())
+            }
+            Found::Unreadable { path, error } => {
+                let remote = self.remote(&path);
+                let remote = remote.as_ref().unwrap_or(&self.request.remote);
+                self.report.failed(remote, self.local(&path), error);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_folder(&self, number: usize, path: &Path, outlet: &Outlet<'_>) -> Result<()> {
+        let there = self.names.present.get(path.as_os_str().as_bytes());
+        if there.is_some_and(|entry| entry.kind == EntryKind::Directory) {
+            return Ok(());
+        }
+        match self.remote(path) {
+            Ok(remote) => outlet.folder(number, remote, self.local(path)),
+            Err(error) => self.fail(path, error),
+        }
+    }
+
+    fn take_file(
+        &mut self,
+        path: &Path,
+        (folder, size): (usize, u64),
+        outlet: &mut Outlet<'_>,
+    ) -> Result<()> {
+        let local = self.local(path);
+        let remote = match self.remote(path) {
+            Ok(remote) => remote,
+            Err(error) => return self.fail(path, error),
+        };
+        if size > LARGE {
+            outlet.large(Large {
+                local,
+                remote,
+                conflict: self.request.conflict,
             });
+            return Ok(());
         }
-        for (path, error) in &found.failed {
-            let remote = below(&request.remote, path.as_os_str().as_bytes())?;
-            report.failed(&remote, request.local.join(path), error.clone());
+        match self.names.settle(path, &remote) {
+            Ok(how) => outlet.file(folder, how.into_outgoing(local, remote)),
+            Err(error) => {
+                self.report.failed(&remote, local, error);
+                Ok(())
+            }
         }
+    }
+
+    /// A name that has none there.
+    fn fail(&self, path: &Path, error: ClientError) -> Result<()> {
+        let local = self.local(path);
+        self.report.failed(&self.request.remote, local, error);
         Ok(())
+    }
+
+    fn local(&self, path: &Path) -> PathBuf {
+        self.request.local.join(path)
+    }
+
+    fn remote(&self, path: &Path) -> Result<RemotePath> {
+        below(&self.request.remote, path.as_os_str().as_bytes())
     }
 }
 

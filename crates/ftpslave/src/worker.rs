@@ -91,7 +91,12 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     let threads = ThreadPool::new("session", STACK);
     let door = worker.door();
     let mut orphaned: Option<Instant> = None;
+    let mut shown = Instant::now();
     loop {
+        if shown.elapsed() >= TICK {
+            shown = Instant::now();
+            context.roster.show_life();
+        }
         let accepting = if context.roster.count() < most {
             Accepting::Yes
         } else {

@@ -15,7 +15,7 @@ use std::fmt::Debug;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use protocol::{Digest, Entry, ErrorCode, RemotePath, StorageId, Version};
+use protocol::{Digest, Entry, RemotePath, StorageId, Version};
 
 mod error;
 mod local;
@@ -27,7 +27,7 @@ pub use error::{Result, StorageError};
 pub use local::LocalDirectory;
 pub use open_file::OpenFile;
 pub use still_wanted::StillWanted;
-pub use upload::{PendingCommit, Received, Stored, Upload, UploadRequest};
+pub use upload::{AtHand, PendingCommit, Received, Stored, Upload, UploadRequest};
 
 /// Told now and then how many bytes of a long piece of work are done, so that a session can show its peer that it lives;
 /// [`ControlFlow::Break`] stops the work.
@@ -138,31 +138,20 @@ pub trait Storage: Send + Sync + Debug {
     /// When the staging area cannot be read.
     fn sweep(&self, max_age: Duration, max_bytes: u64) -> Result<u64>;
 
-    /// Verifies a whole small content and stages it for [`commit_batch`](Self::commit_batch): not visible yet.
+    /// Verifies a whole small content and stages it for [`commit_batch`](Self::commit_batch): not visible yet. Whether the
+    /// condition holds may be left for the commit to say. `at_hand` is the batch's.
     ///
     /// # Errors
     /// `Corrupt` when `digest` is not that of `content`, and those of [`begin_upload`](Self::begin_upload).
     fn stage_whole(
         &self,
         request: &UploadRequest,
-        content: &[u8],
-        digest: &Digest,
+        (content, digest): (&[u8], &Digest),
+        _at_hand: &mut AtHand,
     ) -> Result<PendingCommit> {
-        let computed = Digest(*blake3::hash(content).as_bytes());
-        if computed != *digest {
-            return Err(StorageError::new(
-                "store",
-                &request.path,
-                ErrorCode::Corrupt,
-            ));
-        }
+        let received = Received::verified(request, content, digest)?;
         let mut upload = self.begin_upload(request, &mut no_progress())?;
         upload.write_all_at(content, 0)?;
-        let received = Received {
-            length: length_of(content),
-            computed,
-            announced: *digest,
-        };
         Ok(PendingCommit { upload, received })
     }
 
@@ -170,13 +159,9 @@ pub trait Storage: Send + Sync + Debug {
     ///
     /// # Errors
     /// Those of [`stage_whole`](Self::stage_whole) and of [`Upload::commit`].
-    fn store_whole(
-        &self,
-        request: &UploadRequest,
-        content: &[u8],
-        digest: &Digest,
-    ) -> Result<Stored> {
-        let PendingCommit { upload, received } = self.stage_whole(request, content, digest)?;
+    fn store_whole(&self, request: &UploadRequest, whole: (&[u8], &Digest)) -> Result<Stored> {
+        let staged = self.stage_whole(request, whole, &mut AtHand::default())?;
+        let PendingCommit { upload, received } = staged;
         upload.commit(&received)
     }
 }

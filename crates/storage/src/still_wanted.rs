@@ -1,22 +1,46 @@
 //! Whether the one who asked for an upload still waits for it: asked at the last moment before its name appears.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// For how long a yes holds: a batch need not ask for each of its names, and a process that was stopped for longer asks anew.
+const HOLDS: Duration = Duration::from_millis(1);
 
 /// A question that an upload carries along. A process that was stopped in the midst of publishing would otherwise, when it
 /// goes on, replace what its client has had stored by another one meanwhile.
 #[derive(Clone, Default)]
-pub struct StillWanted(Option<Arc<dyn Fn() -> bool + Send + Sync>>);
+pub struct StillWanted(Option<Arc<Question<dyn Fn() -> bool + Send + Sync>>>);
+
+struct Question<Answer: ?Sized> {
+    /// When the last yes was given.
+    yes: Mutex<Option<Instant>>,
+    answer: Answer,
+}
 
 impl StillWanted {
-    /// The upload is wanted for as long as `answer` says so; by default it always is.
+    /// The upload is wanted for as long as `answer` says so; by default it always is. Uploads of one client had best share
+    /// the question.
     #[must_use]
     pub fn new(answer: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(answer)))
+        Self(Some(Arc::new(Question {
+            yes: Mutex::default(),
+            answer,
+        })))
     }
 
     pub(crate) fn ask(&self) -> bool {
-        self.0.as_ref().is_none_or(|answer| answer())
+        let Some(question) = &self.0 else {
+            return true;
+        };
+        let mut yes = question.yes.lock().unwrap_or_else(PoisonError::into_inner);
+        if yes.is_some_and(|then| then.elapsed() < HOLDS) {
+            return true;
+        }
+        let now = Instant::now();
+        let is_wanted = (question.answer)();
+        *yes = is_wanted.then_some(now);
+        is_wanted
     }
 }
 
@@ -27,5 +51,36 @@ impl fmt::Debug for StillWanted {
         } else {
             "StillWanted(always)"
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_yes_holds_for_a_moment_and_a_no_is_never_kept() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&asked);
+        // Yes, no, yes, no…
+        let wanted =
+            StillWanted::new(move || count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2));
+        let shared = wanted.clone();
+        let begun = Instant::now();
+        assert!(wanted.ask());
+        let again = shared.ask();
+        if begun.elapsed() < HOLDS {
+            assert!(again, "the same question, at once");
+            assert_eq!(asked.load(Ordering::Relaxed), 1);
+        }
+        while begun.elapsed() <= 2 * HOLDS {
+            std::hint::spin_loop();
+        }
+        let said = [wanted.ask(), wanted.ask()];
+        assert!(said.contains(&false), "a yes of long ago does not hold");
+        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert!(StillWanted::default().ask());
     }
 }

@@ -4,11 +4,11 @@ use std::any::Any;
 use std::fmt::Debug;
 use std::fs::File;
 
-use protocol::{Condition, Digest, RemotePath, UploadId, Version};
+use protocol::{Condition, Digest, ErrorCode, RemotePath, UploadId, Version};
 use transfer::Hashed;
 
-use crate::StillWanted;
-use crate::error::Result;
+use crate::error::{Result, StorageError};
+use crate::{StillWanted, length_of};
 
 /// An upload that is being received; nobody sees it before [`commit`](Self::commit). Dropping one keeps its bytes for a
 /// resume when its request has an upload id, else removes them.
@@ -81,6 +81,46 @@ pub struct Received {
     pub computed: Digest,
     /// The digest that the sender announced.
     pub announced: Digest,
+}
+
+impl Received {
+    /// What is known of a content that is at hand as a whole.
+    ///
+    /// # Errors
+    /// `Corrupt` when `digest` is not that of `content`.
+    pub fn verified(request: &UploadRequest, content: &[u8], digest: &Digest) -> Result<Self> {
+        let computed = Digest(*blake3::hash(content).as_bytes());
+        if computed != *digest {
+            return Err(StorageError::new(
+                "store",
+                &request.path,
+                ErrorCode::Corrupt,
+            ));
+        }
+        Ok(Self {
+            length: length_of(content),
+            computed,
+            announced: *digest,
+        })
+    }
+}
+
+/// What a storage keeps at hand from one upload of a batch to the next, so that it need not be found out again: of one
+/// storage's own kind, and dropped with the batch.
+#[derive(Debug, Default)]
+pub struct AtHand(Option<Box<dyn Any + Send>>);
+
+impl AtHand {
+    /// What is kept, if it is of that kind.
+    #[must_use]
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.as_deref().and_then(|kept| kept.downcast_ref())
+    }
+
+    /// Keeps that instead.
+    pub fn keep<T: Any + Send>(&mut self, kept: T) {
+        self.0 = Some(Box::new(kept));
+    }
 }
 
 /// An upload that is complete and waits to be published with others. Each holds a file descriptor.

@@ -273,6 +273,37 @@ fn a_folder_that_a_slave_refuses_for_now_is_made_by_the_next() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_made_holds_up_nothing() {
+    let setting = local_tree(1);
+    setting.slaves[0].set(|faults| faults.refuse_folder = Some(ErrorCode::NotPermitted));
+    let mut client = setting.connect().unwrap();
+    let (summary, items) = put(&setting, &mut client, Conflict::Replace);
+    assert_eq!((summary.files, summary.failed), (302, 1));
+    let failed: Vec<_> = items.values().filter(|item| item.result.is_err()).collect();
+    assert_eq!(failed[0].remote, path("/t"), "the first that is asked for");
+    assert_stored(&setting);
+}
+
+#[test]
+fn a_tree_of_more_files_than_may_wait_is_sent() {
+    let setting = Setting::new(1);
+    for number in 0..9000 {
+        let folder = setting.local("t").join(format!("d{}", number % 3));
+        if number < 3 {
+            fs::create_dir_all(&folder).unwrap();
+        }
+        fs::write(folder.join(format!("f{number}")), "").unwrap();
+    }
+    let mut client = setting.connect().unwrap();
+    let (summary, _) = put(&setting, &mut client, Conflict::Replace);
+    assert_eq!((summary.files, summary.failed), (9000, 0));
+    for number in [0, 1, 2, 8999] {
+        let name = format!("/t/d{}/f{number}", number % 3);
+        assert_eq!(setting.storage.content(&name).unwrap(), b"", "{name}");
+    }
+}
+
+#[test]
 fn what_a_slave_answers_with_nonsense_is_sent_to_the_next() {
     let setting = local_tree(2);
     for slave in &setting.slaves {

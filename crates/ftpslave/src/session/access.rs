@@ -29,10 +29,12 @@ pub(super) enum Need {
     Session(Rights),
 }
 
-impl Need {
-    /// Whether what needs this leaves the storage as it is.
-    pub(super) fn is_harmless(self) -> bool {
-        matches!(self, Self::Nothing | Self::Session(Rights::READ))
+/// Whether carrying a request out leaves the storage as it is, for all that anybody sees: an upload that waits to be published
+/// with others is asked after then.
+pub(super) fn is_harmless(request: &Request) -> bool {
+    match request {
+        Request::StoreWhole { deferred, .. } => *deferred,
+        request => matches!(need(request), Need::Nothing | Need::Session(Rights::READ)),
     }
 }
 

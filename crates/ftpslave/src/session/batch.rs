@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::{ConnectionError, Reply};
-use storage::{PendingCommit, Storage};
+use storage::{AtHand, PendingCommit, Storage};
 
 use super::Session;
-use super::busy::alive_during;
 use super::error_reply;
 
 /// A batch is published when it has so many files,
@@ -23,6 +22,7 @@ pub(super) struct Batch {
     pending: Vec<(u32, PendingCommit)>,
     bytes: u64,
     due: Option<Instant>,
+    pub(super) at_hand: AtHand,
 }
 
 impl Batch {
@@ -93,9 +93,7 @@ impl Session<'_> {
         let pending = std::mem::take(&mut std::mem::take(&mut self.batch).pending);
         let (requests, commits): (Vec<u32>, Vec<PendingCommit>) = pending.into_iter().unzip();
         let storage: Arc<dyn Storage> = Arc::clone(&self.context.storage);
-        let results = alive_during(&mut self.connection, first, move || {
-            storage.commit_batch(commits)
-        })?;
+        let results = self.errand.run(first, || storage.commit_batch(commits))?;
         for (request, result) in requests.into_iter().zip(results) {
             let reply = match result {
                 Ok(stored) => Reply::Stored {

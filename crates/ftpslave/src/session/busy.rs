@@ -2,16 +2,19 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread::{Builder, scope};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use protocol::frame::{Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, Reply};
 
 use super::peer::Peer;
 
 /// Between two signs of life.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// So early, because whoever sends it may come by a quarter of a second late.
+const SOON: Duration = Duration::from_millis(750);
 
 /// Sends a keep-alive whenever work that reports its progress has gone on for [`INTERVAL`].
 #[derive(Debug)]
@@ -60,33 +63,137 @@ impl<'a> Heartbeat<'a> {
     }
 }
 
-/// Does work that reports nothing on a thread of its own, and says meanwhile that we are alive.
-///
-/// # Errors
-/// When the client went away meanwhile, or no thread can be had; the work is done or was not begun.
-pub(super) fn alive_during<T: Send>(
-    connection: &mut Connection<Peer>,
+/// The work of one session that reports nothing. The worker's main thread, which always comes by soon, says meanwhile that we
+/// are alive: no thread has to begin and end for what mostly takes a moment.
+#[derive(Debug, Default)]
+pub(super) struct Errand(Mutex<Option<Running>>);
+
+#[derive(Debug)]
+struct Running {
     request: u32,
-    work: impl FnOnce() -> T + Send,
-) -> Result<T, ConnectionError> {
-    scope(|threads| {
-        let (done, result) = sync_channel(1);
-        let worker = move || done.send(work()).unwrap_or_default();
-        Builder::new()
-            .name("work".to_owned())
-            .stack_size(256 * 1024)
-            .spawn_scoped(threads, worker)?;
-        loop {
-            match result.recv_timeout(INTERVAL) {
-                Ok(result) => return Ok(result),
-                Err(RecvTimeoutError::Timeout) => {
-                    connection.send_keep_alive(request);
-                    connection.flush()?;
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(io::Error::other("the work broke off").into());
-                }
-            }
+    /// When it began, or when a sign of life was sent last.
+    last: Instant,
+    failure: Option<io::Error>,
+}
+
+/// Whatever ends the work, nothing is said for it any more.
+struct Ends<'a>(&'a Errand);
+
+impl Errand {
+    /// Does the work. Meanwhile the session's thread must not write.
+    ///
+    /// # Errors
+    /// When the client went away meanwhile; the work is done.
+    pub(super) fn run<T>(&self, request: u32, work: impl FnOnce() -> T) -> io::Result<T> {
+        *self.lock() = Some(Running {
+            request,
+            last: Instant::now(),
+            failure: None,
+        });
+        let ends = Ends(self);
+        let result = work();
+        let failure = ends.0.lock().take().and_then(|running| running.failure);
+        failure.map_or(Ok(result), Err)
+    }
+
+    /// Sends a keep-alive if the work has gone on for so long that one is due, without waiting for anything.
+    pub(super) fn show_life(&self, peer: &Peer) {
+        let mut running = self.lock();
+        let due = running
+            .as_mut()
+            .filter(|running| running.failure.is_none() && running.last.elapsed() >= SOON);
+        if let Some(running) = due {
+            running.last = Instant::now();
+            let sign = Header {
+                length: 0,
+                request: running.request,
+                kind: KEEP_ALIVE,
+            };
+            running.failure = peer.write_at_once(&sign.encode(&[])).err();
         }
-    })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        *self.0.lock() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn connected() -> (TcpStream, Peer) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, address) = listener.accept().unwrap();
+        (client, Peer::new(socket, address))
+    }
+
+    fn wait() {
+        std::thread::sleep(SOON);
+    }
+
+    #[test]
+    fn work_that_goes_on_is_told_of_and_no_other() {
+        let (mut client, peer) = connected();
+        let errand = Errand::default();
+        let told = errand.run(7, || {
+            errand.show_life(&peer);
+            wait();
+            errand.show_life(&peer);
+            errand.show_life(&peer);
+            "done"
+        });
+        assert_eq!(told.unwrap(), "done");
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            errand.run(8, || panic!("a broken disk"))
+        }));
+        assert!(panicked.is_err());
+        wait();
+        errand.show_life(&peer);
+        drop(peer);
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).unwrap();
+        let sign = Header {
+            length: 0,
+            request: 7,
+            kind: KEEP_ALIVE,
+        };
+        assert_eq!(said, sign.encode(&[]));
+    }
+
+    #[test]
+    fn a_client_that_reads_nothing_holds_nobody_up_and_one_that_is_gone_is_noticed() {
+        let (client, peer) = connected();
+        peer.stream().set_nonblocking(true).unwrap();
+        while let Ok(1..) = io::Write::write(&mut peer.stream(), &[0; 65_536]) {}
+        peer.stream().set_nonblocking(false).unwrap();
+        let errand = Errand::default();
+        let begun = Instant::now();
+        let kept = errand.run(7, || {
+            wait();
+            errand.show_life(&peer);
+        });
+        kept.unwrap();
+        assert!(begun.elapsed() < INTERVAL + SOON);
+        drop(client);
+        while !peer.is_gone() {
+            std::thread::yield_now();
+        }
+        let lost = errand.run(7, || {
+            wait();
+            errand.show_life(&peer);
+        });
+        lost.unwrap_err();
+    }
 }

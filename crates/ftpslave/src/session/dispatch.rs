@@ -1,7 +1,7 @@
 //! The table from requests to what carries them out. A new request does not compile without its row.
 
 use protocol::{ConnectionError, Reply, Request};
-use storage::{ListOptions, StillWanted, UploadRequest};
+use storage::{ListOptions, UploadRequest};
 
 use super::Session;
 use super::retrieve::Wanted;
@@ -64,7 +64,7 @@ impl Session<'_> {
                     modified_ns,
                     mode,
                     condition,
-                    wanted: self.still_wanted(),
+                    wanted: self.wanted.clone(),
                 };
                 return self.store(id, &wanted, deferred);
             }
@@ -86,7 +86,7 @@ impl Session<'_> {
                     modified_ns,
                     mode,
                     condition,
-                    wanted: self.still_wanted(),
+                    wanted: self.wanted.clone(),
                 };
                 return self.store_whole(id, &wanted, (&content, &digest), deferred);
             }
@@ -120,11 +120,5 @@ impl Session<'_> {
             Request::StoreEnd { .. } | Request::Abandon {} => {}
         }
         Ok(())
-    }
-
-    /// Uploads are published for as long as the client has not closed.
-    fn still_wanted(&self) -> StillWanted {
-        let peer = self.connection.stream_ref().clone();
-        StillWanted::new(move || !peer.is_gone())
     }
 }

@@ -18,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Rights, Text};
-use storage::{Storage, StorageError};
+use storage::{StillWanted, Storage, StorageError};
 use supervisor::{Admission, Scoreboard};
 
-use access::{Access, Need, need};
+use access::{Access, Need, is_harmless, need};
 use batch::Batch;
+use busy::Errand;
 use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
 use limits::Paces;
 use roster::Entry;
@@ -64,6 +65,9 @@ struct Session<'a> {
     access: Access,
     paces: Paces<'a>,
     batch: Batch,
+    /// Whether the client still waits for its uploads.
+    wanted: StillWanted,
+    errand: Arc<Errand>,
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
 }
@@ -96,6 +100,11 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
                         access,
                         paces: Paces::new(context.limits, &context.scoreboard, &paid_until),
                         batch: Batch::default(),
+                        wanted: StillWanted::new({
+                            let peer = peer.clone();
+                            move || !peer.is_gone()
+                        }),
+                        errand: entry.errand(),
                         refused: None,
                     };
                     let result = session.run(&entry);
@@ -200,7 +209,7 @@ impl Session<'_> {
         };
         self.refused = None;
         match self.enter(header.request, &request) {
-            Ok(()) if need(&request).is_harmless() => {}
+            Ok(()) if is_harmless(&request) => {}
             Ok(()) => self.check_presence()?,
             Err(verdict) => return Ok(verdict),
         }

@@ -6,7 +6,6 @@ use auth::{Identification, fresh_nonce};
 use protocol::{ConnectionError, Entry, ErrorCode, Nonce, RemotePath, Reply, Unreadable};
 use storage::{Found, ListOptions, Storage, StorageError};
 
-use super::busy::alive_during;
 use super::{Session, error_reply};
 
 /// Entries are sent on when they fill so much of a frame, bytes. An entry of the longest name still fits behind.
@@ -94,10 +93,10 @@ impl Session<'_> {
     pub(super) fn change(
         &mut self,
         request: u32,
-        work: impl FnOnce(&dyn Storage) -> Result<(), StorageError> + Send,
+        work: impl FnOnce(&dyn Storage) -> Result<(), StorageError>,
     ) -> Result<(), ConnectionError> {
         let storage = self.context.storage.as_ref();
-        let result = alive_during(&mut self.connection, request, || work(storage))?;
+        let result = self.errand.run(request, || work(storage))?;
         self.answer_with(request, result.map(|()| Reply::Done {}));
         Ok(())
     }

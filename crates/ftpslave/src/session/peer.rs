@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::thread::sched_yield;
 use socket2::Socket;
 use transfer::{Wire, is_same_machine, send_unpaced};
@@ -68,6 +68,25 @@ impl Peer {
         match recv(&*self.socket, bytes, RecvFlags::DONTWAIT) {
             Ok((read, _)) => Ok(Some(read)),
             Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes a few bytes without waiting. Where the client has yet to take what was written before, they are not needed: that
+    /// shows as much as they do.
+    pub(crate) fn write_at_once(&self, bytes: &[u8]) -> io::Result<()> {
+        match send(
+            &*self.socket,
+            bytes,
+            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+        ) {
+            Err(Errno::AGAIN) => Ok(()),
+            Ok(written) if written == bytes.len() => Ok(()),
+            Ok(_) => {
+                // Nothing that follows would be understood.
+                self.socket.shutdown(Shutdown::Both)?;
+                Err(io::ErrorKind::WriteZero.into())
+            }
             Err(error) => Err(error.into()),
         }
     }

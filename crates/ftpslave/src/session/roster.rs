@@ -1,9 +1,11 @@
-//! Which sessions of this worker run, and which of them only wait: so that draining ends these at once.
+//! Which sessions of this worker run, and which of them only wait, so that draining ends these at once; or are busy, so that
+//! their clients hear of it.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::busy::Errand;
 use super::peer::Peer;
 
 /// The connections of one worker.
@@ -24,6 +26,7 @@ struct Line {
     peer: Peer,
     /// Waits for the client's next word, rather than answering one.
     resting: Arc<AtomicBool>,
+    errand: Arc<Errand>,
 }
 
 /// A connection's line in the roster, for as long as this value lives.
@@ -32,15 +35,18 @@ pub(crate) struct Entry<'a> {
     roster: &'a Roster,
     key: u64,
     resting: Arc<AtomicBool>,
+    errand: Arc<Errand>,
 }
 
 impl Roster {
     /// Adds a connection, which works until it says otherwise.
     pub(crate) fn enter(&self, peer: Peer) -> Entry<'_> {
         let resting = Arc::new(AtomicBool::new(false));
+        let errand = Arc::<Errand>::default();
         let line = Line {
             peer,
             resting: Arc::clone(&resting),
+            errand: Arc::clone(&errand),
         };
         let mut connections = self.connections();
         let key = connections.next;
@@ -50,6 +56,14 @@ impl Roster {
             roster: self,
             key,
             resting,
+            errand,
+        }
+    }
+
+    /// Has clients that wait for long work hear that we are alive; to be called every quarter of a second. Waits for nobody.
+    pub(crate) fn show_life(&self) {
+        for line in self.connections().lines.values() {
+            line.errand.show_life(&line.peer);
         }
     }
 
@@ -87,6 +101,11 @@ impl Entry<'_> {
     pub(crate) fn rest(&self) -> bool {
         self.resting.store(true, SeqCst);
         !self.roster.is_draining()
+    }
+
+    /// Where the session's long work is done.
+    pub(super) fn errand(&self) -> Arc<Errand> {
+        Arc::clone(&self.errand)
     }
 
     /// Says that the client has spoken.

@@ -9,10 +9,12 @@ use protocol::{
     ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, RemotePath,
     Reply, Request,
 };
-use storage::{PendingCommit, Received, Storage, StorageError, Stored, Upload, UploadRequest};
+use storage::{
+    AtHand, PendingCommit, Received, Storage, StorageError, Stored, Upload, UploadRequest,
+};
 use transfer::{Receiver, TransferError};
 
-use super::busy::{Heartbeat, alive_during};
+use super::busy::Heartbeat;
 use super::{Session, error_reply};
 
 /// How the content of an upload ended.
@@ -35,14 +37,19 @@ impl Session<'_> {
     ) -> Result<(), ConnectionError> {
         let storage = Arc::clone(&self.context.storage);
         self.paces.pay(upload.size.unwrap_or(0));
+        let whole = (content.as_bytes(), digest);
         let result = if deferred {
-            match storage.stage_whole(upload, content.as_bytes(), digest) {
+            match storage.stage_whole(upload, whole, &mut self.batch.at_hand) {
                 Ok(pending) => return self.defer(request, pending),
-                Err(error) => Err(error),
+                Err(error) => {
+                    // The next one looks for itself.
+                    self.batch.at_hand = AtHand::default();
+                    Err(error)
+                }
             }
         } else {
-            let work = || storage.store_whole(upload, content.as_bytes(), digest);
-            alive_during(&mut self.connection, request, work)?
+            let work = || storage.store_whole(upload, whole);
+            self.errand.run(request, work)?
         };
         self.connection.send(request, &stored_reply(result));
         Ok(())
@@ -191,9 +198,7 @@ impl Session<'_> {
             return self.defer(request, PendingCommit { upload, received });
         }
         // Even a small file waits for all that the disk has taken before it.
-        let result = alive_during(&mut self.connection, request, move || {
-            upload.commit(&received)
-        })?;
+        let result = self.errand.run(request, || upload.commit(&received))?;
         self.connection.send(request, &stored_reply(result));
         Ok(())
     }
@@ -217,7 +222,7 @@ impl Session<'_> {
                 Ok(Some(digest)) => {
                     let version = file.version().clone();
                     let work = || storage.make_durable(path, &version);
-                    let durable = alive_during(&mut self.connection, request, work)?;
+                    let durable = self.errand.run(request, work)?;
                     durable.map(|()| Stored { version, digest })
                 }
             },

@@ -12,7 +12,8 @@ use rustix::io::{self, Errno};
 use super::confined::{Root, parent_and_name};
 use super::digest_cache;
 use super::facts::{Facts, timespec};
-use super::upload::{LocalUpload, OnDrop, check_target};
+use super::target::check_target;
+use super::upload::{LocalUpload, OnDrop};
 use crate::error::{Context, Result, StorageError};
 use crate::{Received, Stored};
 
@@ -84,10 +85,12 @@ fn seal((mut upload, received): (Box<LocalUpload>, Received)) -> Result<Sealed> 
         last_modification: timespec(upload.request.modified_ns),
     };
     times.last_access.tv_nsec = UTIME_NOW;
-    let mode = u32::from(upload.request.mode & 0o777 & !upload.root.umask);
-    tolerate(rustix::fs::fchmod(file, Mode::from_raw_mode(mode)));
     tolerate(rustix::fs::futimens(file, &times));
     let facts = Facts::of(file).map_err(upload.context().system())?;
+    let mode = upload.request.mode & 0o777 & !upload.root.umask;
+    if facts.mode != mode {
+        tolerate(rustix::fs::fchmod(file, Mode::from_raw_mode(mode.into())));
+    }
     let length = facts.size;
     let has_length =
         length == received.length && upload.request.size.is_none_or(|size| size == length);

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Entry, ErrorCode, RemotePath, StorageId, Version};
+use protocol::{Digest, Entry, ErrorCode, RemotePath, StorageId, Version};
 use rustix::fs::OFlags;
 
 use crate::error::{Context, Result, StorageError};
 use crate::{
-    Found, ListOptions, OpenFile, PendingCommit, Progress, Space, Storage, Stored, Upload,
-    UploadRequest,
+    AtHand, Found, ListOptions, OpenFile, PendingCommit, Progress, Received, Space, Storage,
+    Stored, Upload, UploadRequest, no_progress,
 };
 
 mod commit;
@@ -24,7 +24,9 @@ mod names;
 mod namespace;
 mod open_file;
 mod root;
+mod staged;
 mod staging;
+mod target;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -120,6 +122,22 @@ impl Storage for LocalDirectory {
         progress: Progress<'_>,
     ) -> Result<Box<dyn Upload>> {
         Ok(Box::new(LocalUpload::begin(&self.root, request, progress)?))
+    }
+
+    fn stage_whole(
+        &self,
+        request: &UploadRequest,
+        (content, digest): (&[u8], &Digest),
+        at_hand: &mut AtHand,
+    ) -> Result<PendingCommit> {
+        let received = Received::verified(request, content, digest)?;
+        let mut upload = match request.id {
+            Some(_) => LocalUpload::begin(&self.root, request, &mut no_progress())?,
+            None => LocalUpload::begin_whole(&self.root, request, at_hand)?,
+        };
+        upload.write_all_at(content, 0)?;
+        let upload = Box::new(upload);
+        Ok(PendingCommit { upload, received })
     }
 
     fn commit_batch(&self, uploads: Vec<PendingCommit>) -> Vec<Result<Stored>> {

@@ -10,14 +10,13 @@
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::{EntryKind, UploadId};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use transfer::block_tree::BLOCK_LENGTH;
 use transfer::{ContentHasher, Hashed};
@@ -25,72 +24,13 @@ use transfer::{ContentHasher, Hashed};
 use super::confined::{RESERVED, rename_onto_free_name};
 use super::facts::Facts;
 use super::names::{Name, Names};
+use super::staged::{ONCE, Staged, is_named, once_name};
 use crate::Progress;
 
 type Result<T> = io::Result<T>;
 
-/// How the names begin of staged files that are never resumed: without a writer they are of no use at any age.
-const ONCE: &str = "once-";
-
 /// How often claiming a name is tried while other writers claim it too.
 const MOST_TRIES: u32 = 32;
-
-/// A staged file that this process is writing: open, locked, and still of its own name unless superseded.
-#[derive(Debug)]
-pub(crate) struct Staged {
-    pub(crate) file: File,
-    folder: Arc<OwnedFd>,
-    /// `None`: it has no name, and is gone with its descriptor.
-    name: Option<Vec<u8>>,
-}
-
-impl Staged {
-    /// Whether it still is this writer's: otherwise another one took the upload over.
-    pub(crate) fn is_ours(&self) -> bool {
-        let is_named = |name: &Vec<u8>| is_named(&self.file, &self.folder, name);
-        self.name.as_ref().is_none_or(is_named)
-    }
-
-    /// Removes the file, never one that another writer put in its place.
-    pub(crate) fn remove(&self) {
-        if let Some(name) = &self.name
-            && self.is_ours()
-            && let Err(error) = rustix::fs::unlinkat(&self.folder, &**name, AtFlags::empty())
-        {
-            tracing::debug!(%error, "a staged file is left for the sweep");
-        }
-    }
-
-    /// Whether trying for a [free name](Self::take_free_name) costs nothing where it is taken.
-    pub(crate) fn is_nameless(&self) -> bool {
-        self.name.is_none()
-    }
-
-    /// Gives the file that name, or fails with `EEXIST`.
-    pub(crate) fn take_free_name(&self, to: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-        match &self.name {
-            Some(staged) => rename_onto_free_name((self.folder.as_fd(), staged), (to, name)),
-            None => link(&self.file, to, name),
-        }
-    }
-
-    /// Gives the file that name, in place of what has it.
-    pub(crate) fn take_name(&self, to: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-        if let Some(staged) = &self.name {
-            return rustix::fs::renameat(&self.folder, &**staged, to, name);
-        }
-        // A link replaces nothing: it is renamed from a name of its own, locked so that no sweep takes that for abandoned.
-        rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive)?;
-        let interim = once_name("")?;
-        link(&self.file, self.folder.as_fd(), &interim)?;
-        let renamed = rustix::fs::renameat(&self.folder, &*interim, to, name);
-        if renamed.is_err() {
-            let removed = rustix::fs::unlinkat(&self.folder, &*interim, AtFlags::empty());
-            tracing::debug!(?removed, "a name that was not given");
-        }
-        renamed
-    }
-}
 
 /// A folder that holds staged files: one of their own, or the target's where that lies on another file system.
 #[derive(Debug)]
@@ -129,14 +69,14 @@ impl Place {
         Err(Errno::BUSY.into())
     }
 
-    /// A staged file for an upload that is never resumed: nothing is looked for.
-    pub(crate) fn begin_once(&self) -> Result<Staged> {
-        if let Some(file) = self.nameless_file() {
-            return Ok(Staged {
-                file,
-                folder: Arc::clone(&self.folder),
-                name: None,
-            });
+    /// A staged file for an upload that is never resumed: nothing is looked for. It has the bits of `mode` at once where it
+    /// needs no name. Beside the target it always does: even an interim name has no place there, as no sweep comes by for
+    /// certain.
+    pub(crate) fn begin_once(&self, mode: u16) -> Result<Staged> {
+        if !self.beside_target
+            && let Some(staged) = Staged::nameless(&self.folder, mode)
+        {
+            return Ok(staged);
         }
         for _ in 0..MOST_TRIES {
             match self.create(once_name(self.lead())?) {
@@ -148,25 +88,10 @@ impl Place {
         Err(Errno::BUSY.into())
     }
 
-    /// A file without a name, on file systems that have such. Beside the target even an interim name has no place: no sweep
-    /// comes by for certain.
-    fn nameless_file(&self) -> Option<File> {
-        if self.beside_target || !can_link_open_files() {
-            return None;
-        }
-        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.folder, c".", flags, Mode::RUSR | Mode::WUSR);
-        file.ok().map(File::from)
-    }
-
     fn create(&self, name: Vec<u8>) -> Result<Staged> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, &*name, flags, Mode::RUSR | Mode::WUSR)?;
-        let staged = Staged {
-            file: File::from(file),
-            folder: Arc::clone(&self.folder),
-            name: Some(name),
-        };
+        let staged = Staged::named(File::from(file), &self.folder, name);
         match lock(&staged.file) {
             Lock::Elsewhere => return Err(Errno::NOENT.into()),
             Lock::Ours | Lock::Unknown => {}
@@ -193,11 +118,7 @@ impl Place {
             }
             let folder = self.folder.as_fd();
             rename_onto_free_name((folder, old), (folder, &new))?;
-            let staged = Staged {
-                file,
-                folder: Arc::clone(&self.folder),
-                name: Some(new),
-            };
+            let staged = Staged::named(file, &self.folder, new);
             let hashed = pass(&staged.file, None, progress)?;
             return Ok((staged, hashed));
         }
@@ -325,34 +246,6 @@ impl Place {
 
 fn is_dotted(rest: &[u8]) -> bool {
     rest.first() == Some(&b'.')
-}
-
-/// A name for what is never resumed.
-fn once_name(lead: &str) -> rustix::io::Result<Vec<u8>> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
-    Ok(format!("{lead}{ONCE}{:x}", u128::from_be_bytes(random)).into_bytes())
-}
-
-/// Where the kernel shows a process its open files, by which one without a name can be given one.
-const OPEN_FILES: &str = "/proc/self/fd";
-
-fn can_link_open_files() -> bool {
-    static CAN_LINK: LazyLock<bool> = LazyLock::new(|| Path::new(OPEN_FILES).exists());
-    *CAN_LINK
-}
-
-/// Gives an open file without a name that one, or fails with `EEXIST`.
-fn link(file: &File, folder: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-    let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, open, folder, name, AtFlags::SYMLINK_FOLLOW)
-}
-
-fn is_named(file: &File, folder: &OwnedFd, name: &[u8]) -> bool {
-    match (Facts::of(file), Facts::at(folder, name)) {
-        (Ok(open), Ok(named)) => open.is_same_file(&named),
-        _ => false,
-    }
 }
 
 /// What trying to lock a staged file tells.

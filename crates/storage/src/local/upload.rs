@@ -1,25 +1,20 @@
 //! A local upload while it is being received: staged, then handed to `commit`.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use protocol::{Condition, EntryKind, ErrorCode};
-use rustix::fs::{Access, AtFlags, OFlags};
-use rustix::io::Errno;
+use protocol::ErrorCode;
 use transfer::Hashed;
 
 use super::commit;
-use super::confined::{Root, Spot};
-use super::facts::Facts;
-use super::staging::{Place, Staged};
+use super::confined::Root;
+use super::staged::Staged;
+use super::staging::Place;
+use super::target::Target;
 use crate::error::{Context, Result, StorageError};
-use crate::{Progress, Received, Stored, Upload, UploadRequest};
-
-/// How long an abandoned upload is kept beside a target on another file system, where no sweep comes by.
-const KEPT_BESIDE_TARGET: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+use crate::{AtHand, Progress, Received, Stored, Upload, UploadRequest};
 
 /// An upload into a local directory.
 #[derive(Debug)]
@@ -49,22 +44,44 @@ impl LocalUpload {
         progress: Progress<'_>,
     ) -> Result<Self> {
         let context = Context::new("store", &request.path);
-        let spot = root.spot(context)?;
-        check_target(
-            root,
-            context,
-            (spot.folder.as_fd(), spot.name),
-            &request.condition,
-        )?;
-        check_writable(context, &spot.folder)?;
-        check_space(context, &spot.folder, request.size)?;
-        let place = place_for(root, context, spot)?;
-        let begun = Instant::now();
-        let (staged, hashed) = match request.id {
-            Some(id) => place.begin(&id, request.resume, progress),
-            None => place.begin_once().map(|staged| (staged, Hashed::default())),
+        let place = Target::find(root, context, request)?.place(root, context)?;
+        match request.id {
+            Some(id) => Self::stage(root, request, || place.begin(&id, request.resume, progress)),
+            None => Self::begin_once(root, request, &place),
         }
-        .map_err(context.io())?;
+    }
+
+    /// Begins an upload whose content is at hand and that is never resumed. The folder it goes to is looked at once for all
+    /// that follow one another there; whether the name may be given shows when it is.
+    pub(crate) fn begin_whole(
+        root: &Arc<Root>,
+        request: &UploadRequest,
+        at_hand: &mut AtHand,
+    ) -> Result<Self> {
+        let context = Context::new("store", &request.path);
+        if let Some(target) = at_hand.get::<Target>()
+            && target.holds(context)?
+        {
+            return Self::begin_once(root, request, &target.place(root, context)?);
+        }
+        let target = Target::find(root, context, request)?;
+        let place = target.place(root, context)?;
+        at_hand.keep(target);
+        Self::begin_once(root, request, &place)
+    }
+
+    fn begin_once(root: &Arc<Root>, request: &UploadRequest, place: &Place) -> Result<Self> {
+        let begin = || Ok((place.begin_once(request.mode)?, Hashed::default()));
+        Self::stage(root, request, begin)
+    }
+
+    fn stage(
+        root: &Arc<Root>,
+        request: &UploadRequest,
+        begin: impl FnOnce() -> std::io::Result<(Staged, Hashed)>,
+    ) -> Result<Self> {
+        let begun = Instant::now();
+        let (staged, hashed) = begin().map_err(Context::new("store", &request.path).io())?;
         Ok(Self {
             root: Arc::clone(root),
             request: request.clone(),
@@ -145,90 +162,5 @@ impl Upload for LocalUpload {
 
     fn discard(mut self: Box<Self>) {
         self.on_drop = OnDrop::Remove;
-    }
-}
-
-/// Whether the target's name may be given to an upload as things are now.
-pub(crate) fn check_target(
-    root: &Root,
-    context: Context<'_>,
-    (folder, name): (BorrowedFd<'_>, &[u8]),
-    condition: &Condition,
-) -> Result<()> {
-    let target = match Facts::at(folder, name) {
-        Ok(facts) if facts.kind == EntryKind::Link => follow(root, context)?,
-        Ok(facts) => Some(facts),
-        Err(Errno::NOENT) if matches!(condition, Condition::Matches(_)) => {
-            return Err(context.refuse(ErrorCode::Changed));
-        }
-        Err(Errno::NOENT) => return Ok(()),
-        Err(error) => return Err(context.system()(error)),
-    };
-    if target.is_some_and(|facts| facts.is_directory()) {
-        return Err(context.refuse(ErrorCode::IsDirectory));
-    }
-    match condition {
-        Condition::Any => Ok(()),
-        Condition::Absent => Err(context.refuse(ErrorCode::Exists)),
-        Condition::Matches(version) => {
-            if target.and_then(|facts| facts.version()).as_ref() == Some(version) {
-                Ok(())
-            } else {
-                Err(context.refuse(ErrorCode::Changed))
-            }
-        }
-    }
-}
-
-/// What a link leads to; `None` when it leads nowhere, or nowhere allowed: as a name it can be replaced all the same.
-fn follow(root: &Root, context: Context<'_>) -> Result<Option<Facts>> {
-    match root.open(context, OFlags::PATH) {
-        Ok(target) => Facts::of(&target).map(Some).map_err(context.system()),
-        Err(_) => Ok(None),
-    }
-}
-
-/// Refuses before the content is sent what the rename would refuse after it.
-fn check_writable(context: Context<'_>, folder: &OwnedFd) -> Result<()> {
-    let access = Access::WRITE_OK | Access::EXEC_OK;
-    match rustix::fs::accessat(folder, c".", access, AtFlags::EACCESS) {
-        Err(error @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Err(context.system()(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses what cannot fit. Nothing is reserved (`fallocate`): an upload that was given up would hold all of its space.
-fn check_space(context: Context<'_>, folder: &OwnedFd, size: Option<u64>) -> Result<()> {
-    let (Some(size), Ok(space)) = (size, rustix::fs::fstatvfs(folder)) else {
-        return Ok(());
-    };
-    // Some file systems in user space tell nothing.
-    if space.f_blocks > 0 && size > space.f_bfree.saturating_mul(space.f_frsize) {
-        return Err(context.refuse(ErrorCode::NoSpace));
-    }
-    Ok(())
-}
-
-/// The staging folder, or the target's own where a rename from there could not succeed.
-fn place_for(root: &Root, context: Context<'_>, spot: Spot<'_>) -> Result<Place> {
-    let Spot { folder, facts, .. } = spot;
-    match &root.staging {
-        Ok(staging) if staging.facts.shares_file_system(&facts) => Ok(Place {
-            folder: Arc::clone(&staging.folder),
-            beside_target: false,
-        }),
-        Err(code) if root.facts.shares_file_system(&facts) => Err(context.refuse(*code)),
-        _ => {
-            let place = Place {
-                folder: Arc::new(folder),
-                beside_target: true,
-            };
-            if root.is_sweep_due()
-                && let Err(error) = place.sweep(KEPT_BESIDE_TARGET, u64::MAX)
-            {
-                tracing::debug!(%error, "abandoned uploads beside the target are not looked for");
-            }
-            Ok(place)
-        }
     }
 }

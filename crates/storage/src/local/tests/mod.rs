@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use super::LocalDirectory;
 use crate::{
-    Found, ListOptions, PendingCommit, Received, Result, StillWanted, Storage, StorageError,
-    Stored, Upload, UploadRequest, no_progress,
+    AtHand, Found, ListOptions, PendingCommit, Received, Result, StillWanted, Storage,
+    StorageError, Stored, Upload, UploadRequest, no_progress,
 };
 
 mod namespace;
@@ -57,7 +57,16 @@ impl Served {
     }
 
     fn store(&self, request: &UploadRequest, content: &[u8]) -> Result<Stored> {
-        self.storage.store_whole(request, content, &digest(content))
+        self.storage
+            .store_whole(request, (content, &digest(content)))
+    }
+
+    fn stage(&self, request: &UploadRequest, content: &[u8]) -> PendingCommit {
+        let whole = (content, &digest(content));
+        let staged = self
+            .storage
+            .stage_whole(request, whole, &mut AtHand::default());
+        staged.unwrap()
     }
 
     /// The names in a listing, sorted; unreadable folders led by `!`.

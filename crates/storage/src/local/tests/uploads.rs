@@ -72,7 +72,7 @@ fn a_wrong_digest_or_length_is_never_published() {
     }
     let lie = served
         .storage
-        .store_whole(&upload("/file"), b"new", &digest(b"other"));
+        .store_whole(&upload("/file"), (b"new", &digest(b"other")));
     assert_eq!(code(lie), ErrorCode::Corrupt);
 }
 
@@ -114,23 +114,19 @@ fn conditions_hold_when_the_name_is_given() {
         condition: Condition::Absent,
         ..upload("/file")
     };
-    let late = served
-        .storage
-        .stage_whole(&absent, b"late", &digest(b"late"));
+    let late = served.stage(&absent, b"late");
     let first = served.store(&absent, b"first").unwrap();
     assert_eq!(code(served.begin(&absent)), ErrorCode::Exists);
-    let late = served.storage.commit_batch(vec![late.unwrap()]);
+    let late = served.storage.commit_batch(vec![late]);
     assert_eq!(code(late.into_iter().next().unwrap()), ErrorCode::Exists);
     let matches = UploadRequest {
         condition: Condition::Matches(first.version),
         ..upload("/file")
     };
-    let race = served
-        .storage
-        .stage_whole(&matches, b"race", &digest(b"race"));
+    let race = served.stage(&matches, b"race");
     served.store(&matches, b"second").unwrap();
     assert_eq!(code(served.store(&matches, b"third")), ErrorCode::Changed);
-    let race = served.storage.commit_batch(vec![race.unwrap()]);
+    let race = served.storage.commit_batch(vec![race]);
     assert_eq!(code(race.into_iter().next().unwrap()), ErrorCode::Changed);
     let gone = UploadRequest {
         path: path("/gone"),
@@ -326,10 +322,7 @@ fn a_batch_publishes_all_but_the_failed() {
                 let folder = if index % 2 == 0 { "" } else { "/folder" };
                 let request = upload(&format!("{folder}/{count}-{index}"));
                 let content = index.to_string().into_bytes();
-                let mut pending = served
-                    .storage
-                    .stage_whole(&request, &content, &digest(&content))
-                    .unwrap();
+                let mut pending = served.stage(&request, &content);
                 if index == 1 {
                     pending.received.announced = digest(b"another");
                 }
@@ -366,12 +359,7 @@ fn a_batch_replaces_what_it_may_and_leaves_no_interim_name() {
             condition,
             ..upload(target)
         };
-        let stage = |content| {
-            served
-                .storage
-                .stage_whole(&request, content, &digest(content))
-        };
-        stage(b"new").unwrap()
+        served.stage(&request, b"new")
     };
     let old = served.storage.stat(&path("/file"), false).unwrap().version;
     let batch = vec![
@@ -392,6 +380,58 @@ fn a_batch_replaces_what_it_may_and_leaves_no_interim_name() {
     assert_eq!(fs::read(served.at("file")).unwrap(), b"new");
     assert_eq!(fs::read(served.at("free")).unwrap(), b"new");
     assert!(served.staged().is_empty());
+}
+
+#[test]
+fn uploads_that_follow_one_another_into_a_folder_are_each_looked_at_when_they_are_named() {
+    let served = Served::new();
+    for folder in ["one", "other", "gone"] {
+        fs::create_dir(served.at(folder)).unwrap();
+    }
+    served.write("one/taken", b"old");
+    let mut at_hand = AtHand::default();
+    let mut stage = |target: &str| {
+        let request = UploadRequest {
+            condition: Condition::Absent,
+            ..upload(target)
+        };
+        let whole = (b"new".as_slice(), &digest(b"new"));
+        served.storage.stage_whole(&request, whole, &mut at_hand)
+    };
+    let batch: Vec<_> = ["/one/a", "/one/taken", "/other/a", "/gone/a", "/gone/b"]
+        .into_iter()
+        .map(|target| stage(target).unwrap())
+        .collect();
+    assert_eq!(code(stage("/gone/.mini-ftp")), ErrorCode::BadName);
+    assert_eq!(code(stage("/missing/a")), ErrorCode::NotFound);
+    fs::remove_dir(served.at("gone")).unwrap();
+    let results = served.storage.commit_batch(batch);
+    let codes: Vec<_> = results
+        .into_iter()
+        .map(|result| result.err().map(|error| error.code()))
+        .collect();
+    let gone = Some(ErrorCode::NotFound);
+    assert_eq!(codes, [None, Some(ErrorCode::Exists), None, gone, gone]);
+    assert_eq!(fs::read(served.at("one/taken")).unwrap(), b"old");
+    for stored in ["one/a", "other/a"] {
+        assert_eq!(fs::read(served.at(stored)).unwrap(), b"new", "{stored}");
+    }
+}
+
+#[test]
+fn a_mode_that_lets_nobody_write_does_not_hinder_the_storing() {
+    let served = Served::new();
+    let kept = !u32::from(served.storage.root.umask);
+    for (mode, id) in [(0o444, None), (0o751, None), (0o400, Some(1))] {
+        let request = UploadRequest {
+            mode,
+            ..id.map_or_else(|| upload("/file"), |id| resumable("/file", id))
+        };
+        served.store(&request, b"content").unwrap();
+        let facts = fs::metadata(served.at("file")).unwrap();
+        let expected = u32::from(mode) & kept;
+        assert_eq!(facts.permissions().mode() & 0o7777, expected, "{mode:o}");
+    }
 }
 
 #[test]

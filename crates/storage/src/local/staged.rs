@@ -1,0 +1,124 @@
+//! One staged file, and how it gets its final name.
+
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::confined::rename_onto_free_name;
+use super::facts::Facts;
+
+/// How the names begin of staged files that are never resumed: without a writer they are of no use at any age.
+pub(crate) const ONCE: &str = "once-";
+
+/// A staged file that this process is writing: open, locked, and still of its own name unless superseded.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) file: File,
+    folder: Arc<OwnedFd>,
+    /// `None`: it has no name, and is gone with its descriptor.
+    name: Option<Vec<u8>>,
+}
+
+impl Staged {
+    /// A file of that name in the folder, which this process has made or taken over.
+    pub(crate) fn named(file: File, folder: &Arc<OwnedFd>, name: Vec<u8>) -> Self {
+        Self {
+            file,
+            folder: Arc::clone(folder),
+            name: Some(name),
+        }
+    }
+
+    /// A new file without a name, on file systems that have such, with the bits of `mode` that the umask leaves.
+    pub(crate) fn nameless(folder: &Arc<OwnedFd>, mode: u16) -> Option<Self> {
+        if !can_link_open_files() {
+            return None;
+        }
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(u32::from(mode & 0o777));
+        let file = rustix::fs::openat(folder, c".", flags, mode).ok()?;
+        Some(Self {
+            file: File::from(file),
+            folder: Arc::clone(folder),
+            name: None,
+        })
+    }
+
+    /// Whether it still is this writer's: otherwise another one took the upload over.
+    pub(crate) fn is_ours(&self) -> bool {
+        let is_named = |name: &Vec<u8>| is_named(&self.file, &self.folder, name);
+        self.name.as_ref().is_none_or(is_named)
+    }
+
+    /// Removes the file, never one that another writer put in its place.
+    pub(crate) fn remove(&self) {
+        if let Some(name) = &self.name
+            && self.is_ours()
+            && let Err(error) = rustix::fs::unlinkat(&self.folder, &**name, AtFlags::empty())
+        {
+            tracing::debug!(%error, "a staged file is left for the sweep");
+        }
+    }
+
+    /// Whether trying for a [free name](Self::take_free_name) costs nothing where it is taken.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.name.is_none()
+    }
+
+    /// Gives the file that name, or fails with `EEXIST`.
+    pub(crate) fn take_free_name(&self, to: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        match &self.name {
+            Some(staged) => rename_onto_free_name((self.folder.as_fd(), staged), (to, name)),
+            None => link(&self.file, to, name),
+        }
+    }
+
+    /// Gives the file that name, in place of what has it.
+    pub(crate) fn take_name(&self, to: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+        if let Some(staged) = &self.name {
+            return rustix::fs::renameat(&self.folder, &**staged, to, name);
+        }
+        // A link replaces nothing: it is renamed from a name of its own, locked so that no sweep takes that for abandoned.
+        rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive)?;
+        let interim = once_name("")?;
+        link(&self.file, self.folder.as_fd(), &interim)?;
+        let renamed = rustix::fs::renameat(&self.folder, &*interim, to, name);
+        if renamed.is_err() {
+            let removed = rustix::fs::unlinkat(&self.folder, &*interim, AtFlags::empty());
+            tracing::debug!(?removed, "a name that was not given");
+        }
+        renamed
+    }
+}
+
+/// A name for what is never resumed.
+pub(crate) fn once_name(lead: &str) -> rustix::io::Result<Vec<u8>> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
+    Ok(format!("{lead}{ONCE}{:x}", u128::from_be_bytes(random)).into_bytes())
+}
+
+/// Where the kernel shows a process its open files, by which one without a name can be given one.
+const OPEN_FILES: &str = "/proc/self/fd";
+
+fn can_link_open_files() -> bool {
+    static CAN_LINK: LazyLock<bool> = LazyLock::new(|| Path::new(OPEN_FILES).exists());
+    *CAN_LINK
+}
+
+/// Gives an open file without a name that one, or fails with `EEXIST`.
+fn link(file: &File, folder: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+    rustix::fs::linkat(CWD, open, folder, name, AtFlags::SYMLINK_FOLLOW)
+}
+
+pub(crate) fn is_named(file: &File, folder: &OwnedFd, name: &[u8]) -> bool {
+    match (Facts::of(file), Facts::at(folder, name)) {
+        (Ok(open), Ok(named)) => open.is_same_file(&named),
+        _ => false,
+    }
+}
