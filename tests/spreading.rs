@@ -409,6 +409,25 @@ fn what_a_killed_put_has_stored_is_not_sent_again() {
     goes_on_where_a_killed_run_was(Way::Put);
 }
 
+/// Few files, and much in them: it is the bytes that make further streams worth while.
+#[test]
+fn few_files_of_some_megabytes_move_with_all_slaves() {
+    let cluster = Cluster::start(3);
+    let client = cluster.client().options(["--json", "--streams", "3"]);
+    let client = client.options(["--limit-rate", "20M"]);
+    for number in 0..15 {
+        let name = format!("tree/{number}");
+        client.write(&name, &random_bytes(number, 3_000_000));
+    }
+    for command in ["put", "get"] {
+        let finished = client.run([command, "-r", "tree"]);
+        finished.succeeded();
+        assert_eq!(who_served(&finished.json()).len(), 3, "{command}");
+        assert_eq!(tree(&client.folder()), tree(&cluster.root()));
+        fs::remove_dir_all(client.path("tree")).unwrap();
+    }
+}
+
 /// The name that one file gets beside an older one is another file's own: whoever comes later finds it taken.
 #[test]
 fn a_name_that_is_taken_on_the_way_costs_no_file() {

@@ -87,7 +87,8 @@ impl Work<'_> {
                     conflict,
                 });
             } else {
-                small.push(Outgoing::file(local, remote.clone(), remote, condition));
+                let file = Outgoing::file(local, remote.clone(), remote, condition);
+                small.push(file.of_size(size));
             }
         }
         if made.is_empty() && small.is_empty() && large.is_empty() {

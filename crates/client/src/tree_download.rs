@@ -11,6 +11,7 @@ use std::thread::scope;
 use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::backlog::Backlog;
+use crate::error::unless_broken;
 use crate::folder::Folder;
 use crate::notice::Notice;
 use crate::place::Place;
@@ -67,9 +68,9 @@ impl Client {
         let work = |client: &mut Self| tree.fetch_small(client);
         scope(|threads| {
             let mut crew = Crew::new(threads, &tree.desk, &work, recruits);
-            let listed = list(self, &mut |left| crew.recruit(left));
+            let listed = unless_broken(|| list(self, &mut |left| crew.recruit(left)));
             tree.desk.finish();
-            let fetched = listed.and_then(|()| tree.see_through(self, most));
+            let fetched = listed.and_then(|()| unless_broken(|| tree.see_through(self, most)));
             if let Err(error) = &fetched {
                 tree.desk.fail(error.clone());
             }

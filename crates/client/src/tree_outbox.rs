@@ -12,6 +12,8 @@ pub(crate) struct Outbox {
     folders: VecDeque<Outgoing>,
     /// Each with the number of the last folder that must be there before.
     files: VecDeque<(usize, Outgoing)>,
+    /// Of these files together.
+    bytes: u64,
     /// Folders of which no slave has said what became of them.
     owed: BTreeSet<usize>,
 }
@@ -25,7 +27,10 @@ impl Outbox {
 
     /// Adds files that wait for the folders up to those numbers, which never fall.
     pub(crate) fn add_files(&mut self, files: impl IntoIterator<Item = (usize, Outgoing)>) {
-        self.files.extend(files);
+        for (folder, file) in files {
+            self.bytes += file.size();
+            self.files.push_back((folder, file));
+        }
     }
 
     /// A folder is there, or will not be: what goes into it may be sent, and is told why if it cannot be stored.
@@ -56,13 +61,15 @@ impl Supply for Outbox {
         if !self.is_ready() {
             return Ok(None);
         }
-        Ok(self.files.pop_front().map(|(_, file)| file))
+        let next = self.files.pop_front().map(|(_, file)| file);
+        self.bytes -= next.as_ref().map_or(0, Outgoing::size);
+        Ok(next)
     }
 
     fn left(&self) -> Left {
         Left {
             files: self.folders.len() + self.files.len(),
-            bytes: 0,
+            bytes: self.bytes,
         }
     }
 
@@ -88,7 +95,7 @@ mod tests {
 
     fn file(name: &str) -> Outgoing {
         let root = RemotePath::root();
-        Outgoing::file(name.into(), root.clone(), root, Condition::Any)
+        Outgoing::file(name.into(), root.clone(), root, Condition::Any).of_size(10)
     }
 
     fn next(outbox: &mut Outbox) -> Option<String> {
@@ -109,7 +116,8 @@ mod tests {
         assert_eq!(next(&mut outbox).unwrap(), "folder 1");
         assert_eq!(next(&mut outbox), None);
         assert!(!outbox.is_ready());
-        assert_eq!(outbox.left().files, 3);
+        let left = outbox.left();
+        assert_eq!((left.files, left.bytes), (3, 30));
         outbox.settle_folder(1);
         assert_eq!(next(&mut outbox), None, "folder 0 is not there yet");
         outbox.settle_folder(0);

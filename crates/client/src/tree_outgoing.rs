@@ -91,6 +91,24 @@ impl Outgoing {
     }
 }
 
+impl Outgoing {
+    /// The same, known to be of so many bytes for now: they count as work that is left.
+    pub(crate) fn of_size(mut self, size: u64) -> Self {
+        if let Self::File(job) = &mut self {
+            job.size = size;
+        }
+        self
+    }
+
+    /// Bytes of content, as far as they are known.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Folder { .. } => 0,
+            Self::File(job) => job.size,
+        }
+    }
+}
+
 impl Job {
     /// How it ends once it is stored.
     pub(crate) fn status(&self) -> Status {

@@ -10,6 +10,7 @@ use std::thread::{Builder, scope};
 use protocol::RemotePath;
 
 use crate::context::Context;
+use crate::error::unless_broken;
 use crate::source_file::SourceFile;
 use crate::tree_crew::Crew;
 use crate::tree_desk::{Desk, Left, Outlook};
@@ -73,9 +74,7 @@ impl Client {
             let mut crew = Crew::new(threads, &leaving.small, &work, recruits);
             let first = Builder::new().name("tree".to_owned());
             let first = first.spawn_scoped(threads, || {
-                leaving
-                    .see_through(self)
-                    .inspect_err(|error| leaving.fail(error))
+                unless_broken(|| leaving.see_through(self)).inspect_err(|error| leaving.fail(error))
             })?;
             let mut recruit = |left| crew.recruit(left);
             let mut outlet = Outlet {
@@ -85,7 +84,7 @@ impl Client {
                 large: VecDeque::new(),
                 recruit: &mut recruit,
             };
-            let filled = fill(&mut outlet).and_then(|()| outlet.close(&leaving));
+            let filled = unless_broken(|| fill(&mut outlet)).and_then(|()| outlet.close(&leaving));
             if let Err(error) = &filled {
                 leaving.fail(error);
             }

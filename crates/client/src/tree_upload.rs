@@ -132,7 +132,7 @@ impl Finding<'_, '_> {
             return Ok(());
         }
         match self.names.settle(path, &remote) {
-            Ok(how) => outlet.file(folder, how.into_outgoing(local, remote)),
+            Ok(how) => outlet.file(folder, how.into_outgoing(local, remote).of_size(size)),
             Err(error) => {
                 self.report.failed(&remote, local, error);
                 Ok(())
