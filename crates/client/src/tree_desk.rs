@@ -72,6 +72,8 @@ struct State<S: Supply> {
     /// Nothing more will be added.
     is_listed: bool,
     streams: u32,
+    /// How many wait for a change: telling nobody of one is a system call too.
+    waiting: u32,
     failure: Option<ClientError>,
 }
 
@@ -85,6 +87,7 @@ impl<S: Supply> Desk<S> {
                 under_way: 0,
                 is_listed: false,
                 streams: 0,
+                waiting: 0,
                 failure: None,
             }),
             changed: Condvar::new(),
@@ -103,9 +106,11 @@ impl<S: Supply> Desk<S> {
         let mut state = self.lock();
         state.check()?;
         add(&mut state.supply);
-        let left = state.supply.left();
+        let (left, is_awaited) = (state.supply.left(), state.waiting > 0);
         drop(state);
-        self.changed.notify_one();
+        if is_awaited {
+            self.changed.notify_one();
+        }
         Ok(left)
     }
 
@@ -231,9 +236,12 @@ impl<S: Supply> Desk<S> {
         }
     }
 
-    fn pause<'d>(&'d self, state: MutexGuard<'d, State<S>>) -> MutexGuard<'d, State<S>> {
+    fn pause<'d>(&'d self, mut state: MutexGuard<'d, State<S>>) -> MutexGuard<'d, State<S>> {
+        state.waiting += 1;
         let waited = self.changed.wait_timeout(state, GLANCE);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.waiting -= 1;
+        state
     }
 
     /// Every change leaves the state sound, so it is so even after a panic elsewhere.
