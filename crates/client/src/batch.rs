@@ -1,6 +1,6 @@
 //! Files of a tree that are there and verified, and get their names together: durability is paid for once.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -34,14 +34,25 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) draft: Draft,
-    /// Its folder, beneath the root of the tree.
-    pub(crate) folder: PathBuf,
-    pub(crate) name: OsString,
     pub(crate) mode: u16,
     pub(crate) replace: bool,
     pub(crate) transferred: Transferred,
     /// Which name of the tree it is.
     pub(crate) relative: PathBuf,
+    /// The name that it gets where it is not its own.
+    pub(crate) beside: Option<OsString>,
+}
+
+impl Waiting {
+    /// Its folder, beneath the root of the tree.
+    fn folder(&self) -> &Path {
+        self.relative.parent().unwrap_or(Path::new(""))
+    }
+
+    fn name(&self) -> &OsStr {
+        let own = self.relative.file_name().unwrap_or_default();
+        self.beside.as_deref().unwrap_or(own)
+    }
 }
 
 impl Batch {
@@ -67,7 +78,7 @@ impl Batch {
     ) -> Result<()> {
         let batch = std::mem::take(self);
         let mut devices: Vec<u64> = Vec::new();
-        let is_neighbour = |a: &Waiting, b: &Waiting| a.folder == b.folder;
+        let is_neighbour = |a: &Waiting, b: &Waiting| a.folder() == b.folder();
         for file in batch.files.chunk_by(is_neighbour).filter_map(<[_]>::first) {
             let device = facts_of(file.draft.file())?.identity.0;
             if !devices.contains(&device) {
@@ -77,9 +88,9 @@ impl Batch {
         }
         let mut folder: Option<(PathBuf, Folder)> = None;
         for file in batch.files {
-            let result = enter(&mut folder, root, &file.folder).and_then(|folder| {
+            let result = enter(&mut folder, root, file.folder()).and_then(|folder| {
                 file.draft
-                    .give_name(folder, &file.name, (file.mode, file.replace))
+                    .give_name(folder, file.name(), (file.mode, file.replace))
             });
             ended(file, result);
         }
