@@ -331,6 +331,27 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_is_known_and_told_of_what_comes() {
+        let desk = Desk::new(VecDeque::new());
+        std::thread::scope(|threads| {
+            let waiting = threads.spawn(|| {
+                loop {
+                    match desk.wait(&context()).unwrap() {
+                        Outlook::NotYet => {}
+                        outlook => break outlook,
+                    }
+                }
+            });
+            while desk.lock().waiting == 0 {
+                std::thread::yield_now();
+            }
+            desk.add(|queue| queue.push_back(1)).unwrap();
+            assert_eq!(waiting.join().unwrap(), Outlook::Work);
+        });
+        assert_eq!(desk.lock().waiting, 0);
+    }
+
+    #[test]
     fn a_failure_is_told_to_all_and_the_first_counts() {
         let desk = Desk::whole(VecDeque::from([1]));
         let full = || ClientError::from(std::io::Error::from(std::io::ErrorKind::StorageFull));
