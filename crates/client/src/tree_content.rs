@@ -14,6 +14,9 @@ use crate::session::{Frame, Session, unexpected};
 /// Content is read in pieces of this size, bytes.
 const PIECE: usize = 256 * 1024;
 
+/// Frames up to this are taken as a whole, bytes: written once, hashed at once. Of larger ones whatever has come is taken.
+const SMALL: usize = 64 * 1024;
+
 /// Where a content goes; `None` where another process works on that file.
 pub(crate) type Target<'f> = Result<Option<(Draft, &'f Folder)>>;
 
@@ -87,10 +90,14 @@ impl Intake {
     }
 
     fn take_frame(&mut self, session: &mut Session, target: &mut Target<'_>) -> Attempt<()> {
+        let is_small = session.data_left() <= SMALL;
         while session.data_left() > 0 {
             let wanted = self.context.piece(PIECE);
             let piece = self.buffer.get_mut(..wanted).unwrap_or_default();
-            let read = session.fill_data(piece)?;
+            let read = match is_small {
+                true => session.fill_data(piece)?,
+                false => session.read_data(piece)?,
+            };
             let piece = piece.get(..read).unwrap_or_default();
             let written = match target {
                 Ok(Some((draft, _))) => draft.write(piece, self.hasher.position()),

@@ -95,11 +95,10 @@ impl ContentHasher {
     pub fn reset(&mut self) {
         self.position = 0;
         match &mut self.state {
-            State::Whole(hasher) => {
-                hasher.reset();
-            }
+            State::Whole(hasher) => **hasher = Hasher::new(),
             State::Blocks { current, complete } => {
-                current.reset();
+                // Its own reset would keep the offset of the block at hand.
+                **current = Hasher::new();
                 complete.clear();
             }
         }
