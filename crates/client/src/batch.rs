@@ -1,6 +1,6 @@
 //! Files of a tree that are there and verified, and get their names together: durability is paid for once.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -33,19 +33,28 @@ pub(crate) struct Batch {
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) draft: Draft,
-    /// Its folder, beneath the root of the tree.
-    pub(crate) folder: PathBuf,
-    pub(crate) name: OsString,
     pub(crate) mode: u16,
     pub(crate) replace: bool,
     pub(crate) transferred: Transferred,
     /// Which name of the tree it is.
     pub(crate) relative: PathBuf,
+    /// The name that it gets where it is not its own.
+    pub(crate) beside: Option<OsString>,
 }
 
 impl Waiting {
-    fn is_beside(&self, other: Option<&Self>) -> bool {
-        other.is_some_and(|other| self.folder == other.folder)
+    /// Its folder, beneath the root of the tree.
+    fn folder(&self) -> &Path {
+        self.relative.parent().unwrap_or(Path::new(""))
+    }
+
+    fn name(&self) -> &OsStr {
+        let own = self.relative.file_name().unwrap_or_default();
+        self.beside.as_deref().unwrap_or(own)
+    }
+
+    fn is_in_folder_of(&self, other: &Self) -> bool {
+        self.folder() == other.folder()
     }
 }
 
@@ -69,27 +78,27 @@ impl Batch {
     pub(crate) fn publish(&mut self, root: &Folder, mut ended: impl FnMut(Waiting, Result<()>)) {
         let batch = std::mem::take(self);
         let flushed = flush(&batch.files);
-        let mut files = batch.files.into_iter().peekable();
-        while let Some(first) = files.next() {
-            let mut neighbours = vec![first];
-            while let Some(next) = files.next_if(|next| next.is_beside(neighbours.first())) {
-                neighbours.push(next);
-            }
+        let mut files = batch.files.into_iter();
+        while let Some(neighbours) = first_of_one_folder(files.as_slice()) {
             let fates = match &flushed {
-                Ok(()) => give_names(root, &neighbours),
+                Ok(()) => give_names(root, neighbours),
                 Err(error) => vec![Err(error.clone()); neighbours.len()],
             };
-            for (file, fate) in neighbours.into_iter().zip(fates) {
+            for (fate, file) in fates.into_iter().zip(files.by_ref()) {
                 ended(file, fate);
             }
         }
     }
 }
 
+fn first_of_one_folder(files: &[Waiting]) -> Option<&[Waiting]> {
+    files.chunk_by(Waiting::is_in_folder_of).next()
+}
+
 /// Makes the contents durable, by whole file systems: seldom more than one.
 fn flush(files: &[Waiting]) -> Result<()> {
     let mut devices: Vec<u64> = Vec::new();
-    let neighbours = files.chunk_by(|one, other| other.is_beside(Some(one)));
+    let neighbours = files.chunk_by(Waiting::is_in_folder_of);
     for file in neighbours.filter_map(<[_]>::first) {
         let device = facts_of(file.draft.file())?.identity.0;
         if !devices.contains(&device) {
@@ -102,14 +111,14 @@ fn flush(files: &[Waiting]) -> Result<()> {
 
 /// Gives files of one folder their names, and makes these durable.
 fn give_names(root: &Folder, files: &[Waiting]) -> Vec<Result<()>> {
-    let path = files.first().map_or(Path::new(""), |file| &file.folder);
+    let path = files.first().map_or(Path::new(""), Waiting::folder);
     let folder = match root.beneath(path) {
         Ok(folder) => folder,
         Err(error) => return vec![Err(error.into()); files.len()],
     };
     let give = |file: &Waiting| {
         let how = (file.mode, file.replace);
-        Ok(file.draft.give_name(&folder, &file.name, how)?)
+        Ok(file.draft.give_name(&folder, file.name(), how)?)
     };
     let mut fates: Vec<Result<()>> = files.iter().map(give).collect();
     if let Err(error) = folder.flush() {

@@ -5,13 +5,11 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::LazyLock;
 
 use rustix::fs::FlockOperation;
 
 use crate::Result;
-use crate::folder::{Folder, OPEN_FILES, PART_MODE};
+use crate::folder::{Folder, PART_MODE};
 use crate::names::part_name;
 use crate::part_file::PartFile;
 use crate::publish::give_name;
@@ -27,10 +25,14 @@ pub(crate) enum Draft {
 
 impl Draft {
     /// An empty one for `target`, with the permission bits `mode` less this process's umask. `None` where another process
-    /// works on that file.
-    pub(crate) fn open(folder: &Folder, target: &OsStr, mode: u16) -> Result<Option<Self>> {
-        if can_link_open_files()
-            && folder.facts(&part_name(target))?.is_none()
+    /// works on that file. In a folder that `is_new` no earlier try has left anything.
+    pub(crate) fn open(
+        folder: &Folder,
+        target: &OsStr,
+        (mode, is_new): (u16, bool),
+    ) -> Result<Option<Self>> {
+        if Folder::can_link()
+            && (is_new || folder.facts(&part_name(target))?.is_none())
             && let Ok(file) = folder.nameless_file(mode)
         {
             return Ok(Some(Self::Nameless(file)));
@@ -86,11 +88,6 @@ impl Draft {
     }
 }
 
-fn can_link_open_files() -> bool {
-    static CAN_LINK: LazyLock<bool> = LazyLock::new(|| Path::new(OPEN_FILES).exists());
-    *CAN_LINK
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -99,7 +96,7 @@ mod tests {
     use super::*;
 
     fn draft(folder: &Folder, content: &[u8]) -> Draft {
-        let draft = Draft::open(folder, OsStr::new("a"), 0o600)
+        let draft = Draft::open(folder, OsStr::new("a"), (0o600, false))
             .unwrap()
             .unwrap();
         draft.write(content, 0).unwrap();
@@ -135,7 +132,7 @@ mod tests {
         fs::set_permissions(&part, fs::Permissions::from_mode(0o1600)).unwrap();
         let draft = draft(&folder, b"new");
         assert!(matches!(draft, Draft::Part(_)));
-        let other = Draft::open(&folder, OsStr::new("a"), 0o600).unwrap();
+        let other = Draft::open(&folder, OsStr::new("a"), (0o600, false)).unwrap();
         assert!(other.is_none(), "one process at a time");
         draft
             .give_name(&folder, OsStr::new("a"), (0o600, false))

@@ -6,12 +6,14 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::LazyLock;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
+use rustix::path::DecInt;
 
 /// Makes a descriptor of a folder that can be flushed, and not one that is inherited.
 const FOLDER: OFlags = OFlags::RDONLY
@@ -22,8 +24,12 @@ const FOLDER: OFlags = OFlags::RDONLY
 /// there from the moment at which the file is made, on whatever can keep a bit, and ends with the name that it is part of.
 pub(crate) const PART_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
 
-/// Where the kernel shows a process its open files, by which one without a name can be given one.
-pub(crate) const OPEN_FILES: &str = "/proc/self/fd";
+/// Where the kernel shows this process its open files, by which one without a name can be given one. Held open, which
+/// saves the way there for each.
+static OPEN_FILES: LazyLock<io::Result<OwnedFd>> = LazyLock::new(|| {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open("/proc/self/fd", flags, Mode::empty())?)
+});
 
 /// A folder, held open.
 #[derive(Debug)]
@@ -155,15 +161,23 @@ impl Folder {
 
     /// Gives a file without a name this one; [`io::ErrorKind::AlreadyExists`] where that is taken.
     pub(crate) fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
-        let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+        let Ok(open) = &*OPEN_FILES else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let number = DecInt::from_fd(file);
         let flags = AtFlags::SYMLINK_FOLLOW;
         Ok(rustix::fs::linkat(
-            CWD,
             open,
+            number,
             &self.descriptor,
             name,
             flags,
         )?)
+    }
+
+    /// Whether a file without a name can be given one.
+    pub(crate) fn can_link() -> bool {
+        OPEN_FILES.is_ok()
     }
 
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
@@ -185,15 +199,23 @@ impl Folder {
 
     /// The names in this folder, in no order, without `.` and `..`.
     pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&self.descriptor)? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if !matches!(name, b"." | b"..") {
-                names.push(OsStr::from_bytes(name).to_owned());
-            }
-        }
-        Ok(names)
+        self.entries()?.collect()
+    }
+
+    /// Whether there is no name in this folder.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.entries()?.next().transpose()?.is_none())
+    }
+
+    fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
+        let name_of = |entry: rustix::io::Result<DirEntry>| match entry {
+            Ok(entry) => match entry.file_name().to_bytes() {
+                b"." | b".." => None,
+                name => Some(Ok(OsStr::from_bytes(name).to_owned())),
+            },
+            Err(error) => Some(Err(error.into())),
+        };
+        Ok(Dir::read_from(&self.descriptor)?.filter_map(name_of))
     }
 
     /// Gives `from` the name `to`, in place of what has it.
@@ -298,6 +320,19 @@ mod tests {
         made.open_or_make_part(OsStr::new("file")).unwrap();
         assert!(directory.path().join("a/b/c/file").is_file());
         assert!(folder.beneath(Path::new("a/x")).is_err());
+    }
+
+    #[test]
+    fn a_folder_is_empty_until_anything_has_a_name_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let folder = Folder::open(directory.path()).unwrap();
+        let nameless = folder.nameless_file(0o600).unwrap();
+        // More than once, and through a copy of the descriptor, which shares its position.
+        let copy = folder.beneath(Path::new("")).unwrap();
+        assert!(folder.is_empty().unwrap() && folder.is_empty().unwrap());
+        folder.link(&nameless, OsStr::new(".a.part")).unwrap();
+        assert!(!folder.is_empty().unwrap() && !copy.is_empty().unwrap());
+        assert_eq!(copy.names().unwrap(), [".a.part"]);
     }
 
     #[test]

@@ -62,6 +62,7 @@ mod stripe;
 mod target;
 mod trailer;
 mod transferred;
+mod tree_content;
 mod tree_crew;
 mod tree_desk;
 mod tree_download;

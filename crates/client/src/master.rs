@@ -39,7 +39,7 @@ pub(crate) struct Located {
 /// Who was found at a target.
 #[derive(Debug)]
 pub(crate) enum Reached {
-    Master(Master),
+    Master(Box<Master>),
     /// A slave that stands alone: the session with it.
     Slave(Box<Session>),
 }
@@ -71,11 +71,11 @@ fn reach_address(address: SocketAddr, context: &Context) -> Attempt<Reached> {
     Ok(match preface.role {
         Role::Master => {
             connection.stream().set_limit(ANSWER_LIMIT);
-            Reached::Master(Master {
+            Reached::Master(Box::new(Master {
                 connection,
                 host: address.ip(),
                 last_request: 0,
-            })
+            }))
         }
         Role::Slave if preface.login_required => {
             let sentence =

@@ -296,6 +296,23 @@ impl Session {
         Ok(self.connection.read_data(bytes)?)
     }
 
+    /// Reads content of the data frame at hand until `bytes` are full or it ends; how many there were.
+    pub(crate) fn fill_data(&mut self, bytes: &mut [u8]) -> Attempt<usize> {
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.read_data(rest)? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// From now on many small contents are asked for at once.
+    pub(crate) fn expect_many(&mut self) {
+        self.connection.read_far_ahead();
+    }
+
     /// Takes content of the data frame at hand into a file, `most` bytes or fewer; 0 at the frame's end.
     pub(crate) fn take_content(
         &mut self,

@@ -57,6 +57,8 @@ struct State<S: Supply> {
     /// Nothing more will be added.
     is_listed: bool,
     streams: u32,
+    /// How many wait for a change: telling nobody of one is a system call too.
+    waiting: u32,
     failure: Option<ClientError>,
 }
 
@@ -70,6 +72,7 @@ impl<S: Supply> Desk<S> {
                 under_way: 0,
                 is_listed: false,
                 streams: 0,
+                waiting: 0,
                 failure: None,
             }),
             changed: Condvar::new(),
@@ -81,9 +84,11 @@ impl<S: Supply> Desk<S> {
         let mut state = self.lock();
         state.check()?;
         add(&mut state.supply);
-        let left = state.supply.left();
+        let (left, is_awaited) = (state.supply.left(), state.waiting > 0);
         drop(state);
-        self.changed.notify_one();
+        if is_awaited {
+            self.changed.notify_one();
+        }
         Ok(left)
     }
 
@@ -260,9 +265,12 @@ impl<S: Supply> Desk<S> {
         }
     }
 
-    fn pause<'d>(&'d self, state: MutexGuard<'d, State<S>>) -> MutexGuard<'d, State<S>> {
+    fn pause<'d>(&'d self, mut state: MutexGuard<'d, State<S>>) -> MutexGuard<'d, State<S>> {
+        state.waiting += 1;
         let waited = self.changed.wait_timeout(state, GLANCE);
-        waited.unwrap_or_else(PoisonError::into_inner).0
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.waiting -= 1;
+        state
     }
 
     /// Every change leaves the state sound, so it is so even after a panic elsewhere.
@@ -381,6 +389,27 @@ mod tests {
         assert!(desk.is_closed());
         desk.fail(ClientError::interrupted());
         assert!(desk.wait_while(&context(), |_| true).is_err());
+    }
+
+    #[test]
+    fn whoever_waits_is_known_and_told_of_what_comes() {
+        let desk = Desk::new(VecDeque::new());
+        std::thread::scope(|threads| {
+            let waiting = threads.spawn(|| {
+                loop {
+                    match desk.wait(&context()).unwrap() {
+                        Outlook::NotYet => {}
+                        outlook => break outlook,
+                    }
+                }
+            });
+            while desk.lock().waiting == 0 {
+                std::thread::yield_now();
+            }
+            desk.add(|queue| queue.push_back(1)).unwrap();
+            assert_eq!(waiting.join().unwrap(), Outlook::Work);
+        });
+        assert_eq!(desk.lock().waiting, 0);
     }
 
     #[test]

@@ -255,9 +255,7 @@ impl<'a, 'r> Incoming<'a, 'r> {
 
 /// The path that a recursive listing of `folder` means by `name`.
 pub(crate) fn below(folder: &RemotePath, name: &[u8]) -> Result<RemotePath> {
-    name.split(|&byte| byte == b'/')
-        .try_fold(folder.clone(), |path, component| path.join(component))
-        .map_err(ClientError::from)
+    Ok(folder.join_all(name)?)
 }
 
 /// Notes that one name failed, unless that means that every other one will too.

@@ -1,14 +1,13 @@
 //! One stream of a tree's small files: many requests under way at once, each answer taken as it comes.
 
 use std::collections::VecDeque;
-use std::ffi::{OsStr, OsString};
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use protocol::{Digest, ErrorCode, RemotePath, Reply};
-use transfer::ContentHasher;
 
 use crate::backlog::Backlog;
 use crate::batch::{Batch, Waiting};
@@ -18,7 +17,8 @@ use crate::fault::{Attempt, Fault};
 use crate::folder::Folder;
 use crate::notice::Notice;
 use crate::publish::{Finish, set_time};
-use crate::session::{Frame, Session, unexpected};
+use crate::session::{Session, unexpected};
+use crate::tree_content::{Arrived, Intake, announced};
 use crate::tree_desk::Desk;
 use crate::tree_download::stop_if_hopeless;
 use crate::tree_job::{Decider, Job, Next, is_worth_another_try};
@@ -27,9 +27,6 @@ use crate::{ClientError, ClientErrorKind, Conflict, Result, Status, Transferred}
 
 /// How often a file that changed, or arrived damaged, is fetched again.
 const MAX_TRIES: u32 = 3;
-
-/// Content is read in pieces of this size, bytes.
-const PIECE: usize = 256 * 1024;
 
 /// Of a name that somebody else gave a file meanwhile.
 const TAKEN: ClientErrorKind = ClientErrorKind::Local(io::ErrorKind::AlreadyExists);
@@ -56,7 +53,7 @@ pub(crate) struct TreeFetch<'a, 'r> {
     again: VecDeque<Job>,
     asked: VecDeque<Asked>,
     batch: Batch,
-    buffer: Vec<u8>,
+    intake: Intake,
 }
 
 /// A request under way.
@@ -70,22 +67,12 @@ struct Asked {
     ours: Option<Digest>,
 }
 
-/// A content that has arrived to its end.
-struct Arrived {
-    draft: Draft,
-    name: OsString,
-    finish: Finish,
-    digest: Digest,
-    length: u64,
-    announced: Option<Digest>,
-}
-
 /// What has become of a file.
 enum Ended {
     /// It is there.
     Unchanged(Digest),
-    /// It waits for its name.
-    Waits(Box<Waiting>),
+    /// It is whole and verified.
+    Arrived(Draft, Finish, Digest),
     /// It is asked for once more.
     Again,
     /// It is fetched later, alone.
@@ -101,13 +88,14 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
             again: VecDeque::new(),
             asked: VecDeque::new(),
             batch: Batch::default(),
-            buffer: vec![0; PIECE],
+            intake: Intake::new(context),
         }
     }
 
     /// Fetches files until none waits at the desk, with one slave. What that one has not delivered is given back, what it
     /// has, waits for its name.
     pub(crate) fn step(&mut self, session: &mut Session) -> Attempt<()> {
+        session.expect_many();
         let result = self.fetch(session);
         let asked = self.asked.drain(..).map(|asked| asked.job);
         self.shared
@@ -185,14 +173,16 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         let mut job = asked.job;
         let ended = match asked.ours {
             Some(ours) => self.compare(&mut job, session, asked.number, ours),
-            None => self.take_content(&mut job, session, asked.number),
+            None => self.take_content(&job, session, asked.number),
         };
         if ended.is_ok() {
             session.mark_progress();
         }
         match ended {
             Ok(Ended::Unchanged(digest)) => self.end(self.unchanged(&job, digest, session)),
-            Ok(Ended::Waits(waiting)) => self.batch.push(*waiting),
+            Ok(Ended::Arrived(draft, finish, digest)) => {
+                self.let_wait(job, draft, (&finish, digest), session.address());
+            }
             Ok(Ended::Again) => self.again.push_front(job),
             Ok(Ended::Later) => {
                 self.shared.set_aside(job.remote, job.relative);
@@ -246,148 +236,50 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         }
     }
 
-    fn take_content(
-        &mut self,
-        job: &mut Job,
-        session: &mut Session,
-        number: u32,
-    ) -> Attempt<Ended> {
-        let finish = match session.answer(number)? {
-            Reply::Content {
-                size,
-                modified_ns,
-                mode,
-                offset: 0,
-                length,
-                ..
-            } if length == size => Finish {
-                size,
-                mode,
-                modified_ns,
-            },
-            other => return Err(unexpected(&other)),
+    fn take_content(&mut self, job: &Job, session: &mut Session, number: u32) -> Attempt<Ended> {
+        let finish = announced(&session.answer(number)?)?;
+        let target = self.decider.target(job, finish.mode);
+        let Some(arrived) = self.intake.take(session, number, target)? else {
+            return Ok(Ended::Later);
         };
-        let name = job
-            .name
-            .clone()
-            .unwrap_or_else(|| job.own_name().to_owned());
-        // A name that cannot be made is this file's fault alone: its content is passed over.
-        let mut draft = self.open_draft(job, &name, finish.mode);
-        let mut hasher = ContentHasher::new();
-        let announced = loop {
-            match session.frame(number) {
-                Ok(Frame::Data) => {
-                    if let Err(fault) = self.take_frame(job, session, &mut draft, &mut hasher) {
-                        self.discard(job, draft);
-                        return Err(fault);
-                    }
-                }
-                Ok(Frame::Reply(Reply::ContentEnd { digest })) => break digest,
-                Ok(Frame::Reply(other)) => return Err(unexpected(&other)),
-                Err(fault) => {
-                    self.discard(job, draft);
-                    return Err(fault);
-                }
-            }
-        };
-        match draft? {
-            None => Ok(Ended::Later),
-            Some(draft) => {
-                let file = Arrived {
-                    draft,
-                    name,
-                    finish,
-                    digest: hasher.finalize(),
-                    length: hasher.position(),
-                    announced,
-                };
-                self.finish(job, file, session)
-            }
+        if let Err(fault) = check(&self.context, &arrived, &finish, (job, session)) {
+            arrived.discard();
+            return Err(fault);
         }
+        Ok(Ended::Arrived(arrived.draft, finish, arrived.digest))
     }
 
-    /// Checks what arrived of a file, and lets it wait for its name.
-    fn finish(&mut self, job: &Job, file: Arrived, session: &Session) -> Attempt<Ended> {
-        if file.length != file.finish.size {
-            return Err(Fault::nonsense("other content than was announced"));
-        }
+    /// Lets a whole and verified file wait for its name.
+    fn let_wait(
+        &mut self,
+        job: Job,
+        draft: Draft,
+        (finish, digest): (&Finish, Digest),
+        slave: SocketAddr,
+    ) {
         let verify = self.context.options.verify;
-        if verify && file.announced != Some(file.digest) {
-            self.context.notice(&Notice::Damaged {
-                remote: job.remote.clone(),
-                blocks: 0,
-                slave: Some(session.address()),
-            });
-            self.discard(job, Ok(Some(file.draft)));
-            return Err(Fault::Failed(ErrorCode::Corrupt.into()));
-        }
-        set_time(file.draft.file(), file.finish.modified_ns).map_err(ClientError::from)?;
-        Ok(Ended::Waits(Box::new(Waiting {
-            draft: file.draft,
-            folder: job.folder().to_owned(),
-            mode: file.finish.mode,
+        self.batch.push(Waiting {
+            draft,
+            mode: finish.mode,
             replace: self.decider.replaces(),
             transferred: Transferred {
-                remote: job.remote.clone(),
-                local: self
-                    .shared
-                    .root
-                    .path_of(job.folder().join(&file.name).as_os_str()),
-                bytes: file.finish.size,
+                local: job.local(self.shared.root),
+                bytes: finish.size,
                 resumed_at: 0,
                 seconds: job.started.elapsed().as_secs_f64(),
-                digest: verify.then_some(file.digest),
+                digest: verify.then_some(digest),
                 verified: verify,
-                slave: Some(session.address()),
+                slave: Some(slave),
                 slaves: Vec::new(),
-                status: if file.name == job.own_name() {
-                    Status::Done
-                } else {
-                    Status::Renamed
+                status: match job.beside {
+                    None => Status::Done,
+                    Some(_) => Status::Renamed,
                 },
+                remote: job.remote,
             },
-            relative: job.relative.clone(),
-            name: file.name,
-        })))
-    }
-
-    /// Where a file's content goes; `None` where another process works on it.
-    fn open_draft(&mut self, job: &Job, name: &OsStr, mode: u16) -> Result<Option<Draft>> {
-        Draft::open(self.decider.enter(job.folder())?, name, mode)
-    }
-
-    fn take_frame(
-        &mut self,
-        job: &Job,
-        session: &mut Session,
-        draft: &mut Result<Option<Draft>>,
-        hasher: &mut ContentHasher,
-    ) -> Attempt<()> {
-        while session.data_left() > 0 {
-            let wanted = self.context.piece(PIECE);
-            let piece = self.buffer.get_mut(..wanted).unwrap_or_default();
-            let read = session.read_data(piece)?;
-            let piece = piece.get(..read).unwrap_or_default();
-            let written = match draft {
-                Ok(Some(file)) => file.write(piece, hasher.position()),
-                _ => Ok(()),
-            };
-            hasher.update(piece);
-            if let Err(error) = written {
-                let broken = std::mem::replace(draft, Err(error.into()));
-                self.discard(job, broken);
-            }
-            self.context.spend(read)?;
-        }
-        Ok(())
-    }
-
-    fn discard(&mut self, job: &Job, draft: Result<Option<Draft>>) {
-        if let Ok(Some(draft)) = draft
-            && let Ok(folder) = self.decider.enter(job.folder())
-        {
-            draft.discard(folder);
-        }
+            relative: job.relative,
+            beside: job.beside,
+        });
     }
 
     fn unchanged(&self, job: &Job, digest: Digest, session: &Session) -> Transferred {
@@ -428,6 +320,28 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         });
         hopeless
     }
+}
+
+/// Whether what has arrived is what was announced; then it gets its time.
+fn check(
+    context: &Context,
+    arrived: &Arrived<'_>,
+    finish: &Finish,
+    (job, session): (&Job, &Session),
+) -> Attempt<()> {
+    if arrived.length != finish.size {
+        return Err(Fault::nonsense("other content than was announced"));
+    }
+    if context.options.verify && arrived.announced != Some(arrived.digest) {
+        context.notice(&Notice::Damaged {
+            remote: job.remote.clone(),
+            blocks: 0,
+            slave: Some(session.address()),
+        });
+        return Err(ClientError::from(ErrorCode::Corrupt).into());
+    }
+    set_time(arrived.draft.file(), finish.modified_ns).map_err(ClientError::from)?;
+    Ok(())
 }
 
 impl Shared<'_, '_> {

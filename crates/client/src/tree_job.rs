@@ -11,9 +11,11 @@ use rustix::fs::FileType;
 
 use crate::content::digest_of;
 use crate::context::Context;
+use crate::draft::Draft;
 use crate::folder::{Facts, Folder, local_name};
 use crate::names::name_beside;
 use crate::place::occupant;
+use crate::tree_content::Target;
 use crate::{ClientError, Conflict, Result};
 
 /// A file of the tree.
@@ -28,8 +30,10 @@ pub(crate) struct Job {
     pub(crate) digest: Option<Digest>,
     pub(crate) tries: u32,
     pub(crate) started: Instant,
-    /// The name under which it will be stored, once that is settled.
-    pub(crate) name: Option<OsString>,
+    /// Whether it has been looked at what is there already.
+    is_settled: bool,
+    /// The name under which it will be stored, where that is not its own.
+    pub(crate) beside: Option<OsString>,
 }
 
 /// What to do with a file next.
@@ -49,7 +53,21 @@ pub(crate) struct Decider<'a> {
     context: Context,
     root: &'a Folder,
     conflict: Conflict,
-    folder: Option<(PathBuf, Folder)>,
+    /// The folders entered last, the latest first.
+    entered: Vec<Entered>,
+}
+
+/// Folders that are kept open: files are asked for in one while those of the one before still come.
+const KEPT_OPEN: usize = 3;
+
+/// A folder with files that are fetched.
+#[derive(Debug)]
+struct Entered {
+    path: PathBuf,
+    folder: Folder,
+    /// Nothing was in it, so that no name has to be looked for. What others put there later is found when a file is to get
+    /// its name, as it is behind a look.
+    was_empty: bool,
 }
 
 impl Job {
@@ -63,7 +81,8 @@ impl Job {
             digest: entry.digest,
             tries: 0,
             started: Instant::now(),
-            name: None,
+            is_settled: false,
+            beside: None,
         }
     }
 
@@ -74,6 +93,19 @@ impl Job {
     /// The name it has in the storage.
     pub(crate) fn own_name(&self) -> &OsStr {
         self.relative.file_name().unwrap_or_default()
+    }
+
+    /// The name under which it will be stored.
+    fn name(&self) -> &OsStr {
+        self.beside.as_deref().unwrap_or(self.own_name())
+    }
+
+    /// Where it will be, beneath a root, as the person named that.
+    pub(crate) fn local(&self, root: &Folder) -> PathBuf {
+        match &self.beside {
+            None => root.path_of(self.relative.as_os_str()),
+            Some(name) => root.path_of(self.folder().join(name).as_os_str()),
+        }
     }
 
     pub(crate) fn retrieve(&self, verify: bool) -> Request {
@@ -100,7 +132,7 @@ impl<'a> Decider<'a> {
             context: context.clone(),
             root,
             conflict,
-            folder: None,
+            entered: Vec::new(),
         }
     }
 
@@ -108,24 +140,46 @@ impl<'a> Decider<'a> {
         self.conflict.replaces()
     }
 
-    /// The folder at `path`, kept open while files of the same one follow one another.
-    pub(crate) fn enter(&mut self, path: &Path) -> io::Result<&Folder> {
-        if self.folder.as_ref().is_none_or(|(at, _)| at != path) {
-            self.folder = Some((path.to_owned(), self.root.beneath(path)?));
+    /// The folder at `path`, one of the last few.
+    fn enter(&mut self, path: &Path) -> io::Result<&Entered> {
+        let is_it = |entered: &Entered| entered.path.as_os_str() == path.as_os_str();
+        match self.entered.iter().position(is_it) {
+            Some(place) => self
+                .entered
+                .get_mut(..=place)
+                .unwrap_or_default()
+                .rotate_right(1),
+            None => {
+                self.entered.truncate(KEPT_OPEN - 1);
+                self.entered.insert(0, Entered::of(self.root, path)?);
+            }
         }
-        let folder = self.folder.as_ref().map(|(_, folder)| folder);
-        folder.ok_or_else(|| io::ErrorKind::NotFound.into())
+        let entered = self.entered.first();
+        entered.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Where the content of a file goes until it has its name.
+    pub(crate) fn target(&mut self, job: &Job, mode: u16) -> Target<'_> {
+        let Entered {
+            folder, was_empty, ..
+        } = self.enter(job.folder())?;
+        let draft = Draft::open(folder, job.name(), (mode, *was_empty))?;
+        Ok(draft.map(|draft| (draft, folder)))
     }
 
     /// What is to be done about a file whose name may be taken.
     pub(crate) fn decide(&mut self, job: &mut Job) -> Result<Next> {
-        if job.name.is_some() {
+        if job.is_settled {
             return Ok(Next::Fetch);
         }
         let replaces = self.replaces();
-        let occupant = occupant(self.enter(job.folder())?, job.own_name())?;
+        let entered = self.enter(job.folder())?;
+        let occupant = match entered.was_empty {
+            true => None,
+            false => occupant(&entered.folder, job.own_name())?,
+        };
         let Some(facts) = occupant.filter(|_| !replaces) else {
-            job.name = Some(job.own_name().to_owned());
+            job.is_settled = true;
             return Ok(Next::Fetch);
         };
         if let Some(ours) = self.local_digest(job, &facts)? {
@@ -144,11 +198,12 @@ impl<'a> Decider<'a> {
         if self.conflict != Conflict::StoreBeside {
             return Err(ErrorCode::Exists.into());
         }
-        let folder = self.enter(job.folder())?;
+        let folder = &self.enter(job.folder())?.folder;
         let free = name_beside(job.own_name().as_encoded_bytes(), |name| {
             Ok(folder.facts(local_name(name))?.is_some())
         })?;
-        job.name = Some(local_name(&free).to_owned());
+        job.beside = Some(local_name(&free).to_owned());
+        job.is_settled = true;
         Ok(())
     }
 
@@ -157,7 +212,8 @@ impl<'a> Decider<'a> {
         if facts.kind != FileType::RegularFile || facts.size != job.size {
             return Ok(None);
         }
-        let opened = self.enter(job.folder())?.open_to_read(job.own_name());
+        let entered = self.enter(job.folder())?;
+        let opened = entered.folder.open_to_read(job.own_name());
         match opened {
             Ok(file) => digest_of(&file, facts.size, &self.context).map(Some),
             Err(_) => Ok(None),
@@ -165,7 +221,89 @@ impl<'a> Decider<'a> {
     }
 }
 
+impl Entered {
+    fn of(root: &Folder, path: &Path) -> io::Result<Self> {
+        let folder = root.beneath(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            // Where the folder does not say, names are looked for.
+            was_empty: folder.is_empty().unwrap_or(false),
+            folder,
+        })
+    }
+}
+
 /// Whether a file that failed so is worth another try.
 pub(crate) fn is_worth_another_try(error: &ClientError) -> bool {
     error.is(ErrorCode::Changed) || error.is(ErrorCode::Corrupt)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use protocol::EntryKind;
+
+    use super::*;
+    use crate::{Interrupt, Options, Silent};
+
+    fn job(name: &str) -> Job {
+        let entry = Entry {
+            name: name.as_bytes().to_vec(),
+            kind: EntryKind::File,
+            size: 3,
+            modified_ns: 0,
+            mode: 0o644,
+            version: None,
+            digest: None,
+        };
+        Job::new(RemotePath::root().join_all(&entry.name).unwrap(), entry)
+    }
+
+    fn context() -> Context {
+        Context::new(Options::default(), Arc::new(Silent), Interrupt::default())
+    }
+
+    #[test]
+    fn a_name_in_the_way_is_seen_unless_the_folder_was_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Folder::open(directory.path()).unwrap();
+        root.make_beneath(Path::new("new/below"), 0o700).unwrap();
+        fs::create_dir(directory.path().join("name")).unwrap();
+        fs::write(directory.path().join("file"), "others").unwrap();
+        let mut decider = Decider::new(&context(), &root, Conflict::Refuse);
+        for taken in ["name", "new", "file"] {
+            assert!(decider.decide(&mut job(taken)).is_err(), "{taken}");
+        }
+        for free in ["free", "new/below/name", "new/name"] {
+            let next = decider.decide(&mut job(free)).unwrap();
+            assert!(matches!(next, Next::Fetch), "{free}");
+        }
+        // What comes later is found when the name is given.
+        fs::write(directory.path().join("new/below/name"), "theirs").unwrap();
+        let late = job("new/below/name");
+        assert!(decider.decide(&mut job("new/below/name")).is_ok());
+        let (draft, folder) = decider.target(&late, 0o600).unwrap().unwrap();
+        let error = draft.give_name(folder, late.own_name(), (0o600, false));
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_part_is_used_again_and_few_folders_stay_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Folder::open(directory.path()).unwrap();
+        for folder in ["a", "b", "c", "d"] {
+            fs::create_dir(directory.path().join(folder)).unwrap();
+        }
+        fs::write(directory.path().join("a/.file.part"), "").unwrap();
+        let mut decider = Decider::new(&context(), &root, Conflict::Overwrite);
+        for name in ["a/file", "b/file", "c/file", "d/file", "b/file", "a/file"] {
+            let is_part = |target: Target<'_>| matches!(target, Ok(Some((Draft::Part(_), _))));
+            assert_eq!(is_part(decider.target(&job(name), 0o600)), name == "a/file");
+            assert!(decider.entered.len() <= KEPT_OPEN);
+        }
+        let open = decider.entered.iter().map(|entered| &entered.path);
+        assert_eq!(open.collect::<Vec<_>>(), ["a", "b", "d"].map(Path::new));
+    }
 }

@@ -8,6 +8,9 @@ use crate::{ConnectionError, DecodeError, Message};
 /// Room for small frames that arrive together; larger payloads are read past it.
 const INPUT_BUFFER: usize = 8 * 1024;
 
+/// The same for a connection over which many small contents come.
+const LARGE_INPUT_BUFFER: usize = 64 * 1024;
+
 /// What the buffer of collected frames keeps from one flush to the next, at most; none of it while the connection rests.
 const KEPT_CAPACITY: usize = 256 * 1024;
 
@@ -16,8 +19,12 @@ const KEPT_CAPACITY: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Connection<S> {
     stream: S,
+    /// What was read lies between `start` and `end`.
     input: Vec<u8>,
     start: usize,
+    end: usize,
+    /// Most bytes that are read ahead at once.
+    room: usize,
     payload: Vec<u8>,
     data_left: usize,
     /// Large data frames come one after another: nothing is read ahead, so that content need not pass the input buffer.
@@ -33,11 +40,18 @@ impl<S: Read + Write> Connection<S> {
             stream,
             input: Vec::new(),
             start: 0,
+            end: 0,
+            room: INPUT_BUFFER,
             payload: Vec::new(),
             data_left: 0,
             is_bulk: false,
             output: Vec::new(),
         }
+    }
+
+    /// Reads more at once from now on: for many small contents.
+    pub fn read_far_ahead(&mut self) {
+        self.room = LARGE_INPUT_BUFFER;
     }
 
     /// The next frame's header, keep-alives included. Bytes of a data frame that were not read are skipped first. `None`
@@ -151,7 +165,7 @@ impl<S: Read + Write> Connection<S> {
     /// Bytes that have arrived and were not read yet.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.input.len() - self.start
+        self.end - self.start
     }
 
     /// Appends a message to what the next [`Self::flush`] sends.
@@ -178,6 +192,30 @@ impl<S: Read + Write> Connection<S> {
         self.output
             .extend_from_slice(&Header::data(request, length));
         self.output.extend_from_slice(content);
+    }
+
+    /// Appends a data frame of `length` bytes, none where that is 0, which `fill` provides; where it fails, everything behind
+    /// the first `kept` of the [unsent](Self::unsent) bytes is taken back.
+    ///
+    /// # Errors
+    /// Those of `fill`.
+    pub fn send_data_from<E>(
+        &mut self,
+        (request, length): (u32, u32),
+        kept: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if length > 0 {
+            self.send_data_header(request, length);
+        }
+        let start = self.output.len();
+        let end = start + usize::try_from(length).unwrap_or(0);
+        self.output.resize(end, 0);
+        let filled = fill(self.output.get_mut(start..).unwrap_or_default());
+        if filled.is_err() {
+            self.output.truncate(kept);
+        }
+        filled
     }
 
     /// Appends only the header of a data frame, whose `length` bytes the caller writes to the stream after a flush.
@@ -224,7 +262,7 @@ impl<S: Read + Write> Connection<S> {
         self.output.shrink_to(0);
         if self.buffered() == 0 {
             self.input = Vec::new();
-            self.start = 0;
+            (self.start, self.end) = (0, 0);
         }
     }
 
@@ -290,17 +328,19 @@ impl<S: Read + Write> Connection<S> {
     fn fill(&mut self) -> Result<usize, ConnectionError> {
         let room = match self.is_bulk {
             true => Header::LENGTH,
-            false => INPUT_BUFFER,
+            false => self.room,
         };
-        self.input.resize(room, 0);
-        self.start = 0;
-        let filled = read_retrying(&mut self.stream, &mut self.input);
-        self.input.truncate(*filled.as_ref().unwrap_or(&0));
-        Ok(filled?)
+        if self.input.len() < room {
+            self.input.resize(room, 0);
+        }
+        (self.start, self.end) = (0, 0);
+        let place = self.input.get_mut(..room).unwrap_or_default();
+        self.end = read_retrying(&mut self.stream, place)?;
+        Ok(self.end)
     }
 
     fn take_buffered(&mut self, bytes: &mut [u8]) -> usize {
-        let buffered = self.input.get(self.start..).unwrap_or_default();
+        let buffered = self.input.get(self.start..self.end).unwrap_or_default();
         let taken = buffered.len().min(bytes.len());
         if let (Some(to), Some(from)) = (bytes.get_mut(..taken), buffered.get(..taken)) {
             to.copy_from_slice(from);

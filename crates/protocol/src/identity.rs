@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::limits::MAX_VERSION_TOKEN;
+
 /// A text that is not the hexadecimal form of the expected number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not {bytes} bytes in hexadecimal")]
@@ -108,31 +110,38 @@ fn hex_digit(digit: u8) -> Option<u8> {
     }
 }
 
-/// Names one state of one file: opaque, at most [`MAX_VERSION_TOKEN`](crate::limits::MAX_VERSION_TOKEN) bytes, compared
+/// Names one state of one file: opaque, at most [`MAX_VERSION_TOKEN`] bytes, compared
 /// for equality only. Resuming and failing over send it back, and a slave whose file is another version refuses.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Version(Vec<u8>);
+pub struct Version {
+    /// The token, zeros behind it: one is made for each file that is listed or opened, which allocates nothing.
+    bytes: [u8; MAX_VERSION_TOKEN],
+    length: usize,
+}
 
 impl Version {
     /// A token of these bytes; `None` when there are none or more than the limit.
     #[must_use]
     pub fn new(token: &[u8]) -> Option<Self> {
-        (1..=crate::limits::MAX_VERSION_TOKEN)
-            .contains(&token.len())
-            .then(|| Self(token.to_vec()))
+        let mut bytes = [0; MAX_VERSION_TOKEN];
+        bytes.get_mut(..token.len())?.copy_from_slice(token);
+        (!token.is_empty()).then_some(Self {
+            bytes,
+            length: token.len(),
+        })
     }
 
     /// The token's bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
 impl fmt::Debug for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Version(")?;
-        self.0
+        self.as_bytes()
             .iter()
             .try_for_each(|byte| write!(formatter, "{byte:02x}"))?;
         formatter.write_str(")")
@@ -171,5 +180,6 @@ mod tests {
         assert!(Version::new(&[]).is_none());
         assert!(Version::new(&[0; 64]).is_some());
         assert!(Version::new(&[0; 65]).is_none());
+        assert_ne!(Version::new(&[0]), Version::new(&[0, 0]));
     }
 }

@@ -90,6 +90,25 @@ impl RemotePath {
         Ok(Self(bytes))
     }
 
+    /// What a recursive listing of this folder means by `below`: components joined by `/`.
+    ///
+    /// # Errors
+    /// When one of them is no component or the result is too long.
+    pub fn join_all(&self, below: &[u8]) -> Result<Self, PathError> {
+        below
+            .split(|&byte| byte == b'/')
+            .try_for_each(check_component)?;
+        let length = self.0.len() + 1 + below.len();
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(&self.0);
+        if !self.is_root() {
+            bytes.push(b'/');
+        }
+        bytes.extend_from_slice(below);
+        check_lengths(&bytes)?;
+        Ok(Self(bytes))
+    }
+
     /// The folder that holds this path; `None` for the root.
     #[must_use]
     pub fn parent(&self) -> Option<Self> {
@@ -237,6 +256,18 @@ mod tests {
         ] {
             assert_eq!(folder.resolve(typed.as_bytes()), Ok(path(meant)), "{typed}");
         }
+    }
+
+    #[test]
+    fn what_is_below_a_folder_is_checked_component_by_component() {
+        assert_eq!(path("/a").join_all(b"b/c"), Ok(path("/a/b/c")));
+        assert_eq!(RemotePath::root().join_all(b"b"), Ok(path("/b")));
+        for bad in ["", "/b", "b/", "b//c", "../b", "b/.."] {
+            let joined = path("/a").join_all(bad.as_bytes());
+            assert_eq!(joined, Err(PathError::NotNormal), "{bad}");
+        }
+        let deep = path("/a").join_all("b/".repeat(255).trim_end_matches('/').as_bytes());
+        assert_eq!(deep, Err(PathError::TooLong));
     }
 
     #[test]

@@ -95,8 +95,12 @@ impl std::io::Write for Pipe {
 }
 
 fn framed(message: &impl Message) -> Vec<u8> {
+    framed_as(7, message)
+}
+
+fn framed_as(request: u32, message: &impl Message) -> Vec<u8> {
     let mut connection = Connection::new(Pipe::default());
-    connection.send(7, message);
+    connection.send(request, message);
     connection.flush().unwrap();
     std::mem::take(&mut connection.stream().output)
 }
@@ -212,7 +216,11 @@ proptest! {
     }
 
     #[test]
-    fn content_passes_between_messages(content in vec(any::<u8>(), 0..5000), message: Reply, piece in 1_usize..3000) {
+    fn content_passes_between_messages(
+        (content, message) in (vec(any::<u8>(), 0..20_000), any::<Reply>()),
+        piece in 1_usize..3000,
+        far: bool,
+    ) {
         let mut sender = Connection::new(Pipe::default());
         sender.send_keep_alive(1);
         sender.send_data(1, &content);
@@ -221,6 +229,9 @@ proptest! {
         let bytes = std::mem::take(&mut sender.stream().output);
 
         let mut receiver = Connection::new(Pipe { input: Cursor::new(bytes), output: Vec::new() });
+        if far {
+            receiver.read_far_ahead();
+        }
         let header = receiver.receive_answer().unwrap();
         prop_assert_eq!((header.kind, header.request), (DATA, 1));
         let mut received = Vec::new();
@@ -275,6 +286,50 @@ fn an_unread_data_frame_is_skipped() {
     assert_eq!(receiver.receive_answer().unwrap().kind, DATA);
     let header = receiver.receive_answer().unwrap();
     assert_eq!(receiver.decode::<Reply>(&header), Ok(Reply::Done {}));
+}
+
+#[test]
+fn small_contents_are_read_many_at_once() {
+    let mut sender = Connection::new(Pipe::default());
+    (0..8).for_each(|request| sender.send_data(request, &[7; 4000]));
+    sender.flush().unwrap();
+    let bytes = std::mem::take(&mut sender.stream().output);
+    let all = bytes.len();
+    let read_at_first = |far: bool| {
+        let mut receiver = Connection::new(Cursor::new(bytes.clone()));
+        if far {
+            receiver.read_far_ahead();
+        }
+        receiver.receive().unwrap();
+        receiver.buffered() + Header::LENGTH
+    };
+    assert_eq!((read_at_first(false), read_at_first(true)), (8192, all));
+}
+
+#[test]
+fn content_that_cannot_be_read_takes_its_announcement_back() {
+    let mut sender = Connection::new(Pipe::default());
+    let before = Reply::Done {};
+    sender.send(1, &before);
+    let kept = sender.unsent();
+    sender.send(2, &before);
+    let failed = sender.send_data_from((2, 5), kept, |content| {
+        content.fill(1);
+        Err("bad sector")
+    });
+    assert_eq!((failed, sender.unsent()), (Err("bad sector"), kept));
+    let fill = |content: &mut [u8]| {
+        content.copy_from_slice(b"hello");
+        Ok::<_, ()>(())
+    };
+    sender.send_data_from((3, 5), kept, fill).unwrap();
+    sender
+        .send_data_from((4, 0), kept, |_| Ok::<_, ()>(()))
+        .unwrap();
+    sender.flush().unwrap();
+    let [header, content] = [&Header::data(3, 5)[..], b"hello"];
+    let expected = [&framed_as(1, &before), header, content].concat();
+    assert_eq!(sender.stream().output, expected);
 }
 
 #[test]

@@ -91,6 +91,19 @@ impl ContentHasher {
         }
     }
 
+    /// Begins anew with another content.
+    pub fn reset(&mut self) {
+        self.position = 0;
+        match &mut self.state {
+            State::Whole(hasher) => **hasher = Hasher::new(),
+            State::Blocks { current, complete } => {
+                // Its own reset would keep the offset of the block at hand.
+                **current = Hasher::new();
+                complete.clear();
+            }
+        }
+    }
+
     /// How many bytes were taken.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -257,6 +270,14 @@ mod tests {
         assert_eq!(plain.position(), length_of(content));
         assert_eq!(with_blocks.finalize(), expected);
         assert_eq!(with_blocks.blocks(), blocks);
+        for mut again in [plain, with_blocks] {
+            again.reset();
+            again.update(content);
+            assert_eq!(
+                (again.position(), again.finalize()),
+                (length_of(content), expected)
+            );
+        }
     }
 
     #[test]

@@ -82,35 +82,42 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// A small content: read first, so that whatever goes wrong is known before anything is announced.
+    /// A small content: read before anything is sent, straight to where it is sent from; what was announced is taken back
+    /// where that fails.
     fn send_together(
         &mut self,
         file: &dyn OpenFile,
         range: Range,
         digest: bool,
     ) -> Result<Result<(), StorageError>, ConnectionError> {
-        let content = match read_whole(file, range) {
-            Ok(content) => content,
-            Err(error) => return Ok(Err(error)),
-        };
         let is_whole = range.offset == 0 && range.length == file.entry().size;
-        let digest = match digest {
-            false => None,
-            true if is_whole => Some(block_digest(0, &content, true)),
-            true => match self.digest_with_heartbeat(file, range.request)? {
-                Ok(digest) => digest,
+        let mut announced = None;
+        if digest && !is_whole {
+            match self.digest_with_heartbeat(file, range.request)? {
+                Ok(known) => announced = known,
                 Err(error) => return Ok(Err(error)),
-            },
-        };
+            }
+        }
         self.paces.pay(range.length);
+        let kept = self.connection.unsent();
         self.connection
             .send(range.request, &content_reply(file, range));
-        if !content.is_empty() {
-            self.connection.send_data(range.request, &content);
+        let length = u32::try_from(range.length).unwrap_or(u32::MAX);
+        let read = |content: &mut [u8]| {
+            read_whole(file, range.offset, content)?;
+            if digest && is_whole {
+                announced = Some(block_digest(0, content, true));
+            }
+            Ok(())
+        };
+        let filled = self
+            .connection
+            .send_data_from((range.request, length), kept, read);
+        if filled.is_ok() {
+            self.connection
+                .send(range.request, &Reply::ContentEnd { digest: announced });
         }
-        self.connection
-            .send(range.request, &Reply::ContentEnd { digest });
-        Ok(Ok(()))
+        Ok(filled)
     }
 
     pub(super) fn digest_with_heartbeat(
@@ -320,20 +327,22 @@ fn content_reply(file: &dyn OpenFile, range: Range) -> Reply {
     }
 }
 
-fn read_whole(file: &dyn OpenFile, range: Range) -> Result<Vec<u8>, StorageError> {
-    let mut content = vec![0; usize::try_from(range.length).unwrap_or(0)];
-    let mut position = range.offset;
-    let mut rest = content.as_mut_slice();
-    while !rest.is_empty() {
-        let read = file.read_at(rest, position)?;
+/// Fills `content` from `offset` on, from the version that was opened or not at all.
+fn read_whole(
+    file: &dyn OpenFile,
+    mut offset: u64,
+    mut content: &mut [u8],
+) -> Result<(), StorageError> {
+    while !content.is_empty() {
+        let read = file.read_at(content, offset)?;
         if read == 0 {
             return Err(file.changed());
         }
-        position += u64::try_from(read).unwrap_or(0);
-        rest = rest.get_mut(read..).unwrap_or_default();
+        offset += u64::try_from(read).unwrap_or(0);
+        content = content.get_mut(read..).unwrap_or_default();
     }
     if file.unchanged()? {
-        Ok(content)
+        Ok(())
     } else {
         Err(file.changed())
     }
