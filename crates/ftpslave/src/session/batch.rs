@@ -91,7 +91,7 @@ impl Session<'_> {
             return Ok(());
         };
         let (requests, commits): (Vec<u32>, Vec<PendingCommit>) = pending.into_iter().unzip();
-        let storage: Arc<dyn Storage> = Arc::clone(&self.context.storage);
+        let storage: Arc<dyn Storage> = Arc::clone(&self.storage);
         self.connection.flush()?;
         let results = alive_during(&mut self.connection, first, move || {
             storage.commit_batch(commits)

@@ -49,7 +49,7 @@ impl Session<'_> {
     }
 
     fn identity(&self, master_nonce: &Nonce, nonce: Nonce) -> Reply {
-        let (slave, storage) = (self.context.door.slave(), self.context.storage.id());
+        let (slave, storage) = (self.context.door.slave(), self.storage.id());
         let identification = Identification {
             master_nonce,
             slave_nonce: &nonce,
@@ -75,12 +75,12 @@ impl Session<'_> {
     }
 
     pub(super) fn stat(&mut self, request: u32, path: &RemotePath, follow: bool) {
-        let result = self.context.storage.stat(path, follow);
+        let result = self.storage.stat(path, follow);
         self.answer_with(request, result.map(|entry| Reply::Facts { entry }));
     }
 
     pub(super) fn disk_free(&mut self, request: u32) {
-        let result = self.context.storage.space();
+        let result = self.storage.space();
         self.answer_with(
             request,
             result.map(|space| Reply::Space {
@@ -96,7 +96,7 @@ impl Session<'_> {
         request: u32,
         work: impl FnOnce(&dyn Storage) -> Result<(), StorageError> + Send,
     ) -> Result<(), ConnectionError> {
-        let storage = self.context.storage.as_ref();
+        let storage = self.storage.as_ref();
         let result = alive_during(&mut self.connection, request, || work(storage))?;
         self.answer_with(request, result.map(|()| Reply::Done {}));
         Ok(())
@@ -108,7 +108,7 @@ impl Session<'_> {
         path: &RemotePath,
         options: ListOptions,
     ) -> Result<(), ConnectionError> {
-        let storage = std::sync::Arc::clone(&self.context.storage);
+        let storage = std::sync::Arc::clone(&self.storage);
         let mut part = Part::default();
         let mut sent: Result<(), ConnectionError> = Ok(());
         let result = storage.list(path, options, &mut |found| {

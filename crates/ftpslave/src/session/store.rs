@@ -33,7 +33,7 @@ impl Session<'_> {
         (content, digest): (&Content, &Digest),
         deferred: bool,
     ) -> Result<(), ConnectionError> {
-        let storage = Arc::clone(&self.context.storage);
+        let storage = Arc::clone(&self.storage);
         self.paces.pay(upload.size.unwrap_or(0));
         let result = if deferred {
             match storage.stage_whole(upload, content.as_bytes(), digest) {
@@ -54,7 +54,7 @@ impl Session<'_> {
         wanted: &UploadRequest,
         deferred: bool,
     ) -> Result<(), ConnectionError> {
-        let storage = Arc::clone(&self.context.storage);
+        let storage = Arc::clone(&self.storage);
         let mut heart = Heartbeat::new(&mut self.connection, request);
         let begun = storage.begin_upload(wanted, &mut |_| heart.beat());
         heart.finish()?;
@@ -206,7 +206,7 @@ impl Session<'_> {
         path: &RemotePath,
         digest: &Digest,
     ) -> Result<(), ConnectionError> {
-        let storage = Arc::clone(&self.context.storage);
+        let storage = Arc::clone(&self.storage);
         let refuse = |code| Err(StorageError::new("confirm", path, code));
         let result = match storage.open(path, None) {
             Err(error) => Err(error),
