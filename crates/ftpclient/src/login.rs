@@ -79,7 +79,12 @@ impl Login {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(needed("login required: no password was typed".to_owned()))
             }
-            Err(error) => Err(needed(format!("cannot ask for the password: {error}"))),
+            Err(error) => {
+                let error = ClientError::from(error);
+                Err(needed(format!(
+                    "login required: cannot ask for the password: {error}"
+                )))
+            }
         }
     }
 }
@@ -127,9 +132,9 @@ fn secretive(password: &[u8]) -> Result<Secretive, ClientError> {
 }
 
 fn from_file(path: &Path) -> Result<Secretive, ClientError> {
-    let (mut file, facts) = open(path).map_err(|error| unreadable(path, &error))?;
+    let (mut file, facts) = open(path).map_err(|error| unreadable(path, error))?;
     check_private(path, &facts)?;
-    let password = cli::read_password(&mut file).map_err(|error| unreadable(path, &error))?;
+    let password = cli::read_password(&mut file).map_err(|error| unreadable(path, error))?;
     secretive(&password)
 }
 
@@ -137,12 +142,12 @@ fn from_file(path: &Path) -> Result<Secretive, ClientError> {
 fn from_netrc(path: &Path, host: &str, user: &str) -> Result<Option<Vec<u8>>, ClientError> {
     let (file, facts) = match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(|error| unreadable(path, &error))?,
+        opened => opened.map_err(|error| unreadable(path, error))?,
     };
     let mut content = Vec::new();
     file.take(LONGEST_NETRC)
         .read_to_end(&mut content)
-        .map_err(|error| unreadable(path, &error))?;
+        .map_err(|error| unreadable(path, error))?;
     let found = netrc::find(&content, host.as_bytes(), user.as_bytes());
     if found.is_some() {
         check_private(path, &facts)?;
@@ -173,8 +178,8 @@ fn check_private(path: &Path, facts: &Metadata) -> Result<(), ClientError> {
     Ok(())
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> ClientError {
-    let error = ClientError::from(io::Error::from(error.kind()));
+fn unreadable(path: &Path, error: io::Error) -> ClientError {
+    let error = ClientError::from(error);
     needed(format!(
         "login required: cannot read '{}': {error}",
         cli::name(path.as_os_str().as_bytes())

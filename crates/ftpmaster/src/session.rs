@@ -16,7 +16,7 @@ use crate::limits::{ANSWER, FIRST_BYTES, IDLE, LOGIN};
 use crate::master::Master;
 use crate::redirect;
 use crate::registration::{self, Hello};
-use crate::stream::{DeadlineStream, Peer};
+use crate::stream::DeadlineStream;
 use crate::visitor::Visitor;
 
 /// What is said to everybody, at once: standard clients wait for it (RFC 959, section 5.4).
@@ -95,7 +95,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                 drop(answering); // a slave's connection is not meant to end
                 return registration::serve(master, link, &hello, admitted);
             }
-            Ok(request) => answer(master, &mut visitor, link.stream().peer()?, &request),
+            Ok(request) => answer(master, &mut visitor, link.stream_ref(), &request)?,
             Err(DecodeError::UnknownKind(_)) => refusal(ErrorCode::Unsupported, ""),
             Err(error) => return Err(error.into()),
         };
@@ -162,21 +162,23 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
 fn answer(
     master: &Master,
     visitor: &mut Visitor,
-    peer: Peer,
+    stream: &DeadlineStream,
     request: &MasterRequest,
-) -> MasterReply {
+) -> Result<MasterReply, ConnectionError> {
     let standing = || visitor.standing(&master.settings());
-    match request {
+    Ok(match request {
         MasterRequest::Locate { tried, renew } => match standing() {
             Some(standing) => redirect::located(master, &standing, tried, *renew),
             None => refusal(ErrorCode::LoginRequired, ""),
         },
         // The operator needs no account to see who is up.
-        MasterRequest::ListSlaves {} if peer.is_here || standing().is_some() => {
+        MasterRequest::ListSlaves {} if standing().is_some() || stream.peer()?.is_here => {
             redirect::slaves(master)
         }
         MasterRequest::ListSlaves {} => refusal(ErrorCode::LoginRequired, ""),
-        MasterRequest::Login { user, password } => visitor.log_in(master, peer, (user, password)),
+        MasterRequest::Login { user, password } => {
+            visitor.log_in(master, stream.peer()?, (user, password))
+        }
         MasterRequest::Join { .. } => refusal(
             ErrorCode::Unsupported,
             "this master gives out no invitations",
@@ -186,7 +188,7 @@ fn answer(
         | MasterRequest::Heartbeat { .. } => {
             refusal(ErrorCode::Protocol, "only a slave that registers says this")
         }
-    }
+    })
 }
 
 /// Whether the client must come again with a login.
