@@ -19,6 +19,7 @@
 )]
 mod harness;
 
+mod accounts;
 mod command_line;
 mod documents;
 mod faults;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -65,6 +66,20 @@ impl Client {
     /// Asks another host from now on; the folder stays.
     pub fn move_to(&mut self, host: impl Into<String>) {
         self.host = host.into();
+    }
+
+    /// Logs in with a password that stands in a file of its own.
+    pub fn with_login(self, user: &str, password: &str) -> Self {
+        let file = self.home().join("password");
+        super::write_file(&file, format!("{password}\n").as_bytes());
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        self.options(["-u", user, "--password-file"])
+            .options([file])
+    }
+
+    /// Its home, where its settings would be.
+    pub fn home(&self) -> PathBuf {
+        self.directory.path().join("home")
     }
 
     /// The folder in which it runs: downloads land here.
@@ -165,7 +180,7 @@ impl Client {
         words.push(env!("CARGO_BIN_EXE_ftpclient").into());
         let mut program = Command::new(&words[0]);
         program.args(&words[1..]);
-        private_environment(&mut program, &self.directory.path().join("home"));
+        private_environment(&mut program, &self.home());
         program.current_dir(self.folder());
         program
     }

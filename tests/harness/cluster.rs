@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::client::{Client, private_environment};
+use super::client::{Client, Finished, private_environment};
 use super::proc::{children, descendants, is_alive, peers_of};
 use super::process::{Process, signal_pid};
 use super::proxy::Proxy;
@@ -35,6 +35,7 @@ pub struct Setup {
     master_options: Vec<OsString>,
     slave_options: Vec<OsString>,
     slave_helper: Vec<OsString>,
+    accounts: Vec<(Vec<OsString>, String)>,
     ip: Ipv4Addr,
 }
 
@@ -57,6 +58,7 @@ impl Setup {
             master_options: Vec::new(),
             slave_options: Vec::new(),
             slave_helper: Vec::new(),
+            accounts: Vec::new(),
             ip: next_address(),
         };
         setup.slave_options(["--grace", "5"])
@@ -122,6 +124,19 @@ impl Setup {
         self
     }
 
+    /// An account that is there when the master starts: what stands behind `user add`, and its password.
+    pub fn account<S: Into<OsString>>(
+        mut self,
+        words: impl IntoIterator<Item = S>,
+        password: &str,
+    ) -> Self {
+        let words = ["add".into()]
+            .into_iter()
+            .chain(words.into_iter().map(Into::into));
+        self.accounts.push((words.collect(), password.to_owned()));
+        self
+    }
+
     /// Starts everything, and returns once clients are served.
     pub fn start(self) -> Cluster {
         let directory = tempfile::tempdir().unwrap();
@@ -130,6 +145,10 @@ impl Setup {
         }
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         fs::set_permissions(directory.path().join("state"), private).unwrap();
+        for (words, password) in &self.accounts {
+            let state = directory.path().join("state");
+            user_command(&state, words.iter().cloned(), password).succeeded();
+        }
         let slaves = self.slaves;
         let mut cluster = Cluster {
             slaves: Vec::new(),
@@ -306,6 +325,23 @@ impl Cluster {
     fn home(&self) -> PathBuf {
         self.directory.path().join("home")
     }
+}
+
+/// Runs `ftpmaster user` over a state directory, with a line on stdin.
+pub fn user_command<S: Into<OsString>>(
+    state: &Path,
+    words: impl IntoIterator<Item = S>,
+    line: &str,
+) -> Finished {
+    let mut command = Command::new(master_binary());
+    private_environment(&mut command, state);
+    command
+        .arg("--state")
+        .arg(state)
+        .arg("user")
+        .args(words.into_iter().map(Into::into));
+    let input = format!("{line}\n");
+    Client::new("nobody").finish(command, input.as_bytes())
 }
 
 /// A loopback address of its own for each cluster: the port of a server that a test has killed must not become that of

@@ -14,7 +14,7 @@ mod wait;
 mod wire;
 
 pub use client::{Client, Finished};
-pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary};
+pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary, user_command};
 pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
 pub use machine::{SmallDisk, tamper, without_privileges};
 pub use proc::{

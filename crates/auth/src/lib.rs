@@ -1,19 +1,31 @@
-//! Who may do what: state directory, keys, tickets, proofs of registration.
+//! Who may do what: accounts, state directory, keys, tickets, proofs of registration.
 //!
-//! Everything here starts from one secret, the master key in the state directory. A slave is handed the one key that
-//! is its own, so a broken slave can forge nothing for another one.
+//! Tickets and proofs start from one secret, the master key in the state directory. A slave is handed the one key that
+//! is its own, so a broken slave can forge nothing for another one. Passwords are kept as argon2id hashes, and checked
+//! by a [`Gatekeeper`], which bounds what strangers can make it compute.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod accounts;
+mod accounts_file;
+mod gatekeeper;
 mod keys;
 mod mac;
+mod password;
+mod penalties;
+mod queue;
 mod random;
 mod registration;
 mod state_directory;
 mod state_file;
 mod ticket;
 
+pub use accounts::{Account, Accounts, Home, HomeError, NameError, UserName};
+pub use accounts_file::{AccountsError, AccountsFile};
+pub use gatekeeper::{Attempt, Gatekeeper, LoginError};
 pub use keys::{MasterKey, RegistrationKey, SlaveKey};
+pub use password::{PasswordError, PasswordHash};
+pub use penalties::source_of;
 pub use random::{fresh_nonce, fresh_secret};
 pub use registration::{Identification, Introduction, ProofError};
 pub use state_directory::{StateDirectory, StateError};

@@ -12,6 +12,7 @@ use protocol::SlaveId;
 use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
+use crate::accounts_file::AccountsFile;
 use crate::keys::{KEY_LENGTH, MasterKey};
 use crate::random::random_bytes;
 use crate::state_file::{FileError, is_ours, read_or_make};
@@ -57,6 +58,12 @@ pub enum StateError {
     /// Others could read a secret.
     #[error("'{0}' holds a secret but is open to others; mend it with: chmod 600 '{0}'", path.display())]
     NotPrivate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file that decides who may do what is another user's.
+    #[error("'{}' belongs to another user", path.display())]
+    ForeignFile {
         /// The file.
         path: PathBuf,
     },
@@ -148,6 +155,22 @@ impl StateDirectory {
         id.map_err(|_| explain(FileError::NotSmallFile, &path, expected))
     }
 
+    /// The accounts of the masters that use this directory.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn accounts_file(&self) -> Result<AccountsFile, StateError> {
+        let path = self.path.join(AccountsFile::NAME);
+        match self.handle.try_clone() {
+            Ok(handle) => Ok(AccountsFile::within(handle, AccountsFile::NAME, path)),
+            Err(source) => Err(StateError::Io {
+                operation: "open",
+                path,
+                source,
+            }),
+        }
+    }
+
     fn make_folder(&self, name: &str) -> rustix::io::Result<OwnedFd> {
         match rustix::fs::mkdirat(&self.handle, name, Mode::RWXU) {
             Ok(()) => rustix::fs::fsync(&self.handle)?,
@@ -159,7 +182,7 @@ impl StateDirectory {
     }
 }
 
-fn explain(error: FileError, path: &Path, expected: &'static str) -> StateError {
+pub(crate) fn explain(error: FileError, path: &Path, expected: &'static str) -> StateError {
     let path = path.to_owned();
     match error {
         FileError::Io(source) => StateError::Io {
@@ -168,6 +191,7 @@ fn explain(error: FileError, path: &Path, expected: &'static str) -> StateError 
             source,
         },
         FileError::NotPrivate => StateError::NotPrivate { path },
+        FileError::Foreign => StateError::ForeignFile { path },
         FileError::NotSmallFile => StateError::Malformed { path, expected },
     }
 }

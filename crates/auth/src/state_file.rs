@@ -1,4 +1,5 @@
-//! Small files of a state directory that are made once, by whichever program comes first, and read whole by all.
+//! Private files of a state directory: read whole or not at all; made once by whichever program comes first, or replaced
+//! as a whole.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +10,7 @@ use thiserror::Error;
 
 use crate::random::random_bytes;
 
-/// Longest content, bytes.
+/// Longest content of a file that is made once, bytes.
 const LONGEST: u64 = 4096;
 
 /// For the owner's eyes only.
@@ -20,9 +21,12 @@ const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
 pub(crate) enum FileError {
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Others than the owner may open it, or it belongs to somebody else.
+    /// Others than the owner may open it.
     #[error("open to others")]
     NotPrivate,
+    /// It belongs to somebody else.
+    #[error("another user's")]
+    Foreign,
     /// A device, a link, or too long.
     #[error("not a small regular file")]
     NotSmallFile,
@@ -36,15 +40,19 @@ pub(crate) fn read_or_make(
     content: impl FnOnce() -> io::Result<Vec<u8>>,
 ) -> Result<Vec<u8>, FileError> {
     let directory = directory.as_fd();
-    if let Some(found) = read(directory, name)? {
+    if let Some(found) = read(directory, name, LONGEST)? {
         return Ok(found);
     }
     make(directory, name, &content()?)?;
-    read(directory, name)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())
+    read(directory, name, LONGEST)?.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound).into())
 }
 
-/// The content of the file `name`; `None` when there is none.
-fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, FileError> {
+/// The content of the file `name`, at most `longest` bytes; `None` when there is none.
+pub(crate) fn read(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    longest: u64,
+) -> Result<Option<Vec<u8>>, FileError> {
     // Non-blocking, lest a pipe put there hold the program up.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(directory, name, flags, Mode::empty()) {
@@ -57,12 +65,15 @@ fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, FileEr
     if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile {
         return Err(FileError::NotSmallFile);
     }
-    if !is_ours(facts.st_uid) || facts.st_mode & 0o077 != 0 {
+    if !is_ours(facts.st_uid) {
+        return Err(FileError::Foreign);
+    }
+    if facts.st_mode & 0o077 != 0 {
         return Err(FileError::NotPrivate);
     }
     let mut content = Vec::new();
-    let length = file.take(LONGEST + 1).read_to_end(&mut content)?;
-    if u64::try_from(length).is_ok_and(|length| length > LONGEST) {
+    let length = file.take(longest + 1).read_to_end(&mut content)?;
+    if u64::try_from(length).is_ok_and(|length| length > longest) {
         return Err(FileError::NotSmallFile);
     }
     Ok(Some(content))
@@ -70,18 +81,48 @@ fn read(directory: BorrowedFd<'_>, name: &str) -> Result<Option<Vec<u8>>, FileEr
 
 /// Writes the file under a name of its own, then gives it the final one if that is still free: nobody ever reads half.
 fn make(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
-    let draft = format!(".{name}.{:016x}", u64::from_ne_bytes(random_bytes()?));
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::openat(directory, &draft, flags, PRIVATE)?);
-    let published = file
-        .write_all(content)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| link(directory, &draft, name));
+    let draft = draft_of(name)?;
+    let published =
+        write_draft(directory, &draft, content).and_then(|()| link(directory, &draft, name));
     let removed = rustix::fs::unlinkat(directory, &draft, AtFlags::empty());
     published?;
     removed?;
     rustix::fs::fsync(directory)?;
     Ok(())
+}
+
+/// Gives the file `name` this content, whatever it held before: all of it or, whatever happens, none. Durable on return.
+pub(crate) fn replace(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
+    let draft = draft_of(name)?;
+    let published = write_draft(directory, &draft, content)
+        .and_then(|()| Ok(rustix::fs::renameat(directory, &draft, directory, name)?));
+    if let Err(error) = published {
+        // The draft may not have come to be; either way the first error is the one to tell.
+        rustix::fs::unlinkat(directory, &draft, AtFlags::empty()).unwrap_or_default();
+        return Err(error);
+    }
+    rustix::fs::fsync(directory)?;
+    Ok(())
+}
+
+/// Holds off other programs that want the same lock, until the result is dropped.
+pub(crate) fn lock(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(directory, name, flags, PRIVATE)?);
+    file.lock()?;
+    Ok(file)
+}
+
+fn draft_of(name: &str) -> io::Result<String> {
+    let number = u64::from_ne_bytes(random_bytes()?);
+    Ok(format!(".{name}.{number:016x}"))
+}
+
+fn write_draft(directory: BorrowedFd<'_>, draft: &str, content: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::openat(directory, draft, flags, PRIVATE)?);
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 /// Gives `draft` the name `name` unless another program has been quicker.
@@ -175,10 +216,29 @@ mod tests {
         for mode in [0o640, 0o604, 0o620, 0o601] {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
             assert!(
-                matches!(read(handle.as_fd(), "a"), Err(FileError::NotPrivate)),
+                matches!(
+                    read(handle.as_fd(), "a", LONGEST),
+                    Err(FileError::NotPrivate)
+                ),
                 "{mode:o}"
             );
         }
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_stays_private_and_leaves_nothing_behind() {
+        let (path, handle) = directory();
+        for content in ["one", "longer than one", "1"] {
+            replace(handle.as_fd(), "a", content.as_bytes()).unwrap();
+            let found = read(handle.as_fd(), "a", LONGEST).unwrap();
+            assert_eq!(found.as_deref(), Some(content.as_bytes()));
+        }
+        // A folder cannot be replaced by a file: what was written for it must not stay.
+        fs::create_dir(path.path().join("folder")).unwrap();
+        assert!(replace(handle.as_fd(), "folder", b"x").is_err());
+        let mut names = names(path.path());
+        names.sort();
+        assert_eq!(names, ["a", "folder"]);
     }
 
     #[test]
@@ -192,7 +252,10 @@ mod tests {
         rustix::fs::mkfifoat(&handle, "pipe", PRIVATE).unwrap();
         for name in ["long", "folder", "link", "pipe"] {
             assert!(
-                matches!(read(handle.as_fd(), name), Err(FileError::NotSmallFile)),
+                matches!(
+                    read(handle.as_fd(), name, LONGEST),
+                    Err(FileError::NotSmallFile)
+                ),
                 "{name}"
             );
         }

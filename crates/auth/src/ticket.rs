@@ -4,13 +4,13 @@
 //! client sends there and nowhere else. Layout, integers big-endian; the code covers everything before it:
 //!
 //! ```text
-//! version u8 · key id [4] · slave id [16] · nonce [16] · expires u64 · BLAKE3(secret) [32] · rights u8 · user … · code [32]
+//! version u8 · key id [4] · slave id [16] · nonce [16] · expires u64 · BLAKE3(secret) [32] · rights u8 · length u8 · user … · home … · code [32]
 //! ```
 
 use std::io;
 
 use protocol::limits::MAX_TICKET;
-use protocol::{Rights, Secret, SlaveId};
+use protocol::{RemotePath, Rights, Secret, SlaveId};
 use thiserror::Error;
 
 use crate::keys::SlaveKey;
@@ -18,10 +18,10 @@ use crate::mac;
 use crate::random::random_bytes;
 
 /// The layout above.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-/// Bytes of a ticket whose user has no name.
-const SHORTEST: usize = 1 + 4 + 16 + 16 + 8 + 32 + 1 + mac::LENGTH;
+/// Bytes of a ticket beside user and home.
+const FRAME: usize = 1 + 4 + 16 + 16 + 8 + 32 + 1 + 1 + mac::LENGTH;
 
 /// What a ticket's code is said for.
 const LABEL: &str = "mini-ftp ticket";
@@ -36,6 +36,8 @@ pub struct Grant {
     pub user: String,
     /// What those sessions may do.
     pub rights: Rights,
+    /// What those sessions see as `/`.
+    pub home: RemotePath,
     /// The one slave it counts at.
     pub slave: SlaveId,
     /// Its end by the master's clock, seconds since 1970.
@@ -54,9 +56,9 @@ pub struct ClientClaim<'a> {
 /// Why a ticket cannot be made.
 #[derive(Debug, Error)]
 pub enum IssueError {
-    /// The name does not fit into a ticket.
-    #[error("the user name is longer than {} bytes", MAX_TICKET - SHORTEST)]
-    UserTooLong,
+    /// Name and home do not fit into a ticket.
+    #[error("the user's name and home do not fit into a ticket")]
+    TooLong,
     /// The kernel has no randomness to give.
     #[error("cannot draw a random number")]
     Random(#[source] io::Error),
@@ -87,11 +89,13 @@ pub enum TicketError {
 /// # Errors
 /// The user's name is too long, or there is no randomness.
 pub fn issue(key: &SlaveKey, grant: &Grant, secret: &Secret) -> Result<Vec<u8>, IssueError> {
-    if grant.user.len() > MAX_TICKET - SHORTEST {
-        return Err(IssueError::UserTooLong);
+    let (user, home) = (grant.user.as_bytes(), grant.home.as_bytes());
+    let length = u8::try_from(user.len()).map_err(|_| IssueError::TooLong)?;
+    if user.len() + home.len() > MAX_TICKET - FRAME {
+        return Err(IssueError::TooLong);
     }
     let nonce: [u8; 16] = random_bytes().map_err(IssueError::Random)?;
-    let mut ticket = Vec::with_capacity(SHORTEST + grant.user.len());
+    let mut ticket = Vec::with_capacity(FRAME + user.len() + home.len());
     ticket.push(VERSION);
     ticket.extend(key.id());
     ticket.extend(grant.slave.0);
@@ -99,7 +103,9 @@ pub fn issue(key: &SlaveKey, grant: &Grant, secret: &Secret) -> Result<Vec<u8>, 
     ticket.extend(grant.expires.to_be_bytes());
     ticket.extend(blake3::hash(&secret.0).as_bytes());
     ticket.push(grant.rights.bits());
-    ticket.extend(grant.user.as_bytes());
+    ticket.push(length);
+    ticket.extend(user);
+    ticket.extend(home);
     ticket.extend(mac::compute(key.secret(), LABEL, &[&ticket]));
     Ok(ticket)
 }
@@ -154,13 +160,16 @@ impl Body {
         let (_nonce, rest) = rest.split_first_chunk::<16>()?;
         let (&expires, rest) = rest.split_first_chunk()?;
         let (&confirmation, rest) = rest.split_first_chunk()?;
-        let (&rights, user) = rest.split_first()?;
+        let (&rights, rest) = rest.split_first()?;
+        let (&length, rest) = rest.split_first()?;
+        let (user, home) = rest.split_at_checked(length.into())?;
         (version == VERSION).then_some(())?;
         Some(Self {
             key,
             grant: Grant {
                 user: String::from_utf8(user.to_vec()).ok()?,
                 rights: Rights::from_bits(rights)?,
+                home: RemotePath::parse(home).ok()?,
                 slave: SlaveId(slave),
                 expires: u64::from_be_bytes(expires),
             },
@@ -188,6 +197,7 @@ mod tests {
         Grant {
             user: "ada".to_owned(),
             rights: Rights::READ_ONLY,
+            home: "/pub/ada".try_into().unwrap(),
             slave: SLAVE,
             expires: NOW + 600,
         }
@@ -277,8 +287,8 @@ mod tests {
         for body in [
             b"".as_slice(),
             &[VERSION],
-            &[VERSION; 78],
-            &[2; 78],
+            &[VERSION; 79],
+            &[1; 79],
             &[0xff; 200],
         ] {
             let mut ticket = body.to_vec();
@@ -293,29 +303,35 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_fit_is_an_error() {
-        let grant = |length| Grant {
-            user: "x".repeat(length),
+    fn what_does_not_fit_is_an_error() {
+        let grant = |name: usize, home: usize| Grant {
+            user: "x".repeat(name),
+            home: RemotePath::parse(&[b"/", "x/".repeat(home).as_bytes(), b"x"].concat()).unwrap(),
             ..grant()
         };
-        let longest = issue(&key(), &grant(MAX_TICKET - SHORTEST), &SECRET).unwrap();
-        assert_eq!(longest.len(), MAX_TICKET);
-        assert_eq!(verdict(&longest), Ok(grant(MAX_TICKET - SHORTEST)));
-        let refusal = issue(&key(), &grant(MAX_TICKET - SHORTEST + 1), &SECRET);
-        assert!(matches!(refusal, Err(IssueError::UserTooLong)));
+        // The longest that an account may have.
+        let home = (crate::accounts::MAX_HOME - 2) / 2;
+        let longest = issue(&key(), &grant(64, home), &SECRET).unwrap();
+        assert_eq!(verdict(&longest), Ok(grant(64, home)));
+        for (name, home) in [(256, 0), (200, 110)] {
+            let refusal = issue(&key(), &grant(name, home), &SECRET);
+            assert!(matches!(refusal, Err(IssueError::TooLong)), "{name} {home}");
+        }
     }
 
     proptest! {
         #[test]
         fn what_was_granted_is_what_is_read(
-            user in "\\PC{0,90}",
+            user in "\\PC{0,40}",
+            home in "/[^/\0.]{0,40}",
             bits in 0u8..8,
             slave: [u8; 16],
             expires in NOW..,
             secret: [u8; 32],
         ) {
             let rights = Rights::from_bits(bits).unwrap();
-            let grant = Grant { user, rights, slave: SlaveId(slave), expires };
+            let home = RemotePath::parse(home.as_bytes()).unwrap();
+            let grant = Grant { user, rights, home, slave: SlaveId(slave), expires };
             let key = MasterKey::from_bytes([1; 32]).slave_key(&grant.slave);
             let ticket = issue(&key, &grant, &Secret(secret)).unwrap();
             let claim = ClientClaim { ticket: &ticket, secret: &Secret(secret) };

@@ -101,8 +101,9 @@ fn the_ticket_is_good_until_its_end() {
     };
     let expires = 1_800_000_600;
     let grant = Grant {
-        user: String::new(),
+        user: "ada".to_owned(),
         rights: Rights::ALL,
+        home: protocol::RemotePath::root(),
         slave: SLAVE,
         expires,
     };

@@ -1,4 +1,4 @@
-//! What the three command lines share: configuration layers, logging, ready line, safe display of names.
+//! What the three command lines share: configuration layers, logging, ready line, passwords, safe display of names.
 //!
 //! A program's `run` reads like this:
 //!
@@ -30,6 +30,7 @@ mod display;
 mod logging;
 mod number;
 mod parse;
+mod password;
 mod ready;
 mod report;
 mod shared;
@@ -40,6 +41,7 @@ pub use display::{Escaped, name, text};
 pub use logging::start_logging;
 pub use number::number;
 pub use parse::parse;
+pub use password::{ask_password, read_password};
 pub use ready::{listening, reloaded, reloading, stopping};
 pub use report::{one_line, report, say};
 pub use shared::{Shared, Verbosity};

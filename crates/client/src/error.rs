@@ -27,8 +27,12 @@ pub enum ClientErrorKind {
     NoConnection,
     /// Every slave is busy.
     Busy,
-    /// A login is needed, or was refused.
+    /// A login is needed.
     Login,
+    /// A login was refused, or a ticket that followed from one.
+    LoginRefused,
+    /// A password would have to cross a network in the clear.
+    Insecure,
     /// The server's identity is not the known one.
     Identity,
     /// What arrived is not what was sent, and trying again did not help.
@@ -66,6 +70,8 @@ impl ClientError {
             ClientErrorKind::NoConnection => "no-connection",
             ClientErrorKind::Busy => ErrorCode::Busy.word(),
             ClientErrorKind::Login => ErrorCode::LoginRequired.word(),
+            ClientErrorKind::LoginRefused => ErrorCode::LoginRefused.word(),
+            ClientErrorKind::Insecure => "insecure",
             ClientErrorKind::Identity => "identity",
             ClientErrorKind::NotVerified => "not-verified",
             ClientErrorKind::Interrupted => "interrupted",
@@ -84,6 +90,28 @@ impl ClientError {
 
     pub(crate) fn is(&self, code: ErrorCode) -> bool {
         self.kind == ClientErrorKind::Remote(code)
+    }
+
+    /// Whether it is about who the user is.
+    pub(crate) const fn is_about_login(&self) -> bool {
+        matches!(
+            self.kind,
+            ClientErrorKind::Login | ClientErrorKind::LoginRefused | ClientErrorKind::Insecure
+        )
+    }
+
+    /// Whether a slave says it of a name.
+    pub(crate) const fn is_about_names(&self) -> bool {
+        matches!(
+            self.kind,
+            ClientErrorKind::Remote(
+                ErrorCode::NotFound
+                    | ErrorCode::NotDirectory
+                    | ErrorCode::NotPermitted
+                    | ErrorCode::BadLink
+                    | ErrorCode::BadName
+            )
+        )
     }
 
     /// Whether the slave is fine, and only what it was asked for is not.
@@ -115,7 +143,8 @@ impl ClientError {
 impl From<ErrorCode> for ClientError {
     fn from(code: ErrorCode) -> Self {
         let kind = match code {
-            ErrorCode::LoginRequired | ErrorCode::LoginRefused => ClientErrorKind::Login,
+            ErrorCode::LoginRequired => ClientErrorKind::Login,
+            ErrorCode::LoginRefused => ClientErrorKind::LoginRefused,
             other => ClientErrorKind::Remote(other),
         };
         Self::new(kind, code.sentence())
@@ -217,8 +246,8 @@ mod tests {
     #[test]
     fn a_refused_login_is_told_apart() {
         assert_eq!(
-            ClientError::from(ErrorCode::LoginRefused).kind(),
-            ClientErrorKind::Login
+            ClientError::from(ErrorCode::LoginRefused).word(),
+            "login-refused"
         );
         assert!(ClientError::from(ErrorCode::NotFound).is(ErrorCode::NotFound));
     }

@@ -50,9 +50,8 @@ impl Fault {
     pub(crate) const fn error_kind(&self) -> ClientErrorKind {
         match self {
             Self::Refused(ErrorCode::Busy) => ClientErrorKind::Busy,
-            Self::Refused(ErrorCode::LoginRequired | ErrorCode::LoginRefused) => {
-                ClientErrorKind::Login
-            }
+            Self::Refused(ErrorCode::LoginRequired) => ClientErrorKind::Login,
+            Self::Refused(ErrorCode::LoginRefused) => ClientErrorKind::LoginRefused,
             Self::Lost(_) | Self::Refused(_) => ClientErrorKind::NoConnection,
             Self::Failed(error) => error.kind(),
         }

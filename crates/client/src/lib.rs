@@ -7,6 +7,7 @@
 //! | subject | where |
 //! | --- | --- |
 //! | who serves: masters, offers, tickets, failover | `route`, `master`, `renewal`, `session`, `retry` |
+//! | who the user is | `login` |
 //! | a socket that never waits in vain | `patient`, `probe`, `dial` |
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
 //! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending`, `upload_record` |
@@ -34,6 +35,7 @@ mod fault;
 mod fetch;
 mod folder;
 mod list;
+mod login;
 mod master;
 mod mirror;
 mod mirror_compare;
@@ -84,6 +86,7 @@ pub use client::Client;
 pub use commands::{KnownSlave, Space, Sum};
 pub use error::{ClientError, ClientErrorKind};
 pub use list::Listing;
+pub use login::Credentials;
 pub use mirror::{
     Change, Comparison, Mirror, MirrorItem, MirrorRules, MirrorSummary, Outcome, Side,
 };

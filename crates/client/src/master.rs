@@ -4,19 +4,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use protocol::{
-    Address, Connection, ErrorCode, MasterReply, MasterRequest, Role, ServerPreface, SlaveId,
-    SlaveOffer,
+    Address, Connection, ErrorCode, FEATURE_LOGIN, MasterReply, MasterRequest, Role, Secretive,
+    ServerPreface, SlaveId, SlaveOffer, Text,
 };
 
 use crate::context::Context;
 use crate::dial::{dial, greet, resolve};
 use crate::fault::{Attempt, Fault};
+use crate::login::{credentials, refused};
 use crate::patient::Patient;
-use crate::session::{Pass, Session};
+use crate::session::{Key, Pass, Session};
 use crate::{ClientError, ClientErrorKind, Target};
 
 /// How long a master may take for an answer, which it has in memory.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long it may take to check a login, for which others may wait too.
+const LOGIN_LIMIT: Duration = Duration::from_secs(30);
 
 /// A slave that a master offered.
 #[derive(Clone, Debug)]
@@ -56,7 +60,7 @@ pub(crate) struct Master {
 pub(crate) fn reach(target: &Target, context: &Context) -> Attempt<Reached> {
     let mut last = None;
     for address in resolve(&target.host, target.port)? {
-        match reach_address(address, context) {
+        match reach_address(address, target, context) {
             Err(fault @ Fault::Failed(_)) => return Err(fault),
             Err(fault) => last = Some(fault),
             found => return found,
@@ -65,27 +69,32 @@ pub(crate) fn reach(target: &Target, context: &Context) -> Attempt<Reached> {
     Err(last.unwrap_or_else(|| Fault::Lost("no such host".to_owned())))
 }
 
-fn reach_address(address: SocketAddr, context: &Context) -> Attempt<Reached> {
+fn reach_address(address: SocketAddr, target: &Target, context: &Context) -> Attempt<Reached> {
     let mut connection = dial(address, context)?;
     let preface: ServerPreface = greet(&mut connection)?;
-    Ok(match preface.role {
+    match preface.role {
         Role::Master => {
-            connection.stream().set_limit(ANSWER_LIMIT);
-            Reached::Master(Box::new(Master {
+            let mut master = Master {
                 connection,
                 host: address.ip(),
                 last_request: 0,
-            }))
+            };
+            if let Some((user, password)) = credentials(target, address, context)? {
+                master.log_in(&user, password)?;
+            }
+            Ok(Reached::Master(Box::new(master)))
         }
-        Role::Slave if preface.login_required => {
+        Role::Slave if preface.login_required && preface.features & FEATURE_LOGIN == 0 => {
             let sentence =
                 "login required: this slave serves the clients of its master, connect to that one";
-            return Err(ClientError::new(ClientErrorKind::Login, sentence).into());
+            Err(ClientError::new(ClientErrorKind::Login, sentence).into())
         }
-        Role::Slave => Reached::Slave(Box::new(Session::new(
-            connection, address, &preface, context,
-        ))),
-    })
+        Role::Slave => {
+            let mut session = Session::new(connection, address, &preface, context);
+            session.log_in(target, &preface, context)?;
+            Ok(Reached::Slave(Box::new(session)))
+        }
+    }
 }
 
 impl Master {
@@ -100,8 +109,24 @@ impl Master {
         }
     }
 
+    fn log_in(&mut self, user: &str, password: Secretive) -> Attempt<()> {
+        let login = MasterRequest::Login {
+            user: Text::new(user),
+            password,
+        };
+        match self.ask_within(&login, LOGIN_LIMIT).map_err(refused)? {
+            MasterReply::Welcome { .. } => Ok(()),
+            _ => Err(Fault::nonsense("an answer to something else")),
+        }
+    }
+
     /// Asks one thing and waits for the answer.
     pub(crate) fn ask(&mut self, request: &MasterRequest) -> Attempt<MasterReply> {
+        self.ask_within(request, ANSWER_LIMIT)
+    }
+
+    fn ask_within(&mut self, request: &MasterRequest, limit: Duration) -> Attempt<MasterReply> {
+        self.connection.stream().set_limit(limit);
         self.last_request = self.last_request.wrapping_add(1).max(1);
         self.connection.send(self.last_request, request);
         self.connection
@@ -139,12 +164,13 @@ impl Offer {
     /// Opens a session, trying each of the slave's addresses once.
     pub(crate) fn open(&self, context: &Context) -> Attempt<Session> {
         let mut first = None;
+        let key = Key::Ticket(self.pass.clone());
         for address in self
             .addresses
             .iter()
             .flat_map(|address| self.locate(address))
         {
-            match Session::open(address, Some(&self.pass), context) {
+            match Session::open(address, &key, context) {
                 Ok(session) => return Ok(session),
                 Err(Fault::Lost(cause)) => {
                     first.get_or_insert(Fault::Lost(format!("{address}: {cause}")));
@@ -168,7 +194,7 @@ impl Offer {
 
 /// Where a slave on the master's machine may listen. This machine has several names for itself, and a slave need not
 /// listen under the one by which the master was reached. Whoever listens there instead is shown the ticket: before TLS a
-/// client has nothing by which to know the slave, and tickets hold no more than the master gives everybody who asks.
+/// client has nothing by which to know the slave.
 fn same_host(host: IpAddr) -> impl Iterator<Item = IpAddr> {
     let others = [
         IpAddr::V4(Ipv4Addr::LOCALHOST),

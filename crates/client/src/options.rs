@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::login::Credentials;
+
 /// How a client behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -20,6 +22,8 @@ pub struct Options {
     /// Connections over which one large file is fetched, or the files of a tree move, at once; `None`: as many as help.
     /// One is the classic way.
     pub streams: Option<u32>,
+    /// Who logs in; `None`: nobody, which serves where no login is required.
+    pub login: Option<Arc<dyn Credentials>>,
 }
 
 impl Default for Options {
@@ -31,6 +35,7 @@ impl Default for Options {
             limit_rate: None,
             verify: true,
             streams: None,
+            login: None,
         }
     }
 }

@@ -120,7 +120,7 @@ impl Scout {
 
     /// What the masters offer now.
     pub(crate) fn ask(&self) -> Vec<Offer> {
-        if let Some(located) = renew(&self.targets, &self.context) {
+        if let Ok(located) = renew(&self.targets, &self.context) {
             self.shared.lock().merge(located);
             self.shared.changed.notify_all();
         }
@@ -144,8 +144,12 @@ impl Shared {
                     let renewed = renew(targets, context);
                     let mut state = self.lock();
                     match renewed {
-                        Some(located) => state.merge(located),
-                        None => state.renew_at = Some(Instant::now() + AGAIN),
+                        Ok(located) => state.merge(located),
+                        // The account is gone or has another password: to go on asking would look like guessing.
+                        Err(Fault::Failed(error)) if error.is_about_login() => {
+                            state.renew_at = None;
+                        }
+                        Err(_) => state.renew_at = Some(Instant::now() + AGAIN),
                     }
                     state
                 }
@@ -190,16 +194,22 @@ impl State {
     }
 }
 
-fn renew(targets: &[Target], context: &Context) -> Option<Located> {
+fn renew(targets: &[Target], context: &Context) -> Attempt<Located> {
     let ask = |target| -> Attempt<Located> {
         match reach(target, context)? {
             Reached::Master(mut master) => master.locate(Vec::new(), true),
             Reached::Slave(_) => Err(Fault::nonsense("a master was expected here")),
         }
     };
-    targets.iter().find_map(|target| {
-        ask(target)
-            .inspect_err(|fault| tracing::debug!(%target, cause = fault.cause(), "not renewed"))
-            .ok()
-    })
+    let mut last = Fault::Lost("no master to ask".to_owned());
+    for target in targets {
+        match ask(target) {
+            Ok(located) => return Ok(located),
+            Err(fault) => {
+                tracing::debug!(%target, cause = fault.cause(), "not renewed");
+                last = fault;
+            }
+        }
+    }
+    Err(last)
 }

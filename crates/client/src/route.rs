@@ -198,16 +198,11 @@ impl Search {
         if self.master_failures.is_empty() {
             return ClientError::new(ClientErrorKind::NoConnection, no_slave);
         }
-        let is_login = |fault: &Fault| {
-            matches!(
-                fault,
-                Fault::Refused(ErrorCode::LoginRequired | ErrorCode::LoginRefused)
-            )
-        };
+        let needs_login = |fault: &Fault| matches!(fault, Fault::Refused(ErrorCode::LoginRequired));
         if self
             .master_failures
             .iter()
-            .any(|(_, fault)| is_login(fault))
+            .any(|(_, fault)| needs_login(fault))
         {
             return ErrorCode::LoginRequired.into();
         }

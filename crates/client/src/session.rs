@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{
-    Connection, ConnectionError, ErrorCode, Reply, Request, Role, Secret, ServerPreface, SlaveId,
-    Ticket,
+    Connection, ConnectionError, ErrorCode, FEATURE_LOGIN, Reply, Request, Role, Secret,
+    ServerPreface, SlaveId, Text, Ticket,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use transfer::{Range, Receiver, Sent, Source};
@@ -17,7 +17,9 @@ use transfer::{Range, Receiver, Sent, Source};
 use crate::context::Context;
 use crate::dial::{dial, greet};
 use crate::fault::{Attempt, Fault};
+use crate::login::{credentials, no_accounts, refused};
 use crate::patient::Patient;
+use crate::{ClientError, Target};
 
 /// Bytes of requests that may be under way while nobody reads answers: more could fill the socket buffers of both sides.
 const WINDOW_BYTES: usize = 32 * 1024;
@@ -27,7 +29,7 @@ const WINDOW_BYTES: usize = 32 * 1024;
 pub(crate) struct Session {
     connection: Connection<Patient>,
     address: SocketAddr,
-    pass: Option<Pass>,
+    key: Key,
     window: usize,
     last_request: u32,
     open: usize,
@@ -43,6 +45,17 @@ pub(crate) struct Pass {
     pub(crate) secret: Secret,
 }
 
+/// How a session is opened, and opened again.
+#[derive(Clone, Debug)]
+pub(crate) enum Key {
+    /// Nobody asks.
+    Nothing,
+    /// What the master gave.
+    Ticket(Pass),
+    /// The user's own name and password, at a slave that stands alone and was named like this.
+    Login(Target),
+}
+
 /// The next frame of an answer.
 #[derive(Debug)]
 pub(crate) enum Frame {
@@ -53,14 +66,13 @@ pub(crate) enum Frame {
 }
 
 impl Session {
-    /// Connects to a slave and shows it the ticket.
-    pub(crate) fn open(
-        address: SocketAddr,
-        pass: Option<&Pass>,
-        context: &Context,
-    ) -> Attempt<Self> {
+    /// Connects to a slave and shows it the ticket, or logs in.
+    pub(crate) fn open(address: SocketAddr, key: &Key, context: &Context) -> Attempt<Self> {
         let mut connection = dial(address, context)?;
-        let shown = pass.filter(|pass| !pass.ticket.as_bytes().is_empty());
+        let shown = match key {
+            Key::Ticket(pass) if !pass.ticket.as_bytes().is_empty() => Some(pass),
+            Key::Ticket(_) | Key::Nothing | Key::Login(_) => None,
+        };
         if let Some(pass) = shown {
             connection.send(
                 1,
@@ -75,16 +87,57 @@ impl Session {
             return Err(Fault::nonsense("a slave was expected here"));
         }
         let mut session = Self::new(connection, address, &preface, context);
-        session.pass = pass.cloned();
+        session.key = key.clone();
         if shown.is_some() {
             session.last_request = 1;
             session.open = 1;
-            match session.answer(1)? {
+            match session.begun(1)? {
                 Reply::Welcome { .. } => {}
                 other => return Err(unexpected(&other)),
             }
         }
+        if let Key::Login(target) = key {
+            session.log_in(target, &preface, context)?;
+        }
         Ok(session)
+    }
+
+    /// Says who the user is, where there is one, to a slave that stands alone and was named `target`.
+    pub(crate) fn log_in(
+        &mut self,
+        target: &Target,
+        preface: &ServerPreface,
+        context: &Context,
+    ) -> Attempt<()> {
+        let takes_logins = preface.features & FEATURE_LOGIN != 0;
+        if context.options.login.is_some() && !takes_logins {
+            return Err(no_accounts());
+        }
+        let Some((user, password)) = credentials(target, self.address, context)? else {
+            return match preface.login_required {
+                true => Err(ErrorCode::LoginRequired.into()),
+                false => Ok(()),
+            };
+        };
+        let user = Text::new(&user);
+        let number = self.request(&Request::Login { user, password });
+        self.flush()?;
+        self.key = Key::Login(target.clone());
+        match self.begun(number).map_err(refused)? {
+            Reply::Welcome { .. } => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The answer to the request that begins the session. What is said there of names is about the account's home.
+    fn begun(&mut self, number: u32) -> Attempt<Reply> {
+        self.answer(number).map_err(|fault| match fault {
+            Fault::Failed(error) if error.is_about_names() => {
+                let sentence = format!("the account's home cannot be used: {error}");
+                ClientError::new(error.kind(), sentence).into()
+            }
+            other => other,
+        })
     }
 
     /// Goes on with a connection whose prefaces have been exchanged.
@@ -100,7 +153,7 @@ impl Session {
         Self {
             connection,
             address,
-            pass: None,
+            key: Key::Nothing,
             window: usize::try_from(preface.window_requests).unwrap_or(1).max(1),
             last_request: 0,
             open: 0,
@@ -114,12 +167,15 @@ impl Session {
     }
 
     pub(crate) fn id(&self) -> Option<SlaveId> {
-        self.pass.as_ref().map(|pass| pass.id)
+        match &self.key {
+            Key::Ticket(pass) => Some(pass.id),
+            Key::Nothing | Key::Login(_) => None,
+        }
     }
 
     /// What opened it.
-    pub(crate) fn pass(&self) -> Option<&Pass> {
-        self.pass.as_ref()
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
     }
 
     /// How long a round trip to the slave took when the connection came about.

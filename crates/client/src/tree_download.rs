@@ -280,6 +280,8 @@ pub(crate) fn is_hopeless(error: &ClientError) -> bool {
         ClientErrorKind::NoConnection
             | ClientErrorKind::Busy
             | ClientErrorKind::Login
+            | ClientErrorKind::LoginRefused
+            | ClientErrorKind::Insecure
             | ClientErrorKind::Identity
             | ClientErrorKind::Interrupted
             | ClientErrorKind::Remote(ErrorCode::NoSpace)

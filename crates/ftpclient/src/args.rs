@@ -11,6 +11,7 @@ const EXAMPLES: &str = "Examples:
   ftpclient localhost                        an interactive session ('help' lists its commands)
   ftpclient localhost ls -l pub              one command
   ftpclient 5106 get 'pub/*.bin' /tmp        a port on this machine, wildcards of the server
+  ftpclient -u ada host                      log in (asks for the password)
   ftpclient -c 'cd pub; get -r src' a,b      several commands, the first master that answers
   printf 'put a\\nput b\\n' | ftpclient host   commands from stdin, a line each
 
@@ -62,6 +63,14 @@ pub(crate) struct Args {
     /// [default: _CLIENTROOT if there is one, else the current directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
+
+    /// Log in as NAME; the password is asked for, or comes from --password-file, FTPCLIENT_PASSWORD or ~/.netrc
+    #[arg(short, long, value_name = "NAME", help_heading = "Login")]
+    pub(crate) user: Option<String>,
+
+    /// Take the password from the first line of FILE, which nobody else may be able to open
+    #[arg(long, value_name = "FILE", requires = "user", help_heading = "Login")]
+    pub(crate) password_file: Option<PathBuf>,
 
     /// Print results as one JSON object a line
     #[arg(long)]

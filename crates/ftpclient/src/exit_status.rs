@@ -55,7 +55,10 @@ impl From<ClientErrorKind> for ExitStatus {
     fn from(kind: ClientErrorKind) -> Self {
         match kind {
             ClientErrorKind::NoConnection | ClientErrorKind::Busy => Self::NoConnection,
-            ClientErrorKind::Login | ClientErrorKind::Identity => Self::Login,
+            ClientErrorKind::Login
+            | ClientErrorKind::LoginRefused
+            | ClientErrorKind::Insecure
+            | ClientErrorKind::Identity => Self::Login,
             ClientErrorKind::NotVerified => Self::NotVerified,
             ClientErrorKind::Interrupted => Self::Interrupted,
             ClientErrorKind::Usage => Self::Usage,
@@ -96,6 +99,8 @@ mod tests {
             (ClientErrorKind::Busy, 3),
             (ClientErrorKind::Remote(ErrorCode::NoSlave), 3),
             (ClientErrorKind::Login, 4),
+            (ClientErrorKind::LoginRefused, 4),
+            (ClientErrorKind::Insecure, 4),
             (ClientErrorKind::Identity, 4),
             (ClientErrorKind::Remote(ErrorCode::LoginRequired), 4),
             (ClientErrorKind::NotVerified, 5),

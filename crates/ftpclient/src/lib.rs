@@ -8,6 +8,7 @@
 //! | what `get` and `put` share | `transfer`, `destination` |
 //! | what is seen: results, bars, failures, statuses | `output`, `human`, `json`, `listed`, `screen`, `failure`, `exit_status` |
 //! | the person: session, questions, Ctrl-C | `interactive`, `ask`, `interrupt` |
+//! | who the person is | `login`, `netrc` |
 #![forbid(unsafe_code)]
 
 mod args;
@@ -26,7 +27,9 @@ mod invocation;
 mod json;
 mod json_mirror;
 mod listed;
+mod login;
 mod names;
+mod netrc;
 mod output;
 mod run;
 mod screen;

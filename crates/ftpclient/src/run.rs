@@ -5,7 +5,7 @@ use std::io::{self, BufRead};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use client::Interrupt;
+use client::{Credentials, Interrupt};
 use protocol::RemotePath;
 
 use crate::ask::Person;
@@ -13,6 +13,7 @@ use crate::exit_status::ExitStatus;
 use crate::failure::{Failure, Several};
 use crate::interrupt::{Scope, Watch};
 use crate::invocation::Invocation;
+use crate::login::Login;
 use crate::output::{Format, Output};
 use crate::screen::Screen;
 use crate::session::{Connection, Session};
@@ -46,11 +47,16 @@ fn work(settings: Settings) -> Result<(), Failure> {
         .map_err(Failure::of("cannot listen for signals".to_owned()))?;
     let screen = Arc::new(Screen::new(settings.bars, !settings.is_quiet));
     let output = Output::new(settings.format, !settings.is_quiet, Arc::clone(&screen));
+    let mut options = settings.options;
+    options.login = settings.login.map(|(user, file)| {
+        let login: Arc<dyn Credentials> = Arc::new(Login::new(user, file, watch.clone()));
+        login
+    });
     let is_asked = settings.format == Format::Human && io::IsTerminal::is_terminal(&io::stdin());
     let mut session = Session {
         folder: RemotePath::root(),
         local: settings.folder,
-        connection: Connection::new(settings.targets, settings.options, screen, interrupt),
+        connection: Connection::new(settings.targets, options, screen, interrupt),
         output,
         person: is_asked.then(|| Person::new(watch.clone())),
         is_interactive: scope == Scope::Command,

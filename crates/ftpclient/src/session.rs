@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use client::{Client, ClientError, Interrupt, KnownSlave, Options, Target};
-use protocol::RemotePath;
+use protocol::{ErrorCode, RemotePath};
 
 use crate::ask::Person;
 use crate::failure::Failure;
@@ -129,7 +129,10 @@ impl Connection {
             // With several targets each cause names its own; a single one has been named already.
             let sentence = error.to_string();
             let cause = sentence.strip_prefix(&format!("{name}: "));
-            let cause = cause.unwrap_or(&sentence);
+            let mut cause = cause.unwrap_or(&sentence).to_owned();
+            if self.options.login.is_none() && cause == ErrorCode::LoginRequired.sentence() {
+                cause.push_str(": say who you are with -u NAME");
+            }
             Failure::of(tried)(ClientError::new(error.kind(), cause))
         })
     }

@@ -23,6 +23,8 @@ const CLIENT_ROOT: &str = "_CLIENTROOT";
 pub(crate) struct Settings {
     pub(crate) targets: Vec<Target>,
     pub(crate) options: Options,
+    /// Who logs in, and the file with the password.
+    pub(crate) login: Option<(String, Option<PathBuf>)>,
     /// Where relative local names are; the empty path is the current directory.
     pub(crate) folder: PathBuf,
     pub(crate) format: Format,
@@ -57,7 +59,12 @@ impl Settings {
                 limit_rate: args.limit_rate,
                 verify: !args.no_verify,
                 streams: args.streams,
+                login: None, // needs the terminal
             },
+            login: args
+                .user
+                .clone()
+                .map(|user| (user, args.password_file.clone())),
             work: work(args)?,
             folder: folder(args.dir.as_deref())?,
             format: if args.json {

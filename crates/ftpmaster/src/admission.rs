@@ -1,8 +1,10 @@
 //! How many may come in: a bound for all, and a lower one for each address, so that no one neighbour takes every place.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use auth::source_of;
 
 use crate::limits::{MAX_CLIENTS, MAX_PER_SOURCE};
 
@@ -28,7 +30,7 @@ pub(crate) struct Admitted {
 impl Admission {
     /// A place for a connection from `ip`, if there is one.
     pub(crate) fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Admitted> {
-        let source = source(ip);
+        let source = source_of(ip);
         let mut counts = self.counts();
         let from_there = counts.of.get(&source).copied().unwrap_or_default();
         if counts.all >= MAX_CLIENTS || (from_there >= MAX_PER_SOURCE && !source.is_loopback()) {
@@ -57,16 +59,6 @@ impl Drop for Admitted {
                 counts.of.remove(&self.source);
             }
         }
-    }
-}
-
-/// Whom an address belongs to: with IPv6 a single customer has a whole /64.
-fn source(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) if !ip.is_loopback() => {
-            Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into()
-        }
-        ip => ip,
     }
 }
 

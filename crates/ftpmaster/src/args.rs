@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use auth::{Home, UserName};
 use clap::{Parser, Subcommand, ValueEnum};
 use protocol::Rights;
 
@@ -51,10 +52,44 @@ pub(crate) struct Args {
 }
 
 /// What to do instead of serving.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
     /// Show the slaves that the running master at --bind and --port knows
     Slaves,
+    /// Say who may log in: a running master takes changes over on SIGHUP
+    #[command(subcommand)]
+    User(UserCommand),
+}
+
+/// What to do with the accounts in the state directory.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Add an account; the password is asked for, or is a line of stdin
+    Add {
+        /// 1 to 64 of a-z, 0-9, '.', '_', '@' and '-'
+        #[arg(value_name = "NAME")]
+        user: UserName,
+        /// Let it list and download, nothing else
+        #[arg(long)]
+        read_only: bool,
+        /// Folder below the served root that it sees as /
+        #[arg(long, value_name = "DIR", default_value = "/")]
+        home: Home,
+    },
+    /// Give an account another password, asked for or a line of stdin
+    Passwd {
+        /// The account
+        #[arg(value_name = "NAME")]
+        user: UserName,
+    },
+    /// Take an account away
+    Remove {
+        /// The account
+        #[arg(value_name = "NAME")]
+        user: UserName,
+    },
+    /// Show the accounts
+    List,
 }
 
 /// What people without an account may do.
@@ -72,14 +107,16 @@ Examples:
   ftpmaster 2122 2123                  hand out two slaves of this machine besides
   ftpmaster --bind 0.0.0.0 --anonymous read-only
                                        let everybody on the network list and download
-  ftpmaster slaves                     show who is up";
+  ftpmaster slaves                     show who is up
+  ftpmaster user add ada --home /pub   let ada log in; from then on a login is needed";
 
 impl Args {
-    /// What a client may do here, who needs no account.
-    pub(crate) fn rights(&self) -> Rights {
+    /// What clients may do here who do not log in; `None`: they must, since there are accounts.
+    pub(crate) fn everybody(&self, has_accounts: bool) -> Option<Rights> {
         match self.anonymous {
-            Some(Anonymous::ReadOnly) => Rights::READ_ONLY,
-            Some(Anonymous::ReadWrite) | None => Rights::ALL,
+            Some(Anonymous::ReadOnly) => Some(Rights::READ_ONLY),
+            Some(Anonymous::ReadWrite) => Some(Rights::ALL),
+            None => (!has_accounts).then_some(Rights::ALL),
         }
     }
 
@@ -92,11 +129,11 @@ impl Args {
     ///
     /// # Errors
     /// Others can come in there, and nobody said what they may do.
-    pub(crate) fn check_openness(&self, ip: IpAddr) -> Result<()> {
-        if self.anonymous.is_none() && !ip.to_canonical().is_loopback() {
+    pub(crate) fn check_openness(&self, ip: IpAddr, has_accounts: bool) -> Result<()> {
+        if self.anonymous.is_none() && !has_accounts && !ip.to_canonical().is_loopback() {
             bail!(
-                "others can reach {ip}, and there are no accounts to tell who may do what: say what everybody may do \
-                 with --anonymous read-only or --anonymous read-write"
+                "others can reach {ip}, and there are no accounts to tell who may do what: add one with 'ftpmaster user \
+                 add NAME', or say what everybody may do with --anonymous read-only or --anonymous read-write"
             );
         }
         Ok(())
@@ -163,21 +200,56 @@ mod tests {
             ("ftpmaster --bind 10.0.0.1 --anonymous read-only", true),
         ] {
             let args = parse(line);
-            assert_eq!(args.check_openness(args.bind).is_ok(), allowed, "{line}");
+            let check = |has_accounts| args.check_openness(args.bind, has_accounts).is_ok();
+            assert_eq!((check(false), check(true)), (allowed, true), "{line}");
         }
     }
 
     #[test]
-    fn everybody_s_rights_follow_from_the_option() {
-        assert_eq!(parse("ftpmaster").rights(), Rights::ALL);
-        assert_eq!(
-            parse("ftpmaster --anonymous read-write").rights(),
-            Rights::ALL
-        );
-        assert_eq!(
-            parse("ftpmaster --anonymous read-only").rights(),
-            Rights::READ_ONLY
-        );
+    fn everybody_s_rights_follow_from_the_option_and_the_accounts() {
+        for (line, open, with_accounts) in [
+            ("ftpmaster", Some(Rights::ALL), None),
+            (
+                "ftpmaster --anonymous read-write",
+                Some(Rights::ALL),
+                Some(Rights::ALL),
+            ),
+            (
+                "ftpmaster --anonymous read-only",
+                Some(Rights::READ_ONLY),
+                Some(Rights::READ_ONLY),
+            ),
+        ] {
+            let args = parse(line);
+            assert_eq!(
+                (args.everybody(false), args.everybody(true)),
+                (open, with_accounts)
+            );
+        }
+    }
+
+    #[test]
+    fn accounts_are_named_and_described() {
+        let args = parse("ftpmaster user add ada --read-only --home /pub --state /s");
+        let add = UserCommand::Add {
+            user: "ada".parse().unwrap(),
+            read_only: true,
+            home: "/pub".parse().unwrap(),
+        };
+        assert_eq!(args.command, Some(Command::User(add)));
+        assert_eq!(args.state, Some("/s".into()));
+        for line in [
+            "ftpmaster user",
+            "ftpmaster user add",
+            "ftpmaster user add Ada",
+            "ftpmaster user add ada secret",
+            "ftpmaster user add ada --password secret",
+            "ftpmaster user add ada --quota 5",
+            "ftpmaster user add ada --home pub",
+            "ftpmaster user list ada",
+        ] {
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The program that meets clients and sends each one to a slave.
 //!
 //! One process, a thread with a small stack for each connection, every wait with a deadline. It holds nothing on disk but
-//! its key: what it knows comes back with the next heartbeats, so it can be killed and started again at any time.
+//! its key and its accounts: what it knows comes back with the next heartbeats, so it can be killed and started again at any time.
 //!
 //! | part | its subject |
 //! | --- | --- |
 //! | `args` `place` | what is typed |
 //! | `registry` `rotation` | which slaves there are, whose turn it is: pure |
+//! | `user` | the accounts, from the command line |
+//! | `visitor` | who a client is |
 //! | `redirect` | the answer to a client: slaves, addresses, tickets |
 //! | `registration` `probe` | how slaves become known: by themselves, or by being asked |
 //! | `server` `admission` `session` `stream` | connections, their bounds and deadlines |
@@ -32,6 +34,8 @@ mod signals;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod user;
+mod visitor;
 
 use std::env;
 use std::ffi::OsString;
@@ -41,8 +45,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
-use auth::StateDirectory;
+use anyhow::{Context, Result, anyhow, bail};
+use auth::{Accounts, AccountsFile, StateDirectory};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
@@ -69,8 +73,9 @@ pub fn main() -> ExitCode {
         Err(stop) => return stop.report(PROGRAM, CANNOT_START),
     };
     cli::start_logging(PROGRAM, args.shared.verbosity());
-    let done = match args.command {
+    let done = match &args.command {
         Some(Command::Slaves) => show::slaves(args.ask_address()),
+        Some(Command::User(command)) => user::run(command, args.state.as_deref()),
         None => serve(&args, &typed),
     };
     match done {
@@ -85,12 +90,14 @@ pub fn main() -> ExitCode {
 /// Serves until a signal ends it.
 fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let address = args.listen_address();
-    args.check_openness(address.ip())?;
-    let key = StateDirectory::open(args.state.as_deref())?.master_key()?;
+    let state = StateDirectory::open(args.state.as_deref())?;
+    let accounts = state.accounts_file()?;
+    let settings = settings(args, address, accounts.read()?)?;
+    let key = state.master_key()?;
     let signals = Signals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
     let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let master = Arc::new(Master::new(key, settings(args)));
+    let master = Arc::new(Master::new(key, settings).context("cannot draw a random number")?);
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)
@@ -103,7 +110,7 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
             .context("cannot accept connections")?;
         match signals.next()? {
             Some(Wish::Stop) => break,
-            Some(Wish::Reload) => match reload(typed, address, &master, &mut probes) {
+            Some(Wish::Reload) => match reload(typed, address, &accounts, &master, &mut probes) {
                 Ok(new) => grace = new,
                 Err(error) => error!(
                     "the configuration stays as it was: {}",
@@ -118,31 +125,52 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     finish(&master, &signals, grace)
 }
 
-fn settings(args: &Args) -> Settings {
-    Settings {
-        policy: args.policy,
-        rights: args.rights(),
+/// What counts from now on for a master that listens at `address`.
+///
+/// # Errors
+/// Others can come in there, and nobody said what they may do.
+fn settings(args: &Args, address: SocketAddr, accounts: Option<Accounts>) -> Result<Settings> {
+    args.check_openness(address.ip(), accounts.is_some())?;
+    let everybody = args.everybody(accounts.is_some());
+    if everybody.is_none() && !address.ip().to_canonical().is_loopback() {
+        warn!(
+            "logins are taken from this machine alone: passwords do not cross a network in the clear"
+        );
     }
+    Ok(Settings {
+        policy: args.policy,
+        everybody,
+        accounts: accounts.map(Arc::new),
+    })
 }
 
 /// Takes over what a new configuration changes, and gives its grace. One that is wrong changes nothing.
 fn reload(
     typed: &[OsString],
     address: SocketAddr,
+    accounts: &AccountsFile,
     master: &Master,
     probes: &mut Probes,
 ) -> Result<Duration> {
     cli::reloading();
     let parsed = cli::parse::<Args>(typed.to_vec()).map_err(|stop| anyhow!("{stop}"));
     let taken = parsed.and_then(|args| {
-        args.check_openness(address.ip())?;
+        let accounts_now = accounts.read()?;
+        if accounts_now.is_none() && master.settings().accounts.is_some() {
+            // A file that was moved away by mistake must not open the door.
+            bail!(
+                "'{}' is gone: start the master again to serve everybody",
+                accounts.path().display()
+            );
+        }
+        let settings = settings(&args, address, accounts_now)?;
         if args.listen_address() != address {
             warn!("another address or port counts when the master is started again");
         }
         probes
             .set(&args.slaves)
             .context("cannot look after the slaves")?;
-        master.set_settings(settings(&args));
+        master.set_settings(settings);
         info!("took over the configuration");
         Ok(args.grace)
     });

@@ -20,6 +20,12 @@ pub(crate) const MAX_ANSWER: usize = 48 * 1024;
 /// From being accepted until the preface is complete.
 pub(crate) const FIRST_BYTES: Duration = Duration::from_secs(10);
 
+/// From being accepted until the login, where one is needed.
+pub(crate) const LOGIN: Duration = Duration::from_secs(30);
+
+/// Refused logins that end a connection.
+pub(crate) const MAX_REFUSALS: u32 = 3;
+
 /// From one request to the end of the next.
 pub(crate) const IDLE: Duration = Duration::from_secs(300);
 

@@ -1,21 +1,26 @@
 //! What all connections share.
 
+use std::io;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::available_parallelism;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use auth::{MasterKey, RegistrationKey};
+use auth::{Accounts, Gatekeeper, MasterKey, RegistrationKey};
 use protocol::Rights;
 
 use crate::registry::Registry;
 use crate::rotation::Policy;
 
 /// What a new configuration can change while the master runs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) policy: Policy,
-    /// What everybody may do.
-    pub(crate) rights: Rights,
+    /// What those may do who do not log in; `None`: nobody comes in without.
+    pub(crate) everybody: Option<Rights>,
+    /// Who may log in; `None` where there are no accounts.
+    pub(crate) accounts: Option<Arc<Accounts>>,
 }
 
 /// Keys, settings and slaves. No lock is ever held while anything waits for a peer.
@@ -23,6 +28,7 @@ pub(crate) struct Settings {
 pub(crate) struct Master {
     pub(crate) key: MasterKey,
     pub(crate) registration_key: RegistrationKey,
+    pub(crate) gatekeeper: Gatekeeper,
     settings: RwLock<Settings>,
     registry: Mutex<Registry>,
     connections: AtomicU64,
@@ -30,15 +36,19 @@ pub(crate) struct Master {
 }
 
 impl Master {
-    pub(crate) fn new(key: MasterKey, settings: Settings) -> Self {
-        Self {
+    /// # Errors
+    /// The kernel has no randomness to give.
+    pub(crate) fn new(key: MasterKey, settings: Settings) -> io::Result<Self> {
+        let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Ok(Self {
+            gatekeeper: Gatekeeper::new(cores)?,
             registration_key: key.registration_key(),
             key,
             settings: RwLock::new(settings),
             registry: Mutex::default(),
             connections: AtomicU64::new(0),
             answering: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// The slaves. A panic elsewhere leaves them usable: whatever is half done is mended by the next heartbeat.
@@ -47,7 +57,8 @@ impl Master {
     }
 
     pub(crate) fn settings(&self) -> Settings {
-        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
+        let settings = self.settings.read();
+        settings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn set_settings(&self, settings: Settings) {

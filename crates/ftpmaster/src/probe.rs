@@ -84,6 +84,12 @@ fn keep_asking(master: &Master, place: &Place, stopped: &Receiver<()>) {
 
 fn ask_once(master: &Master, place: &Place) -> Result<()> {
     match identify(&master.key, place)? {
+        Some(found) if !found.keyed && master.settings().accounts.is_some() => {
+            bail!(
+                "it asks nobody who they are, and this master has accounts: start it without --standalone, with the \
+                 master.key of this master's --state"
+            );
+        }
         Some(found) => master.registry().found(place, found, Instant::now())?,
         None => master.registry().busy(place, Instant::now()),
     }

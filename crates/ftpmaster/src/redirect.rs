@@ -4,24 +4,30 @@ use std::time::Instant;
 
 use auth::{Grant, IssueError, fresh_secret, issue};
 use protocol::limits::TICKET_LIFE_S;
-use protocol::{
-    Address, ErrorCode, MasterReply, Rights, Secret, SlaveId, SlaveOffer, Text, Ticket,
-};
+use protocol::{Address, ErrorCode, MasterReply, Secret, SlaveId, SlaveOffer, Text, Ticket};
 use tracing::error;
 
 use crate::limits::MAX_ANSWER;
 use crate::master::{Master, unix_now};
 use crate::registry::{Candidate, Query};
+use crate::visitor::Standing;
 
-/// The answer to a client that asks for slaves.
-pub(crate) fn located(master: &Master, tried: &[SlaveId], renew: bool) -> MasterReply {
+/// The answer to a client of that standing that asks for slaves.
+pub(crate) fn located(
+    master: &Master,
+    standing: &Standing,
+    tried: &[SlaveId],
+    renew: bool,
+) -> MasterReply {
     let settings = master.settings();
     let query = Query {
         policy: settings.policy,
         tried,
         takes_turn: !renew,
     };
-    let candidates = master.registry().locate(query, Instant::now());
+    let mut candidates = master.registry().locate(query, Instant::now());
+    // A slave that asks for no ticket would let this client do everything.
+    candidates.retain(|candidate| candidate.keyed || settings.accounts.is_none());
     if candidates.is_empty() {
         return no_slave(master);
     }
@@ -29,7 +35,7 @@ pub(crate) fn located(master: &Master, tried: &[SlaveId], renew: bool) -> Master
     let mut room = MAX_ANSWER;
     let mut slaves = Vec::new();
     for candidate in candidates {
-        let offer = match offer(master, candidate, settings.rights, expires) {
+        let offer = match offer(master, candidate, standing, expires) {
             Ok(offer) => offer,
             Err(error) => return failed(&error),
         };
@@ -61,7 +67,7 @@ pub(crate) fn slaves(master: &Master) -> MasterReply {
 fn offer(
     master: &Master,
     candidate: Candidate,
-    rights: Rights,
+    standing: &Standing,
     expires: u64,
 ) -> Result<SlaveOffer, IssueError> {
     let mut secret = Secret([0; 32]);
@@ -70,8 +76,9 @@ fn offer(
     if candidate.keyed {
         secret = fresh_secret().map_err(IssueError::Random)?;
         let grant = Grant {
-            user: String::new(),
-            rights,
+            user: standing.user.clone(),
+            rights: standing.rights,
+            home: standing.home.clone(),
             slave: candidate.id,
             expires,
         };
@@ -80,7 +87,7 @@ fn offer(
     Ok(SlaveOffer {
         id: candidate.id,
         addresses: candidate.addresses,
-        ticket: Ticket::new(&ticket).ok_or(IssueError::UserTooLong)?,
+        ticket: Ticket::new(&ticket).ok_or(IssueError::TooLong)?,
         secret,
         sessions: candidate.load.sessions,
         places: candidate.load.places,
@@ -119,8 +126,10 @@ fn failed(cause: &IssueError) -> MasterReply {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use auth::{ClientClaim, StateDirectory, check};
-    use protocol::{Message, StorageId};
+    use protocol::{Message, Rights, StorageId};
 
     use super::*;
     use crate::master::Settings;
@@ -132,9 +141,19 @@ mod tests {
         let state = StateDirectory::open(Some(&folder.path().join("state"))).unwrap();
         let settings = Settings {
             policy: Policy::RoundRobin,
-            rights,
+            everybody: Some(rights),
+            accounts: None,
         };
-        Master::new(state.master_key().unwrap(), settings)
+        Master::new(state.master_key().unwrap(), settings).unwrap()
+    }
+
+    fn answer(master: &Master) -> MasterReply {
+        located(
+            master,
+            &Standing::of_everybody(Rights::READ_ONLY),
+            &[],
+            false,
+        )
     }
 
     fn register(master: &Master, number: u8, addresses: Vec<Address>) {
@@ -163,7 +182,7 @@ mod tests {
         for number in [1, 2] {
             register(&master, number, vec![Address::SameHost { port: 1 }]);
         }
-        let offers = offers(located(&master, &[], false));
+        let offers = offers(answer(&master));
         assert_eq!(offers.len(), 2);
         assert_ne!(offers[0].secret, offers[1].secret);
         for offer in &offers {
@@ -196,14 +215,55 @@ mod tests {
             .registry()
             .found(&place, found, Instant::now())
             .unwrap();
-        let offers = offers(located(&master, &[], false));
+        let offers = offers(answer(&master));
         assert_eq!(offers[0].ticket.as_bytes(), b"");
         assert_eq!(offers[0].secret, Secret([0; 32]));
+        // It would let the owners of accounts do everything.
+        master.set_settings(Settings {
+            accounts: Some(Arc::default()),
+            ..master.settings()
+        });
+        assert!(matches!(
+            answer(&master),
+            MasterReply::Error {
+                code: ErrorCode::NoSlave,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn a_ticket_holds_what_the_account_may_do_and_where() {
+        let master = master(Rights::ALL);
+        register(&master, 1, vec![Address::SameHost { port: 1 }]);
+        let standing = Standing {
+            user: "ada".to_owned(),
+            rights: Rights::READ.with(Rights::WRITE),
+            home: "/pub".try_into().unwrap(),
+        };
+        let offer = offers(located(&master, &standing, &[], false)).remove(0);
+        let claim = ClientClaim {
+            ticket: offer.ticket.as_bytes(),
+            secret: &offer.secret,
+        };
+        let grant = check(
+            &master.key.slave_key(&offer.id),
+            &offer.id,
+            claim,
+            unix_now(),
+        )
+        .unwrap();
+        let granted = Standing {
+            user: grant.user,
+            rights: grant.rights,
+            home: grant.home,
+        };
+        assert_eq!(granted, standing);
     }
 
     #[test]
     fn without_a_slave_the_client_is_told_so() {
-        let MasterReply::Error { code, detail } = located(&master(Rights::ALL), &[], false) else {
+        let MasterReply::Error { code, detail } = answer(&master(Rights::ALL)) else {
             panic!("not an error");
         };
         assert_eq!(code, ErrorCode::NoSlave);
@@ -220,7 +280,7 @@ mod tests {
         for number in 1..=70 {
             register(&master, number, (0..8).map(name).collect());
         }
-        for reply in [located(&master, &[], false), slaves(&master)] {
+        for reply in [answer(&master), slaves(&master)] {
             let mut payload = Vec::new();
             reply.encode(&mut payload);
             assert!(

@@ -1,6 +1,7 @@
 //! One connection: greeting, preface, then questions and answers.
 
 use std::net::TcpStream;
+use std::time::Instant;
 
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
@@ -11,11 +12,12 @@ use protocol::{
 use tracing::debug;
 
 use crate::admission::Admitted;
-use crate::limits::{ANSWER, FIRST_BYTES, IDLE};
+use crate::limits::{ANSWER, FIRST_BYTES, IDLE, LOGIN};
 use crate::master::Master;
 use crate::redirect;
 use crate::registration::{self, Hello};
 use crate::stream::DeadlineStream;
+use crate::visitor::Visitor;
 
 /// What is said to everybody, at once: standard clients wait for it (RFC 959, section 5.4).
 const GREETING: &[u8] = b"220 mini-ftp ready\r\n";
@@ -55,11 +57,17 @@ pub(crate) fn serve(master: &Master, socket: TcpStream, admitted: Admitted) {
 }
 
 fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), ConnectionError> {
-    if !agree(link)? {
+    let log_in_by = Instant::now() + LOGIN;
+    if !agree(link, master)? {
         return Ok(());
     }
+    let mut visitor = Visitor::default();
     loop {
-        link.stream().allow(IDLE);
+        link.stream()
+            .allow(match visitor.standing(&master.settings()) {
+                Some(_) => IDLE,
+                None => log_in_by.saturating_duration_since(Instant::now()),
+            });
         let Some(header) = link.receive()? else {
             return Ok(());
         };
@@ -87,11 +95,16 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                 drop(answering); // a slave's connection is not meant to end
                 return registration::serve(master, link, &hello, admitted);
             }
-            Ok(request) => answer(master, &request),
+            Ok(request) => answer(master, &mut visitor, link.stream_ref(), &request)?,
             Err(DecodeError::UnknownKind(_)) => refusal(ErrorCode::Unsupported, ""),
             Err(error) => return Err(error.into()),
         };
         link.send(header.request, &reply);
+        if visitor.is_refused() || needs_login(&reply) {
+            link.stream().allow(ANSWER);
+            link.flush()?;
+            return Ok(());
+        }
         if !link.has_input() || link.unsent() > COLLECTED {
             link.stream().allow(ANSWER);
             link.flush()?;
@@ -102,7 +115,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
 }
 
 /// Greets, and finds a version that both speak. False when there is none, or the peer speaks something else.
-fn agree(link: &mut Link) -> Result<bool, ConnectionError> {
+fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
     link.send_raw(GREETING);
     // A peer that has spoken already gets the greeting together with what answers it.
     if !link.stream_ref().has_input()? {
@@ -133,7 +146,7 @@ fn agree(link: &mut Link) -> Result<bool, ConnectionError> {
         oldest: OLDEST_VERSION,
         newest: VERSION,
         role: Role::Master,
-        login_required: false,
+        login_required: master.settings().everybody.is_none(),
         features: 0,
         worker: 0,
         window_requests: WINDOW_REQUESTS,
@@ -146,12 +159,25 @@ fn agree(link: &mut Link) -> Result<bool, ConnectionError> {
     Ok(version.is_some())
 }
 
-fn answer(master: &Master, request: &MasterRequest) -> MasterReply {
-    match request {
-        MasterRequest::Locate { tried, renew } => redirect::located(master, tried, *renew),
-        MasterRequest::ListSlaves {} => redirect::slaves(master),
-        MasterRequest::Login { .. } => {
-            refusal(ErrorCode::Unsupported, "this master has no accounts")
+fn answer(
+    master: &Master,
+    visitor: &mut Visitor,
+    stream: &DeadlineStream,
+    request: &MasterRequest,
+) -> Result<MasterReply, ConnectionError> {
+    let standing = || visitor.standing(&master.settings());
+    Ok(match request {
+        MasterRequest::Locate { tried, renew } => match standing() {
+            Some(standing) => redirect::located(master, &standing, tried, *renew),
+            None => refusal(ErrorCode::LoginRequired, ""),
+        },
+        // The operator needs no account to see who is up.
+        MasterRequest::ListSlaves {} if standing().is_some() || stream.peer()?.is_here => {
+            redirect::slaves(master)
+        }
+        MasterRequest::ListSlaves {} => refusal(ErrorCode::LoginRequired, ""),
+        MasterRequest::Login { user, password } => {
+            visitor.log_in(master, stream.peer()?, (user, password))
         }
         MasterRequest::Join { .. } => refusal(
             ErrorCode::Unsupported,
@@ -162,7 +188,12 @@ fn answer(master: &Master, request: &MasterRequest) -> MasterReply {
         | MasterRequest::Heartbeat { .. } => {
             refusal(ErrorCode::Protocol, "only a slave that registers says this")
         }
-    }
+    })
+}
+
+/// Whether the client must come again with a login.
+fn needs_login(reply: &MasterReply) -> bool {
+    matches!(reply, MasterReply::Error { code, .. } if *code == ErrorCode::LoginRequired)
 }
 
 fn refusal(code: ErrorCode, detail: &str) -> MasterReply {

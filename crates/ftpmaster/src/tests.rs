@@ -64,9 +64,10 @@ impl World {
         crate::raise_descriptor_limit();
         let settings = Settings {
             policy: Policy::RoundRobin,
-            rights: Rights::READ_ONLY,
+            everybody: Some(Rights::READ_ONLY),
+            accounts: None,
         };
-        let master = Arc::new(Master::new(some_key(), settings));
+        let master = Arc::new(Master::new(some_key(), settings).unwrap());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.address().unwrap();
         let (wake, woken) = UnixStream::pair().unwrap();

@@ -43,6 +43,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RIGHTS")]
     pub(crate) anonymous: Option<Anonymous>,
 
+    /// Accounts that may log in here, as 'ftpmaster user' writes them (with --standalone); read again on SIGHUP
+    #[arg(long, value_name = "FILE")]
+    pub(crate) users: Option<PathBuf>,
+
     /// Address to listen on
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
     pub(crate) bind: IpAddr,
@@ -107,10 +111,13 @@ impl Args {
                 "--anonymous goes with --standalone; elsewhere the master decides who may do what"
             );
         }
-        if self.standalone && self.anonymous.is_none() && !self.bind.is_loopback() {
+        if self.users.is_some() && !self.standalone {
+            bail!("--users goes with --standalone; elsewhere the master's accounts count");
+        }
+        if self.is_open() && self.anonymous.is_none() && !self.bind.is_loopback() {
             bail!(
-                "refusing to serve everybody who can reach {}: give --anonymous read-only or read-write, or leave out \
-                 --standalone and serve the clients of a master",
+                "refusing to serve everybody who can reach {}: give --users FILE, or --anonymous read-only or \
+                 read-write, or leave out --standalone and serve the clients of a master",
                 self.bind
             );
         }
@@ -127,9 +134,14 @@ impl Args {
         self.workers.unwrap_or_else(default)
     }
 
-    /// What a client without a ticket may do; `None` where none may come without.
+    /// Whether nobody is asked who they are.
+    fn is_open(&self) -> bool {
+        self.standalone && (self.anonymous.is_some() || self.users.is_none())
+    }
+
+    /// What a client without ticket or login may do; `None` where none may come without.
     pub(crate) fn open_rights(&self) -> Option<Rights> {
-        self.standalone.then_some(match self.anonymous {
+        self.is_open().then_some(match self.anonymous {
             Some(Anonymous::ReadOnly) => Rights::READ_ONLY,
             Some(Anonymous::ReadWrite) | None => Rights::ALL,
         })
@@ -273,5 +285,15 @@ mod tests {
                 .is_err()
         );
         assert_eq!(parse(&["1"]).unwrap().open_rights(), None);
+        let mut words = vec!["1", "--standalone", "--bind", "0.0.0.0", "--users", "f"];
+        let closed = parse(&words).unwrap();
+        assert!(closed.check().is_ok());
+        assert_eq!(closed.open_rights(), None);
+        words.extend(["--anonymous", "read-only"]);
+        assert_eq!(
+            parse(&words).unwrap().open_rights(),
+            Some(Rights::READ_ONLY)
+        );
+        assert!(parse(&["1", "--users", "f"]).unwrap().check().is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use auth::{RegistrationKey, SlaveKey};
+use auth::{Accounts, RegistrationKey, SlaveKey};
 use protocol::{Rights, SlaveId, StorageId};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub(crate) struct WorkerHandover {
     pub(crate) open_rights: Option<u8>,
     /// Checks tickets; `None` where no master is served.
     pub(crate) ticket_key: Option<Key>,
+    /// Who may log in here; `None` where there are no accounts, or the master keeps them.
+    pub(crate) accounts: Option<Accounts>,
     /// Seconds for running transfers once nobody is left to enforce a deadline.
     pub(crate) grace: u64,
     pub(crate) verbosity: u8,

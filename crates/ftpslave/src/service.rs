@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use auth::StateDirectory;
+use auth::{Accounts, AccountsFile, StateDirectory};
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
@@ -147,6 +147,7 @@ impl Site {
             limit_session_rate: args.limit_session_rate,
             open_rights: args.open_rights().map(protocol::Rights::bits),
             ticket_key,
+            accounts: accounts(args)?,
             grace: args.grace,
             verbosity: verbosity_number(args.shared.verbosity()),
         };
@@ -189,6 +190,17 @@ impl Site {
         };
         Ok(serde_json::to_vec(&handover)?.into())
     }
+}
+
+/// Those of `--users`. A file that is named must be there: without it everybody would come in.
+fn accounts(args: &Args) -> anyhow::Result<Option<Accounts>> {
+    let Some(path) = &args.users else {
+        return Ok(None);
+    };
+    let found = AccountsFile::at(path)?.read()?;
+    found
+        .map(Some)
+        .with_context(|| format!("there are no accounts in '{}'", path.display()))
 }
 
 /// What the supervisor asks at the turns of the pool's life.

@@ -1,12 +1,14 @@
 //! A worker process: accepts, gives each connection a thread, and leaves when it is told to.
 
 use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use auth::{Accounts, Gatekeeper};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storage::LocalDirectory;
 use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerExit};
@@ -42,20 +44,21 @@ pub(crate) fn run() -> ExitCode {
 
 fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
     let mut worker = Worker::from_inherited().context("cannot take over from the supervisor")?;
-    let handover: WorkerHandover = serde_json::from_slice(&worker.take_handover())
+    let mut handover: WorkerHandover = serde_json::from_slice(&worker.take_handover())
         .context("the supervisor's word is not understood")?;
     cli::start_logging(PROGRAM, verbosity_of(handover.verbosity));
     use_all_descriptors();
     let context = Context {
-        storage: Arc::new(
+        whole_storage: Arc::new(
             LocalDirectory::reopen(&handover.root, handover.storage_id())
                 .map_err(|error| cannot_serve(&handover.root, error))?,
         ),
-        door: Doorkeeper::new(
-            handover.slave_id(),
-            handover.ticket_key(),
-            handover.open_rights(),
-        ),
+        door: Doorkeeper {
+            slave: handover.slave_id(),
+            ticket_key: handover.ticket_key(),
+            open_rights: handover.open_rights(),
+            accounts: handover.accounts.take().map(with_gatekeeper).transpose()?,
+        },
         scoreboard: Arc::clone(worker.scoreboard()),
         worker: u32::try_from(worker.slot())?,
         roster: Roster::default(),
@@ -68,6 +71,12 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
         .ready(handover.sessions)
         .context("cannot answer the supervisor")?;
     Ok((worker, Arc::new(context), handover))
+}
+
+/// There is a worker for each core as a rule, so each computes one hash at a time.
+fn with_gatekeeper(accounts: Accounts) -> anyhow::Result<(Accounts, Gatekeeper)> {
+    let gatekeeper = Gatekeeper::new(NonZeroUsize::MIN).context("cannot check passwords")?;
+    Ok((accounts, gatekeeper))
 }
 
 /// The soft limit is low for the sake of select(2), which is not used here.

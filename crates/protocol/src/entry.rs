@@ -65,6 +65,8 @@ impl EntryKind {
 pub struct Rights(u8);
 
 impl Rights {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
     /// List, read, and ask for facts.
     pub const READ: Self = Self(1);
     /// Store, make folders, rename.

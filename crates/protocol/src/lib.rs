@@ -36,7 +36,9 @@ pub use error_code::ErrorCode;
 pub use identity::{Digest, HexError, Nonce, Proof, Secret, SlaveId, StorageId, UploadId, Version};
 pub use master_words::{MasterReply, MasterRequest};
 pub use message::Message;
-pub use preface::{ClientPreface, MAGIC, OLDEST_VERSION, Role, ServerPreface, VERSION};
+pub use preface::{
+    ClientPreface, FEATURE_LOGIN, MAGIC, OLDEST_VERSION, Role, ServerPreface, VERSION,
+};
 pub use remote_path::{PathError, RemotePath, check_component};
 pub use slave_words::{Reply, Request};
 pub use words::{

@@ -13,6 +13,10 @@ pub const VERSION: u16 = 1;
 /// The oldest version this build speaks.
 pub const OLDEST_VERSION: u16 = 1;
 
+/// Bit of [`ServerPreface::features`]: a slave that has accounts of its own and takes a Login. No other slave may be sent
+/// a password.
+pub const FEATURE_LOGIN: u32 = 1;
+
 /// What the client says first, before it has heard anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientPreface {
@@ -20,7 +24,7 @@ pub struct ClientPreface {
     pub oldest: u16,
     /// Newest version it speaks.
     pub newest: u16,
-    /// Optional features it knows, a bit each; unknown bits are ignored. None is defined in version 1.
+    /// Optional features it knows, a bit each; unknown bits are ignored. None is defined for clients in version 1.
     pub features: u32,
 }
 
@@ -46,7 +50,7 @@ pub struct ServerPreface {
     pub role: Role,
     /// Whether a ticket (slave) or a login (master) must come before anything else.
     pub login_required: bool,
-    /// Optional features it knows, a bit each.
+    /// Optional features it knows, a bit each: [`FEATURE_LOGIN`]; unknown bits are ignored.
     pub features: u32,
     /// The worker process that serves this connection: the argument of a later `Probe`.
     pub worker: u32,

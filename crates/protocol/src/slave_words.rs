@@ -3,7 +3,7 @@
 use crate::message::messages;
 use crate::{
     Condition, Content, Digest, Entry, ErrorCode, Nonce, Proof, RemotePath, Rights, Secret,
-    SlaveId, StorageId, Text, Ticket, Unreadable, UploadId, Version,
+    Secretive, SlaveId, StorageId, Text, Ticket, Unreadable, UploadId, Version,
 };
 
 messages! {
@@ -26,6 +26,13 @@ messages! {
             ticket: Ticket,
             /// From the same answer.
             secret: Secret,
+        }
+        /// Who I am, at a slave that has accounts of its own. Opens the session. Answered by [`Reply::Welcome`].
+        Login = 0x0104 {
+            /// Account's name.
+            user: Text,
+            /// Its password.
+            password: Secretive,
         }
         /// Facts about one name. Answered by [`Reply::Facts`].
         Stat = 0x0110 {

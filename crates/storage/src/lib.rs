@@ -13,6 +13,7 @@
 
 use std::fmt::Debug;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{Digest, Entry, RemotePath, StorageId, Version};
@@ -42,6 +43,13 @@ pub fn no_progress() -> impl FnMut(u64) -> ControlFlow<()> {
 pub trait Storage: Send + Sync + Debug {
     /// Which storage this is: the same for every slave that serves it.
     fn id(&self) -> StorageId;
+
+    /// The same storage as seen from one of its folders, which is `/` there: nothing beside or above it can be named, nor
+    /// reached by links.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDirectory`, `NotPermitted`, `BadLink`, `BadName`.
+    fn beneath(&self, folder: &RemotePath) -> Result<Arc<dyn Storage>>;
 
     /// Facts about one name; with `follow`, a symbolic link stands for what it leads to. The entry's name is empty.
     ///

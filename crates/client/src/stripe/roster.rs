@@ -9,7 +9,7 @@ use protocol::limits::MAX_SLAVES;
 use crate::context::Context;
 use crate::fault::Attempt;
 use crate::master::Offer;
-use crate::session::{Pass, Session};
+use crate::session::{Key, Session};
 use crate::stripe::plan::Origin;
 
 /// Streams at most, where nobody says how many.
@@ -52,14 +52,14 @@ struct Slave {
 pub(crate) enum Way {
     Offered(Offer),
     /// As an earlier session was opened.
-    Again(SocketAddr, Option<Pass>),
+    Again(SocketAddr, Key),
 }
 
 impl Way {
     pub(crate) fn open(&self, context: &Context) -> Attempt<Session> {
         match self {
             Self::Offered(offer) => offer.open(context),
-            Self::Again(address, pass) => Session::open(*address, pass.as_ref(), context),
+            Self::Again(address, key) => Session::open(*address, key, context),
         }
     }
 }
@@ -138,7 +138,7 @@ impl Roster {
             None => slave.address == Some(session.address()),
         };
         let place = self.slaves.iter().position(is_it).unwrap_or_else(|| {
-            let way = Way::Again(session.address(), session.pass().cloned());
+            let way = Way::Again(session.address(), session.key().clone());
             self.slaves.push(Slave::new(session.id(), way, true));
             self.slaves.len() - 1
         });

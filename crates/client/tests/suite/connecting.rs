@@ -139,7 +139,7 @@ fn an_expired_ticket_is_replaced_by_a_new_one() {
     assert_eq!(client.slave(), Some(setting.slaves[1].address));
     setting.slaves[1].set(|faults| faults.refuse_tickets = Some(ErrorCode::LoginRefused));
     let error = setting.connect().unwrap_err();
-    assert_eq!(error.kind(), ClientErrorKind::Login);
+    assert_eq!(error.kind(), ClientErrorKind::LoginRefused);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use auth::{ClientClaim, SlaveKey, TicketError, check};
-use protocol::{Condition, ErrorCode, Request, Rights, Secret, SlaveId, Ticket};
+use auth::{Accounts, Attempt, ClientClaim, Gatekeeper, LoginError, SlaveKey, TicketError, check};
+use protocol::{Condition, ErrorCode, RemotePath, Request, Rights, Secret, SlaveId, Ticket};
 use supervisor::{Admission, Place};
 
 /// How far a connection has come.
@@ -13,11 +13,22 @@ pub(super) enum Access {
     Outside(Option<Admission>),
     /// A session runs, in a place.
     Inside {
-        /// What it may do.
-        rights: Rights,
+        /// Whose it is.
+        pass: Pass,
         /// Given back when the session ends.
         _place: Place,
     },
+}
+
+/// Who a session is for, by a ticket or a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pass {
+    /// Empty for everybody.
+    pub(super) user: String,
+    /// What it may do.
+    pub(super) rights: Rights,
+    /// What it sees as `/`.
+    pub(super) home: RemotePath,
 }
 
 /// What a request needs before it is looked at.
@@ -45,7 +56,10 @@ pub(super) fn need(request: &Request) -> Need {
         false => Need::Session(Rights::WRITE),
     };
     match request {
-        Request::Probe { .. } | Request::Identify { .. } | Request::Present { .. } => Need::Nothing,
+        Request::Probe { .. }
+        | Request::Identify { .. }
+        | Request::Present { .. }
+        | Request::Login { .. } => Need::Nothing,
         Request::Stat { .. }
         | Request::List { .. }
         | Request::Retrieve { .. }
@@ -66,31 +80,31 @@ pub(super) fn need(request: &Request) -> Need {
     }
 }
 
-/// Checks tickets; made once for each worker.
+/// Checks tickets and logins; made once for each worker.
 #[derive(Debug)]
 pub(crate) struct Doorkeeper {
-    slave: SlaveId,
-    ticket_key: Option<SlaveKey>,
-    open_rights: Option<Rights>,
+    /// Who this slave is.
+    pub(crate) slave: SlaveId,
+    /// Its own key; `None` where it stands alone.
+    pub(crate) ticket_key: Option<SlaveKey>,
+    /// What clients without ticket or login may do; `None` lets nobody in without.
+    pub(crate) open_rights: Option<Rights>,
+    /// Who may log in; `None` where there are no accounts, or the master keeps them.
+    pub(crate) accounts: Option<(Accounts, Gatekeeper)>,
 }
 
+/// A refusal: the code, and what a person should know beyond it.
+pub(super) type Refusal = (ErrorCode, &'static str);
+
 impl Doorkeeper {
-    /// `open_rights` are those of clients without a ticket; `None` lets nobody in without.
-    pub(crate) fn new(
-        slave: SlaveId,
-        ticket_key: Option<SlaveKey>,
-        open_rights: Option<Rights>,
-    ) -> Self {
-        Self {
-            slave,
-            ticket_key,
-            open_rights,
-        }
+    /// Whether a ticket or a login must come first.
+    pub(super) fn asks_who_comes(&self) -> bool {
+        self.open_rights.is_none()
     }
 
-    /// Whether a ticket must be shown.
-    pub(super) fn asks_for_ticket(&self) -> bool {
-        self.open_rights.is_none()
+    /// Whether this slave checks logins itself.
+    pub(super) fn takes_logins(&self) -> bool {
+        self.accounts.is_some()
     }
 
     /// The slave's own key, to prove who it is.
@@ -104,11 +118,7 @@ impl Doorkeeper {
 
     /// What the bearer of this ticket may do. At a slave that stands alone a ticket is a mistake: it was meant for the one
     /// that had this port before, and whoever bears it must not take this storage for that one's.
-    pub(super) fn admit(
-        &self,
-        ticket: &Ticket,
-        secret: &Secret,
-    ) -> Result<(String, Rights), ErrorCode> {
+    pub(super) fn admit(&self, ticket: &Ticket, secret: &Secret) -> Result<Pass, ErrorCode> {
         let Some(key) = &self.ticket_key else {
             tracing::warn!("ticket refused: this slave stands alone");
             return Err(ErrorCode::LoginRefused);
@@ -121,7 +131,11 @@ impl Doorkeeper {
             secret,
         };
         match check(key, &self.slave, claim, now) {
-            Ok(grant) => Ok((grant.user, grant.rights)),
+            Ok(grant) => Ok(Pass {
+                user: grant.user,
+                rights: grant.rights,
+                home: grant.home,
+            }),
             Err(TicketError::Expired) => Err(ErrorCode::TicketExpired),
             Err(error) => {
                 // Anybody can have this happen as often as they like: no warning.
@@ -131,8 +145,85 @@ impl Doorkeeper {
         }
     }
 
-    /// What a client without a ticket may do.
-    pub(super) fn admit_anybody(&self) -> Result<Rights, ErrorCode> {
-        self.open_rights.ok_or(ErrorCode::LoginRequired)
+    /// What the owner of this account may do. Takes its time.
+    pub(super) fn log_in(&self, attempt: Attempt<'_>, is_here: bool) -> Result<Pass, Refusal> {
+        let Some((accounts, gatekeeper)) = &self.accounts else {
+            return Err((ErrorCode::Unsupported, "this slave has no accounts"));
+        };
+        if !is_here {
+            return Err((ErrorCode::LoginRefused, IN_THE_CLEAR));
+        }
+        match gatekeeper.check(accounts, attempt) {
+            Ok((name, account)) => Ok(Pass {
+                user: name.to_string(),
+                rights: account.rights,
+                home: account.home.path().clone(),
+            }),
+            Err(error) => {
+                tracing::info!(%error, source = %attempt.source, "login refused");
+                Err(match error {
+                    LoginError::Refused => (ErrorCode::LoginRefused, ""),
+                    LoginError::Busy => (ErrorCode::Busy, "too many logins at once"),
+                    LoginError::TooMany => (ErrorCode::Busy, "too many failed logins"),
+                    LoginError::Failed(_) => (ErrorCode::Internal, ""),
+                })
+            }
+        }
+    }
+
+    /// What a client may do that shows neither ticket nor login.
+    pub(super) fn admit_anybody(&self) -> Result<Pass, Refusal> {
+        match self.open_rights {
+            Some(rights) => Ok(Pass {
+                user: String::new(),
+                rights,
+                home: RemotePath::root(),
+            }),
+            None if self.takes_logins() => Err((ErrorCode::LoginRequired, "")),
+            None => Err((ErrorCode::LoginRequired, TICKETS_ALONE)),
+        }
+    }
+}
+
+const TICKETS_ALONE: &str = "this slave serves the clients of its master: connect to the master, or start the slave with --standalone";
+
+const IN_THE_CLEAR: &str = "passwords are not taken in the clear from another machine";
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use auth::{Account, PasswordHash};
+
+    use super::*;
+
+    #[test]
+    fn passwords_are_taken_from_this_machine_alone() {
+        let mut accounts = Accounts::default();
+        let account = Account {
+            password: PasswordHash::of(b"right").unwrap(),
+            rights: Rights::READ,
+            home: "/pub".parse().unwrap(),
+        };
+        accounts.add("ada".parse().unwrap(), account);
+        let gatekeeper = Gatekeeper::new(NonZeroUsize::MIN).unwrap();
+        let door = Doorkeeper {
+            slave: SlaveId([1; 16]),
+            ticket_key: None,
+            open_rights: None,
+            accounts: Some((accounts, gatekeeper)),
+        };
+        let attempt = Attempt {
+            user: "ada",
+            password: b"right",
+            source: "192.0.2.1".parse().unwrap(),
+        };
+        let pass = door.log_in(attempt, true).unwrap();
+        assert_eq!(
+            (pass.user.as_str(), pass.home.as_bytes()),
+            ("ada", &b"/pub"[..])
+        );
+        let refused = door.log_in(attempt, false).unwrap_err();
+        assert_eq!(refused.0, ErrorCode::LoginRefused);
     }
 }

@@ -92,7 +92,7 @@ impl Session<'_> {
         self.connection.flush()?;
         let pending = std::mem::take(&mut std::mem::take(&mut self.batch).pending);
         let (requests, commits): (Vec<u32>, Vec<PendingCommit>) = pending.into_iter().unzip();
-        let storage: Arc<dyn Storage> = Arc::clone(&self.context.storage);
+        let storage: Arc<dyn Storage> = Arc::clone(&self.storage);
         let results = self.errand.run(first, || storage.commit_batch(commits))?;
         for (request, result) in requests.into_iter().zip(results) {
             let reply = match result {

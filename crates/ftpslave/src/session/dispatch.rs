@@ -116,8 +116,8 @@ impl Session<'_> {
                     storage.set_time(&path, modified_ns, expected.as_ref())
                 });
             }
-            // Taken by the upload that they belong to, or skipped behind one that was refused.
-            Request::StoreEnd { .. } | Request::Abandon {} => {}
+            // Taken by the upload that they belong to, or skipped behind one that was refused; answered before.
+            Request::StoreEnd { .. } | Request::Abandon {} | Request::Login { .. } => {}
         }
         Ok(())
     }

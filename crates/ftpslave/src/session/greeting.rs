@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use protocol::frame::Header;
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
-    ClientPreface, Connection, ConnectionError, DecodeError, MAGIC, Message, OLDEST_VERSION,
-    Request, Role, ServerPreface, VERSION,
+    ClientPreface, Connection, ConnectionError, DecodeError, FEATURE_LOGIN, MAGIC, Message,
+    OLDEST_VERSION, Request, Role, ServerPreface, VERSION,
 };
 
 use super::peer::Peer;
@@ -37,8 +37,10 @@ pub(super) const AT_THE_GATE: Duration = Duration::from_secs(2);
 /// Who opens a connection, as the preface says it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Introduction {
-    /// Whether a ticket must come first.
+    /// Whether a ticket or a login must come first.
     pub(super) login_required: bool,
+    /// Whether a login is taken at all.
+    pub(super) takes_logins: bool,
     /// This worker's slot.
     pub(super) worker: u32,
 }
@@ -100,7 +102,10 @@ fn ours(introduction: Introduction, common: Option<u16>) -> ServerPreface {
         newest: VERSION,
         role: Role::Slave,
         login_required: introduction.login_required,
-        features: 0,
+        features: match introduction.takes_logins {
+            true => FEATURE_LOGIN,
+            false => 0,
+        },
         worker: introduction.worker,
         window_requests: WINDOW_REQUESTS,
         window_answer_bytes: WINDOW_ANSWER_BYTES,
@@ -146,6 +151,7 @@ mod tests {
 
     const INTRODUCTION: Introduction = Introduction {
         login_required: true,
+        takes_logins: false,
         worker: 7,
     };
 

@@ -4,6 +4,7 @@ mod access;
 mod batch;
 mod busy;
 mod dispatch;
+mod entrance;
 mod greeting;
 mod limits;
 mod namespace;
@@ -17,11 +18,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
-use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Rights, Text};
+use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
 use storage::{StillWanted, Storage, StorageError};
 use supervisor::{Admission, Scoreboard};
 
-use access::{Access, Need, is_harmless, need};
+use access::{Access, is_harmless};
 use batch::Batch;
 use busy::Errand;
 use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
@@ -46,7 +47,8 @@ const ANSWERS: usize = 64 * 1024;
 /// What all sessions of a worker share.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) storage: Arc<dyn Storage>,
+    /// All of it, home or not: a session works with its own view alone.
+    pub(crate) whole_storage: Arc<dyn Storage>,
     pub(crate) door: Doorkeeper,
     pub(crate) scoreboard: Arc<Scoreboard>,
     /// This worker's slot.
@@ -59,6 +61,8 @@ pub(crate) struct Context {
 #[derive(Debug)]
 struct Session<'a> {
     context: &'a Context,
+    /// What this session sees of the storage: all of it, or the account's home.
+    storage: Arc<dyn Storage>,
     connection: Connection<Peer>,
     /// When a session must have begun.
     enter_by: Instant,
@@ -70,6 +74,7 @@ struct Session<'a> {
     errand: Arc<Errand>,
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
+    refused_logins: u32,
 }
 
 /// Serves a connection to its end. Without an `admission` it can begin no session, and only questions about the slave are
@@ -84,7 +89,8 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
     let enter_by = Instant::now() + patience;
     let paid_until = AtomicU64::new(0);
     let introduction = Introduction {
-        login_required: context.door.asks_for_ticket(),
+        login_required: context.door.asks_who_comes(),
+        takes_logins: context.door.takes_logins(),
         worker: context.worker,
     };
     let result =
@@ -95,6 +101,7 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
                     let access = Access::Outside(admission);
                     let mut session = Session {
                         context,
+                        storage: Arc::clone(&context.whole_storage),
                         connection,
                         enter_by,
                         access,
@@ -106,6 +113,7 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
                         }),
                         errand: entry.errand(),
                         refused: None,
+                        refused_logins: 0,
                     };
                     let result = session.run(&entry);
                     if let Err(error) = &result {
@@ -199,6 +207,9 @@ impl Session<'_> {
             Ok(Request::StoreEnd { .. } | Request::Abandon {}) => {
                 return self.skip_refused(header.request);
             }
+            Ok(Request::Login { user, password }) => {
+                return self.log_in(header.request, &user, &password);
+            }
             Ok(request) => request,
             Err(DecodeError::UnknownKind(kind)) => {
                 tracing::debug!(kind, "unknown request");
@@ -234,87 +245,6 @@ impl Session<'_> {
         } else {
             Err(DecodeError::Field("content outside an upload").into())
         }
-    }
-
-    /// Lets a request pass that may be answered now, beginning the session where nothing has to be shown for it.
-    fn enter(&mut self, id: u32, request: &Request) -> Result<(), Verdict> {
-        let Need::Session(rights) = need(request) else {
-            return Ok(());
-        };
-        if let Access::Outside(_) = self.access {
-            match self.context.door.admit_anybody() {
-                Ok(rights) => self.begin(id, rights)?,
-                Err(code) => {
-                    self.refuse(
-                        id,
-                        code,
-                        "this slave serves the clients of its master: connect to the master, or start the slave with --standalone",
-                    );
-                    return Err(Verdict::Close);
-                }
-            }
-        }
-        match self.access {
-            Access::Inside { rights: held, .. } if held.contains(rights) => Ok(()),
-            _ => {
-                if let Request::Store { .. } = request {
-                    self.refused = Some(id);
-                }
-                self.refuse(id, ErrorCode::NotPermitted, "");
-                Err(Verdict::GoOn)
-            }
-        }
-    }
-
-    /// Takes a place.
-    fn begin(&mut self, id: u32, rights: Rights) -> Result<(), Verdict> {
-        let Access::Outside(admission) = &mut self.access else {
-            return Ok(());
-        };
-        match admission.take().and_then(Admission::begin) {
-            Some(place) => {
-                self.access = Access::Inside {
-                    rights,
-                    _place: place,
-                };
-                Ok(())
-            }
-            None => {
-                let code = if self.context.roster.is_draining() {
-                    ErrorCode::Draining
-                } else {
-                    ErrorCode::Busy
-                };
-                self.refuse(id, code, "");
-                Err(Verdict::Close)
-            }
-        }
-    }
-
-    fn present(
-        &mut self,
-        id: u32,
-        ticket: &protocol::Ticket,
-        secret: &protocol::Secret,
-    ) -> Result<(), ConnectionError> {
-        match self.context.door.admit(ticket, secret) {
-            Ok((user, rights)) => {
-                if let Access::Inside { rights: held, .. } = &mut self.access {
-                    *held = rights;
-                } else if self.begin(id, rights).is_err() {
-                    return Ok(());
-                }
-                self.connection.send(
-                    id,
-                    &Reply::Welcome {
-                        user: Text::new(&user),
-                        rights,
-                    },
-                );
-            }
-            Err(code) => self.refuse(id, code, ""),
-        }
-        Ok(())
     }
 
     fn refuse(&mut self, id: u32, code: ErrorCode, detail: &str) {

@@ -48,7 +48,7 @@ impl Session<'_> {
     }
 
     fn identity(&self, master_nonce: &Nonce, nonce: Nonce) -> Reply {
-        let (slave, storage) = (self.context.door.slave(), self.context.storage.id());
+        let (slave, storage) = (self.context.door.slave(), self.storage.id());
         let identification = Identification {
             master_nonce,
             slave_nonce: &nonce,
@@ -74,12 +74,12 @@ impl Session<'_> {
     }
 
     pub(super) fn stat(&mut self, request: u32, path: &RemotePath, follow: bool) {
-        let result = self.context.storage.stat(path, follow);
+        let result = self.storage.stat(path, follow);
         self.answer_with(request, result.map(|entry| Reply::Facts { entry }));
     }
 
     pub(super) fn disk_free(&mut self, request: u32) {
-        let result = self.context.storage.space();
+        let result = self.storage.space();
         self.answer_with(
             request,
             result.map(|space| Reply::Space {
@@ -95,7 +95,7 @@ impl Session<'_> {
         request: u32,
         work: impl FnOnce(&dyn Storage) -> Result<(), StorageError>,
     ) -> Result<(), ConnectionError> {
-        let storage = self.context.storage.as_ref();
+        let storage = self.storage.as_ref();
         let result = self.errand.run(request, || work(storage))?;
         self.answer_with(request, result.map(|()| Reply::Done {}));
         Ok(())
@@ -107,7 +107,7 @@ impl Session<'_> {
         path: &RemotePath,
         options: ListOptions,
     ) -> Result<(), ConnectionError> {
-        let storage = std::sync::Arc::clone(&self.context.storage);
+        let storage = std::sync::Arc::clone(&self.storage);
         let mut part = Part::default();
         let mut sent: Result<(), ConnectionError> = Ok(());
         let result = storage.list(path, options, &mut |found| {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,6 +94,13 @@ impl Peer {
     /// The socket itself.
     pub(crate) fn stream(&self) -> &TcpStream {
         &self.socket
+    }
+
+    /// Where the client is, and whether that is this machine.
+    pub(crate) fn origin(&self) -> io::Result<(IpAddr, bool)> {
+        let address = self.socket.peer_addr()?;
+        let is_here = is_same_machine(&self.socket, address);
+        Ok((address.ip(), is_here))
     }
 
     /// Waits until the client has sent something or closed, `limit` at most; whether it did.

@@ -41,10 +41,7 @@ impl Session<'_> {
         request: u32,
         wanted: &Wanted,
     ) -> Result<(), ConnectionError> {
-        let opened = self
-            .context
-            .storage
-            .open(&wanted.path, wanted.expected.as_ref());
+        let opened = self.storage.open(&wanted.path, wanted.expected.as_ref());
         let file = match opened {
             Ok(file) if wanted.offset <= file.entry().size => file,
             Ok(_) => return self.refuse_content(request, wanted, ErrorCode::Changed),
@@ -254,7 +251,7 @@ impl Session<'_> {
         path: &RemotePath,
         fresh: bool,
     ) -> Result<(), ConnectionError> {
-        let reply = match self.context.storage.open(path, None) {
+        let reply = match self.storage.open(path, None) {
             Err(error) => error_reply(&error),
             Ok(file) => {
                 let digest = match fresh {
@@ -283,7 +280,7 @@ impl Session<'_> {
         expected: &Version,
         (first, count): (u64, u32),
     ) -> Result<(), ConnectionError> {
-        let storage = Arc::clone(&self.context.storage);
+        let storage = Arc::clone(&self.storage);
         let mut part = (first, Vec::new());
         let mut heart = Heartbeat::new(&mut self.connection, request);
         let result = storage.open(path, Some(expected)).and_then(|file| {

@@ -35,7 +35,7 @@ impl Session<'_> {
         (content, digest): (&Content, &Digest),
         deferred: bool,
     ) -> Result<(), ConnectionError> {
-        let storage = Arc::clone(&self.context.storage);
+        let storage = Arc::clone(&self.storage);
         self.paces.pay(upload.size.unwrap_or(0));
         let whole = (content.as_bytes(), digest);
         let result = if deferred {
@@ -61,7 +61,7 @@ impl Session<'_> {
         wanted: &UploadRequest,
         deferred: bool,
     ) -> Result<(), ConnectionError> {
-        let storage = Arc::clone(&self.context.storage);
+        let storage = Arc::clone(&self.storage);
         let mut heart = Heartbeat::new(&mut self.connection, request);
         let begun = storage.begin_upload(wanted, &mut |_| heart.beat());
         heart.finish()?;
@@ -211,7 +211,7 @@ impl Session<'_> {
         path: &RemotePath,
         digest: &Digest,
     ) -> Result<(), ConnectionError> {
-        let storage = Arc::clone(&self.context.storage);
+        let storage = Arc::clone(&self.storage);
         let refuse = |code| Err(StorageError::new("confirm", path, code));
         let result = match storage.open(path, None) {
             Err(error) => Err(error),

@@ -55,6 +55,7 @@ pub(crate) fn proof_in(name: &str, behind: usize) -> Proof {
 
 pub(crate) fn requests() -> Examples<Request> {
     let mut examples = questions();
+    examples.extend(beginnings());
     examples.extend(uploads());
     examples.extend([
         (
@@ -100,10 +101,8 @@ pub(crate) fn requests() -> Examples<Request> {
     examples
 }
 
-fn questions() -> Examples<Request> {
+fn beginnings() -> Examples<Request> {
     vec![
-        ("probe", 1, Request::Probe { worker: 3 }),
-        ("identify", 1, Request::Identify { nonce: OF_MASTER }),
         (
             "present",
             1,
@@ -112,6 +111,21 @@ fn questions() -> Examples<Request> {
                 secret: SECRET,
             },
         ),
+        (
+            "slave-login",
+            1,
+            Request::Login {
+                user: Text::new("ada"),
+                password: Secretive::new(b"secret").unwrap(),
+            },
+        ),
+    ]
+}
+
+fn questions() -> Examples<Request> {
+    vec![
+        ("probe", 1, Request::Probe { worker: 3 }),
+        ("identify", 1, Request::Identify { nonce: OF_MASTER }),
         (
             "stat",
             7,

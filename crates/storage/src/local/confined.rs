@@ -26,7 +26,9 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 /// The served folder, and what every operation on it needs.
 #[derive(Debug)]
 pub(crate) struct Root {
+    /// What requests know as `/`.
     pub(crate) folder: OwnedFd,
+    /// Those of the folder that is served as a whole.
     pub(crate) facts: Facts,
     pub(crate) id: StorageId,
     /// Where uploads wait, or why none can.
@@ -35,11 +37,11 @@ pub(crate) struct Root {
     pub(crate) reserved: Vec<Facts>,
     pub(crate) umask: u16,
     /// When a folder on another mount was last swept on the occasion of an upload.
-    pub(crate) swept: Mutex<Option<Instant>>,
+    pub(crate) swept: Arc<Mutex<Option<Instant>>>,
 }
 
 /// The folder that holds staged uploads.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Staging {
     pub(crate) folder: Arc<OwnedFd>,
     pub(crate) facts: Facts,
@@ -55,6 +57,19 @@ pub(crate) struct Spot<'a> {
 }
 
 impl Root {
+    /// The same, with the folder that the context's path names for `/`. It is held from now on, whatever is renamed.
+    pub(crate) fn beneath(&self, context: Context<'_>) -> Result<Self> {
+        Ok(Self {
+            folder: self.open_folder(context)?,
+            facts: self.facts,
+            id: self.id,
+            staging: self.staging.clone(),
+            reserved: self.reserved.clone(),
+            umask: self.umask,
+            swept: Arc::clone(&self.swept),
+        })
+    }
+
     /// Opens what the context's path names.
     pub(crate) fn open(&self, context: Context<'_>, flags: OFlags) -> Result<OwnedFd> {
         if context.path.components().any(is_reserved) {

@@ -84,6 +84,16 @@ impl Storage for LocalDirectory {
         self.root.id
     }
 
+    fn beneath(&self, folder: &RemotePath) -> Result<Arc<dyn Storage>> {
+        if folder.is_root() {
+            return Ok(Arc::new(self.clone()));
+        }
+        let root = self.root.beneath(Context::new("serve", folder))?;
+        Ok(Arc::new(Self {
+            root: Arc::new(root),
+        }))
+    }
+
     fn stat(&self, path: &RemotePath, follow: bool) -> Result<Entry> {
         let context = Context::new("stat", path);
         let how = if follow {

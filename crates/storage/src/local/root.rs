@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use protocol::{ErrorCode, RemotePath, StorageId};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
@@ -69,7 +69,7 @@ impl Root {
             reserved: own.reserved(),
             staging: own.staging,
             umask: umask(),
-            swept: Mutex::new(None),
+            swept: Arc::default(),
             folder,
         })
     }

@@ -26,6 +26,69 @@ fn folders_are_made_one_by_one_or_with_those_above() {
 }
 
 #[test]
+fn what_is_seen_from_a_folder_ends_there() {
+    let served = Served::new();
+    served.write("secret", b"no");
+    served.write("home/file", b"yes");
+    for (link, target) in [
+        ("up", ".."),
+        ("out", "../secret"),
+        ("absolute", "/etc"),
+        ("in", "file"),
+    ] {
+        symlink(target, served.at("home").join(link)).unwrap();
+    }
+    symlink("home", served.at("door")).unwrap();
+    for home in ["/home", "/door"] {
+        let seen = served.storage.beneath(&path(home)).unwrap();
+        assert_eq!(seen.id(), served.storage.id());
+        assert_eq!(seen.stat(&path("/in"), true).unwrap().size, 3);
+        assert_eq!(code(seen.stat(&path("/secret"), true)), ErrorCode::NotFound);
+        for name in ["/out", "/up", "/absolute", "/up/secret"] {
+            assert_eq!(
+                code(seen.stat(&path(name), true)),
+                ErrorCode::BadLink,
+                "{name}"
+            );
+        }
+        assert_eq!(
+            code(seen.rename(&path("/file"), &path("/up/x"), false)),
+            ErrorCode::BadLink
+        );
+        assert_eq!(
+            code(seen.make_directory(&path("/up/x"), false)),
+            ErrorCode::BadLink
+        );
+        assert_eq!(
+            code(seen.remove(&path("/up/secret"), false)),
+            ErrorCode::BadLink
+        );
+        assert_eq!(code(seen.remove(&path("/"), true)), ErrorCode::NotPermitted);
+        let stored = seen.store_whole(&upload("/new"), (b"new", &digest(b"new")));
+        stored.unwrap();
+        assert_eq!(fs::read(served.at("home/new")).unwrap(), b"new");
+        seen.remove(&path("/new"), false).unwrap();
+        assert_eq!(
+            code(seen.store_whole(&upload("/up/x"), (b"x", &digest(b"x")))),
+            ErrorCode::BadLink
+        );
+    }
+    // A folder that is held stays the one that it was.
+    let seen = served.storage.beneath(&path("/home")).unwrap();
+    fs::rename(served.at("home"), served.at("moved")).unwrap();
+    served.write("home/other", b"");
+    assert_eq!(code(seen.stat(&path("/other"), true)), ErrorCode::NotFound);
+    for (home, refusal) in [
+        ("/missing", ErrorCode::NotFound),
+        ("/secret", ErrorCode::NotDirectory),
+        ("/.mini-ftp", ErrorCode::BadName),
+        ("/moved/absolute", ErrorCode::BadLink),
+    ] {
+        assert_eq!(code(served.storage.beneath(&path(home))), refusal, "{home}");
+    }
+}
+
+#[test]
 fn removing_takes_the_link_and_never_what_it_leads_to() {
     let served = Served::new();
     let outside = tempfile::tempdir().unwrap();

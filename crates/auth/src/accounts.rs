@@ -1,0 +1,416 @@
+//! Accounts: who may log in, what they may do, and below which folder. Pure: text in, text out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use protocol::{RemotePath, Rights};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::password::PasswordHash;
+
+/// Longest name of an account, bytes.
+const MAX_NAME: usize = 64;
+
+/// Longest home, bytes: it stands in every ticket.
+pub(crate) const MAX_HOME: usize = 255;
+
+/// What stands above the accounts.
+const HEADING: &str = "\
+# Accounts of mini-ftp, written by 'ftpmaster user'. A running server reads them again on SIGHUP.
+# As long as this file is there, a login is needed, even where it names nobody.
+";
+
+/// An account's name: 1 to 64 of `a-z 0-9 . _ @ -`, the first a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct UserName(String);
+
+/// A text that is no account's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a name is 1 to {MAX_NAME} of a-z, 0-9, '.', '_', '@' and '-', the first a letter or digit"
+)]
+pub struct NameError;
+
+/// The folder that an account sees as `/`: a path below the served root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Home(RemotePath);
+
+/// A text that is no home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a home is a path like /pub/ada, from the served root on, without '.' and '..', at most {MAX_HOME} bytes"
+)]
+pub struct HomeError;
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// What its owner must prove to know.
+    pub password: PasswordHash,
+    /// What it may do, below its home.
+    #[serde(with = "words")]
+    pub rights: Rights,
+    /// What it sees as `/`.
+    #[serde(default, skip_serializing_if = "Home::is_root")]
+    pub home: Home,
+}
+
+/// All accounts, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    #[serde(default)]
+    users: BTreeMap<UserName, Account>,
+}
+
+/// What is wrong with the text of accounts, and in which line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed {
+    pub(crate) line: usize,
+    pub(crate) problem: String,
+}
+
+impl Accounts {
+    /// The account of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<(&UserName, &Account)> {
+        let name = name.parse().ok()?;
+        self.users.get_key_value(&name)
+    }
+
+    /// The same, to be changed.
+    pub fn get_mut(&mut self, name: &UserName) -> Option<&mut Account> {
+        self.users.get_mut(name)
+    }
+
+    /// Every account, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&UserName, &Account)> {
+        self.users.iter()
+    }
+
+    /// Adds an account. False, and nothing is changed, where there is one of that name.
+    pub fn add(&mut self, name: UserName, account: Account) -> bool {
+        let is_new = !self.users.contains_key(&name);
+        if is_new {
+            self.users.insert(name, account);
+        }
+        is_new
+    }
+
+    /// Takes an account away; whether there was one.
+    pub fn remove(&mut self, name: &UserName) -> bool {
+        self.users.remove(name).is_some()
+    }
+
+    /// The accounts that a file holds. What is not understood is an error: a rule that was mistyped must not be left out.
+    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
+        toml::from_str(text).map_err(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            let before = text.bytes().take(offset);
+            Malformed {
+                line: 1 + before.filter(|byte| *byte == b'\n').count(),
+                // Its Display would show the line itself, hash and all.
+                problem: error.message().to_owned(),
+            }
+        })
+    }
+
+    /// As a file holds them.
+    pub(crate) fn to_text(&self) -> Result<String, toml::ser::Error> {
+        Ok(format!("{HEADING}\n{}", toml::to_string(self)?))
+    }
+}
+
+impl UserName {
+    /// The name itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UserName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let may_follow = |byte| is_plain(byte) || b"._@-".contains(&byte);
+        let is_name = text.len() <= MAX_NAME
+            && text.bytes().next().is_some_and(is_plain)
+            && text.bytes().all(may_follow);
+        is_name.then(|| Self(text.to_owned())).ok_or(NameError)
+    }
+}
+
+impl TryFrom<String> for UserName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<UserName> for String {
+    fn from(name: UserName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+impl Home {
+    /// The path below the served root.
+    #[must_use]
+    pub const fn path(&self) -> &RemotePath {
+        &self.0
+    }
+
+    fn is_root(&self) -> bool {
+        self.0.is_root()
+    }
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self(RemotePath::root())
+    }
+}
+
+impl FromStr for Home {
+    type Err = HomeError;
+
+    fn from_str(text: &str) -> Result<Self, HomeError> {
+        // A closing slash is how people write folders.
+        let path = match text.strip_suffix('/') {
+            Some(shorter) if !shorter.is_empty() && !shorter.ends_with('/') => shorter,
+            _ => text,
+        };
+        let path = RemotePath::parse(path.as_bytes()).map_err(|_| HomeError)?;
+        Some(Self(path))
+            .filter(|_| text.len() <= MAX_HOME)
+            .ok_or(HomeError)
+    }
+}
+
+impl TryFrom<String> for Home {
+    type Error = HomeError;
+
+    fn try_from(text: String) -> Result<Self, HomeError> {
+        text.parse()
+    }
+}
+
+impl From<Home> for String {
+    fn from(home: Home) -> Self {
+        Self::from_utf8_lossy(home.0.as_bytes()).into_owned()
+    }
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&String::from(self.clone()))
+    }
+}
+
+/// Rights as a list of words.
+mod words {
+    use protocol::Rights;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Clone, Copy, Serialize, Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    enum Right {
+        Read,
+        Write,
+        Delete,
+    }
+
+    const ALL: [(Right, Rights); 3] = [
+        (Right::Read, Rights::READ),
+        (Right::Write, Rights::WRITE),
+        (Right::Delete, Rights::DELETE),
+    ];
+
+    pub(super) fn serialize<S: Serializer>(rights: &Rights, to: S) -> Result<S::Ok, S::Error> {
+        let held = ALL.iter().filter(|(_, right)| rights.contains(*right));
+        held.map(|(word, _)| *word)
+            .collect::<Vec<_>>()
+            .serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Rights, D::Error> {
+        let right = |word| match word {
+            Right::Read => Rights::READ,
+            Right::Write => Rights::WRITE,
+            Right::Delete => Rights::DELETE,
+        };
+        let words = Vec::<Right>::deserialize(from)?;
+        Ok(words
+            .into_iter()
+            .fold(Rights::NONE, |rights, word| rights.with(right(word))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn account(rights: Rights, home: &str) -> Account {
+        Account {
+            password: PasswordHash::decoy().unwrap(),
+            rights,
+            home: home.parse().unwrap(),
+        }
+    }
+
+    fn hash() -> String {
+        PasswordHash::decoy().unwrap().into()
+    }
+
+    #[test]
+    fn a_file_reads_as_people_expect() {
+        let text = format!(
+            "[users.ada]\npassword = \"{}\"\nrights = [\"read\", \"write\"]\nhome = \"/pub/ada/\"\n\
+             [users.\"bob@example.org\"]\npassword = \"{}\"\nrights = []\n",
+            hash(),
+            hash()
+        );
+        let accounts = Accounts::parse(&text).unwrap();
+        let (name, ada) = accounts.get("ada").unwrap();
+        assert_eq!(name.as_str(), "ada");
+        assert_eq!(ada.rights, Rights::READ.with(Rights::WRITE));
+        assert_eq!(ada.home.to_string(), "/pub/ada");
+        let (_, bob) = accounts.get("bob@example.org").unwrap();
+        assert_eq!(
+            (bob.rights, bob.home.to_string().as_str()),
+            (Rights::NONE, "/")
+        );
+        assert!(accounts.get("carol").is_none());
+        assert_eq!(Accounts::parse("").unwrap(), Accounts::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_an_error_with_its_line_and_without_the_hash() {
+        let hash = hash();
+        let good = format!("[users.ada]\npassword = \"{hash}\"\nrights = [\"read\"]\n");
+        assert!(Accounts::parse(&good).is_ok());
+        for (text, line, problem) in [
+            (good.replace("ada", "Ada"), 1, "a name is"),
+            (good.replace("ada", "\"a b\""), 1, "a name is"),
+            (good.replace("m=19456", "m=1"), 2, "not an argon2id hash"),
+            (
+                good.replace("[\"read\"]", "[\"reed\"]"),
+                3,
+                "unknown variant `reed`",
+            ),
+            (good.replace("[\"read\"]", "\"read\""), 3, ""),
+            (good.replace("rights", "right"), 3, "unknown field `right`"),
+            (format!("{good}home = \"pub\"\n"), 4, "a home is"),
+            (format!("{good}home = \"/a/../b\"\n"), 4, "a home is"),
+            (format!("{good}quota = 5\n"), 4, "unknown field `quota`"),
+            (format!("{good}{good}"), 4, "duplicate key"),
+            (format!("{good}rights = []\n"), 4, "duplicate key"),
+            (format!("user = 1\n{good}"), 1, "unknown field `user`"),
+            (
+                "[users.ada]\nrights = []\n".to_owned(),
+                1,
+                "missing field `password`",
+            ),
+            (
+                format!("[users.ada]\npassword = \"{hash}\"\n"),
+                1,
+                "missing field `rights`",
+            ),
+            ("[users\n".to_owned(), 1, ""),
+        ] {
+            let refusal = Accounts::parse(&text).unwrap_err();
+            assert!(
+                refusal.line == line && refusal.problem.contains(problem),
+                "{text}: {refusal:?}"
+            );
+            assert!(!refusal.problem.contains("argon2id$"), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn names_and_homes_are_checked() {
+        for name in ["a", "0", "ada.b_c@d-e", &"x".repeat(64)] {
+            assert!(name.parse::<UserName>().is_ok(), "{name}");
+        }
+        for name in [
+            "",
+            ".a",
+            "-a",
+            "A",
+            "a b",
+            "a/b",
+            "ä",
+            "a\n",
+            "a\0",
+            &"x".repeat(65),
+        ] {
+            assert_eq!(name.parse::<UserName>(), Err(NameError), "{name}");
+        }
+        for home in ["/", "/a", "/a/b c/", "/ä"] {
+            assert!(home.parse::<Home>().is_ok(), "{home}");
+        }
+        let long = format!("/{}", "x/".repeat(128));
+        for home in ["", "a", "//", "/a//b", "/./a", "/a/..", "/a\0b", &long] {
+            assert_eq!(home.parse::<Home>(), Err(HomeError), "{home}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let mut accounts = Accounts::default();
+        let ada: UserName = "ada".parse().unwrap();
+        assert!(accounts.add(ada.clone(), account(Rights::READ, "/")));
+        assert!(!accounts.add(ada.clone(), account(Rights::ALL, "/")));
+        assert_eq!(accounts.get("ada").unwrap().1.rights, Rights::READ);
+        assert!(accounts.remove(&ada));
+        assert!(!accounts.remove(&ada));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_is_read(
+            users in proptest::collection::btree_map("[a-z0-9][a-z0-9._@-]{0,63}", (0u8..8, "(/[a-zé \"'\\\\\\PC&&[^/]]{1,20}){0,4}"), 0..6)
+        ) {
+            let mut accounts = Accounts::default();
+            for (name, (bits, home)) in users {
+                let home = if home.is_empty() { "/" } else { &home };
+                // Not every text of this form is a path: `.` and `..` are none.
+                let Ok(home) = home.parse::<Home>() else { continue };
+                let account = Account { home, ..account(Rights::from_bits(bits).unwrap(), "/") };
+                accounts.add(name.parse().unwrap(), account);
+            }
+            let text = accounts.to_text().unwrap();
+            prop_assert_eq!(Accounts::parse(&text), Ok(accounts), "{}", text);
+        }
+
+        #[test]
+        fn no_text_is_too_much(text: String) {
+            if let Err(refusal) = Accounts::parse(&text) {
+                prop_assert!(refusal.line <= 1 + text.matches('\n').count());
+            }
+        }
+
+        #[test]
+        fn text_that_looks_like_accounts_is_no_more(
+            name in "\\PC{0,12}", key in "(password|rights|home|[a-z]{1,8})", value in "(\"\\PC{0,40}\"|\\[\\PC{0,20}\\]|[0-9]{1,5})"
+        ) {
+            let _verdict = Accounts::parse(&format!("[users.\"{name}\"]\n{key} = {value}\n"));
+        }
+    }
+}
