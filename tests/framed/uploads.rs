@@ -89,6 +89,24 @@ fn deferred_uploads_are_stored_within_a_second_or_so_without_a_flush() {
 }
 
 #[test]
+fn deferred_uploads_are_stored_in_time_although_more_and_more_come() {
+    const COUNT: usize = 300;
+    let rate = ["--limit-rate", "100K"];
+    let cluster = Setup::new(1).without_master().slave_options(rate).start();
+    let mut wire = Wire::open(cluster.address());
+    for number in 0..COUNT {
+        wire.send(&store_whole(&format!("/d{number}"), &[7; 1000], true));
+    }
+    wire.connection.flush().unwrap();
+    let answers = std::iter::repeat_with(|| {
+        let header = wire.connection.receive_answer().unwrap();
+        wire.connection.decode::<Reply>(&header).unwrap()
+    });
+    let received = answers.take_while(|reply| *reply == Reply::Received {});
+    assert!(received.count() < COUNT, "nothing is stored before the end");
+}
+
+#[test]
 fn content_that_does_not_match_its_digest_is_never_seen() {
     let cluster = alone();
     let mut wire = Wire::open(cluster.address());

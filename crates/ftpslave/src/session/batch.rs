@@ -74,7 +74,7 @@ impl Session<'_> {
         }
     }
 
-    /// Publishes what has waited long enough, while a large upload goes on.
+    /// Publishes what has waited long enough, while more comes.
     pub(super) fn publish_if_due(&mut self) -> Result<(), ConnectionError> {
         if self.batch.is_due() {
             self.check_presence()?;

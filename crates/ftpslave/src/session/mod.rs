@@ -143,6 +143,8 @@ impl Session<'_> {
                 self.connection.stream().clone().part();
                 return Ok(());
             }
+            // A client that never pauses must not wait for its first answer until the batch is full.
+            self.publish_if_due()?;
             self.flush_if_much()?;
         }
         self.publish()?;
