@@ -7,9 +7,10 @@
 //! | --- | --- |
 //! | `args` `place` | what is typed |
 //! | `registry` `rotation` | which slaves there are, whose turn it is: pure |
-//! | `user` | the accounts, from the command line |
+//! | `fleet` `join` | who may be one of them |
+//! | `user` `invite` | accounts, invitations and evictions, from the command line |
 //! | `visitor` | who a client is |
-//! | `redirect` | the answer to a client: slaves, addresses, tickets |
+//! | `redirect` `revocations` | the answer to a client: slaves, addresses, tickets; whose are no longer good |
 //! | `registration` `probe` | how slaves become known: by themselves, or by being asked |
 //! | `server` `admission` `session` `stream` | connections, their bounds and deadlines |
 //! | `peer` `show` | asking other servers |
@@ -18,6 +19,9 @@
 
 mod admission;
 mod args;
+mod fleet;
+mod invite;
+mod join;
 mod limits;
 mod master;
 mod peer;
@@ -26,6 +30,7 @@ mod probe;
 mod redirect;
 mod registration;
 mod registry;
+mod revocations;
 mod rotation;
 mod server;
 mod session;
@@ -46,7 +51,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use auth::{Accounts, AccountsFile, StateDirectory};
+use auth::{Accounts, AccountsFile, FleetFile, StateDirectory, StateError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
@@ -74,7 +79,13 @@ pub fn main() -> ExitCode {
     };
     cli::start_logging(PROGRAM, args.shared.verbosity());
     let done = match &args.command {
-        Some(Command::Slaves) => show::slaves(args.ask_address()),
+        Some(Command::Slaves { json }) => show::slaves(args.ask_address(), *json),
+        Some(Command::Invite { life }) => fleet_file(&args)
+            .map_err(anyhow::Error::from)
+            .and_then(|file| invite::invite(&file, None, *life)),
+        Some(Command::Evict { slave }) => fleet_file(&args)
+            .map_err(anyhow::Error::from)
+            .and_then(|file| invite::evict(&file, slave, || show::identities(args.ask_address()))),
         Some(Command::User(command)) => user::run(command, args.state.as_deref()),
         None => serve(&args, &typed),
     };
@@ -87,17 +98,20 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn fleet_file(args: &Args) -> Result<FleetFile, StateError> {
+    StateDirectory::open(args.state.as_deref())?.fleet_file()
+}
+
 /// Serves until a signal ends it.
 fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let address = args.listen_address();
     let state = StateDirectory::open(args.state.as_deref())?;
     let accounts = state.accounts_file()?;
     let settings = settings(args, address, accounts.read()?)?;
-    let key = state.master_key()?;
     let signals = Signals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
     let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let master = Arc::new(Master::new(key, settings).context("cannot draw a random number")?);
+    let master = Arc::new(Master::new(&state, settings)?);
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)

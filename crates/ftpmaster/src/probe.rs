@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
-use auth::{Identification, MasterKey, fresh_nonce};
+use auth::{Identification, fresh_nonce};
 use protocol::{Address, Reply, Request, Role};
 use tracing::{info, warn};
 
@@ -83,7 +83,7 @@ fn keep_asking(master: &Master, place: &Place, stopped: &Receiver<()>) {
 }
 
 fn ask_once(master: &Master, place: &Place) -> Result<()> {
-    match identify(&master.key, place)? {
+    match identify(master, place)? {
         Some(found) if !found.keyed && master.settings().accounts.is_some() => {
             bail!(
                 "it asks nobody who they are, and this master has accounts: start it without --standalone, with the \
@@ -97,13 +97,14 @@ fn ask_once(master: &Master, place: &Place) -> Result<()> {
 }
 
 /// Who answers at the place; `None` when it has no time for us.
-fn identify(key: &MasterKey, place: &Place) -> Result<Option<Found>> {
+fn identify(master: &Master, place: &Place) -> Result<Option<Found>> {
     let socket = dial(&place.host, place.port).context("cannot connect")?;
     let mut connection = match shake_hands(socket, Role::Slave)? {
         Answered::Ready(connection) => connection,
         Answered::Busy => return Ok(None),
     };
     let peer = connection.stream().peer()?;
+    let channel = connection.stream().channel()?;
     let nonce = fresh_nonce()?;
     let reply: Reply = ask(&mut connection, &Request::Identify { nonce })?;
     if let Reply::Error { code, .. } = reply {
@@ -121,14 +122,21 @@ fn identify(key: &MasterKey, place: &Place) -> Result<Option<Found>> {
     else {
         bail!("it answers something else than who it is");
     };
+    let Some(generation) = master.fleet.generation(&slave) else {
+        bail!(
+            "it was shut out: 'ftpmaster invite' makes an invitation with which it can join again"
+        );
+    };
     if let Some(proof) = &proof {
         let identification = Identification {
             master_nonce: &nonce,
             slave_nonce: &slave_nonce,
             slave: &slave,
             storage: &storage,
+            channel: &channel,
         };
-        let verdict = identification.check(&key.slave_key(&slave), proof);
+        let key = master.key.slave_key(&slave, generation);
+        let verdict = identification.check(&key, proof);
         verdict.map_err(|_| {
             anyhow!("it belongs to another master: give both the same --state, or start it with --standalone")
         })?;
@@ -137,6 +145,8 @@ fn identify(key: &MasterKey, place: &Place) -> Result<Option<Found>> {
         id: slave,
         storage,
         keyed: proof.is_some(),
+        generation,
+        fingerprint: None,
         addresses: addresses(place, peer),
         load: Load {
             sessions,

@@ -12,6 +12,7 @@ use protocol::{
 use tracing::debug;
 
 use crate::admission::Admitted;
+use crate::join::join;
 use crate::limits::{ANSWER, FIRST_BYTES, IDLE, LOGIN};
 use crate::master::Master;
 use crate::redirect;
@@ -84,6 +85,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                 slave,
                 storage,
                 addresses,
+                fingerprint,
             }) => {
                 let hello = Hello {
                     request: header.request,
@@ -91,6 +93,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                     slave,
                     storage,
                     addresses,
+                    fingerprint,
                 };
                 drop(answering); // a slave's connection is not meant to end
                 return registration::serve(master, link, &hello, admitted);
@@ -165,10 +168,12 @@ fn answer(
     stream: &DeadlineStream,
     request: &MasterRequest,
 ) -> Result<MasterReply, ConnectionError> {
+    // Before the settings: a ticket by those that are replaced meanwhile is revoked with them.
+    let issued = master.clock.now();
     let standing = || visitor.standing(&master.settings());
     Ok(match request {
         MasterRequest::Locate { tried, renew } => match standing() {
-            Some(standing) => redirect::located(master, &standing, tried, *renew),
+            Some(standing) => redirect::located(master, (&standing, issued), tried, *renew),
             None => refusal(ErrorCode::LoginRequired, ""),
         },
         // The operator needs no account to see who is up.
@@ -179,10 +184,10 @@ fn answer(
         MasterRequest::Login { user, password } => {
             visitor.log_in(master, stream.peer()?, (user, password))
         }
-        MasterRequest::Join { .. } => refusal(
-            ErrorCode::Unsupported,
-            "this master gives out no invitations",
-        ),
+        MasterRequest::Join { token, slave } => {
+            let is_private = stream.is_private()?;
+            join(master, stream.peer()?, is_private, (token, *slave))
+        }
         MasterRequest::Register { .. }
         | MasterRequest::Prove { .. }
         | MasterRequest::Heartbeat { .. } => {

@@ -40,6 +40,16 @@ impl DeadlineStream {
         ))
     }
 
+    /// What makes this connection unlike any other, for proofs that cannot be relayed; empty in the clear.
+    pub(crate) fn channel(&self) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether nobody on the way can read what is said.
+    pub(crate) fn is_private(&self) -> io::Result<bool> {
+        Ok(self.peer()?.is_here)
+    }
+
     /// Closes so that the peer gets what was written: bytes of its own that nobody read would make the kernel reset the
     /// connection and drop them (RFC 1122, section 4.2.2.13).
     pub(crate) fn close_politely(&mut self) -> io::Result<()> {

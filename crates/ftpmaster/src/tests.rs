@@ -1,5 +1,7 @@
 //! The master as others see it: over loopback, with slaves and clients that say what the test wants them to say.
 
+mod fleet;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -8,11 +10,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use auth::{
-    ClientClaim, Identification, Introduction, MasterKey, StateDirectory, check, fresh_nonce,
+    ClientClaim, Identification, Introduction, MasterKey, RegistrationKey, StateDirectory, check,
+    fresh_nonce,
 };
 use protocol::{
-    Address, ClientPreface, Connection, ErrorCode, MasterReply, MasterRequest, Nonce, Proof, Reply,
-    Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus, StorageId, VERSION,
+    Address, ClientPreface, Connection, ErrorCode, Fingerprint, MasterReply, MasterRequest, Nonce,
+    Proof, Reply, Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus,
+    StorageId, VERSION,
 };
 
 use crate::limits::MAX_CLIENTS;
@@ -24,6 +28,7 @@ use crate::server::Server;
 use crate::stream::DeadlineStream;
 
 const STORAGE: StorageId = StorageId([7; 16]);
+const FINGERPRINT: Fingerprint = Fingerprint([6; 32]);
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,7 +45,7 @@ fn some_key() -> MasterKey {
     state.master_key().unwrap()
 }
 
-fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(result) = attempt() {
@@ -57,6 +62,8 @@ struct World {
     address: SocketAddr,
     wake: UnixStream,
     thread: Option<JoinHandle<()>>,
+    state: StateDirectory,
+    _folder: tempfile::TempDir,
 }
 
 impl World {
@@ -67,7 +74,9 @@ impl World {
             everybody: Some(Rights::READ_ONLY),
             accounts: None,
         };
-        let master = Arc::new(Master::new(some_key(), settings).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(Some(&folder.path().join("state"))).unwrap();
+        let master = Arc::new(Master::new(&state, settings).unwrap());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.address().unwrap();
         let (wake, woken) = UnixStream::pair().unwrap();
@@ -80,6 +89,8 @@ impl World {
             address,
             wake,
             thread: Some(thread),
+            state,
+            _folder: folder,
         }
     }
 
@@ -115,7 +126,11 @@ impl World {
     }
 
     fn register(&self, number: u8) -> Result<Link, ErrorCode> {
-        self.register_with(number, STORAGE, &self.master.key)
+        self.register_with(number, STORAGE, &self.key(number, 0))
+    }
+
+    fn key(&self, number: u8, generation: u32) -> RegistrationKey {
+        self.master.key.registration_key(&id(number), generation)
     }
 
     /// Registers a slave that holds this key.
@@ -123,9 +138,8 @@ impl World {
         &self,
         number: u8,
         storage: StorageId,
-        key: &MasterKey,
+        key: &RegistrationKey,
     ) -> Result<Link, ErrorCode> {
-        let key = key.registration_key();
         let mut link = self.connect();
         let addresses = vec![Address::SameHost {
             port: u16::from(number),
@@ -136,24 +150,25 @@ impl World {
             slave: id(number),
             storage,
             addresses: addresses.clone(),
+            fingerprint: Some(FINGERPRINT),
         };
-        let MasterReply::Challenge {
-            nonce: master_nonce,
-            proof,
-        } = ask(&mut link, &register).unwrap()
-        else {
-            panic!("no challenge");
+        let (master_nonce, proof) = match ask(&mut link, &register).unwrap() {
+            MasterReply::Challenge { nonce, proof } => (nonce, proof),
+            MasterReply::Error { code, .. } => return Err(code),
+            other => panic!("{other:?}"),
         };
         let introduction = Introduction {
             slave_nonce: &nonce,
             master_nonce: &master_nonce,
             slave: &id(number),
             storage: &storage,
+            channel: &[],
+            fingerprint: Some(&FINGERPRINT),
             addresses: &addresses,
         };
-        let knows_master = introduction.check_master(&key, &proof).is_ok();
+        let knows_master = introduction.check_master(key, &proof).is_ok();
         let prove = MasterRequest::Prove {
-            proof: introduction.slave_proof(&key),
+            proof: introduction.slave_proof(key),
         };
         match ask(&mut link, &prove).unwrap() {
             MasterReply::Registered { now } => {
@@ -204,7 +219,8 @@ fn clients_are_sent_to_registered_slaves_in_turn_with_tickets_that_count_there()
         ticket: offers[0].ticket.as_bytes(),
         secret: &offers[0].secret,
     };
-    let key = world.master.key.slave_key(&id(1));
+    assert_eq!(offers[0].fingerprint, Some(FINGERPRINT));
+    let key = world.master.key.slave_key(&id(1), 0);
     let grant = check(&key, &id(1), claim, unix_now()).unwrap();
     assert_eq!((grant.user.as_str(), grant.rights), ("", Rights::READ_ONLY));
     assert_eq!(world.turns(), [id(2), id(1)]);
@@ -237,7 +253,8 @@ fn a_slave_that_goes_is_left_out_at_once_and_one_that_drains_too() {
 #[test]
 fn nobody_is_sent_to_a_slave_without_the_key() {
     let world = World::new();
-    let refusal = world.register_with(1, STORAGE, &some_key());
+    let foreign = some_key().registration_key(&id(1), 0);
+    let refusal = world.register_with(1, STORAGE, &foreign);
     assert_eq!(refusal.unwrap_err(), ErrorCode::LoginRefused);
     assert_eq!(world.locate().unwrap_err(), ErrorCode::NoSlave);
     // Nor to one that skips the proof.
@@ -263,7 +280,7 @@ fn nobody_is_sent_to_a_slave_without_the_key() {
 fn slaves_of_another_storage_or_with_a_taken_identity_are_refused() {
     let world = World::new();
     let _one = world.register(1).unwrap();
-    let other_storage = world.register_with(2, StorageId([8; 16]), &world.master.key);
+    let other_storage = world.register_with(2, StorageId([8; 16]), &world.key(2, 0));
     assert_eq!(other_storage.unwrap_err(), ErrorCode::WrongStorage);
     assert_eq!(world.turns(), [id(1)]);
 }
@@ -453,8 +470,9 @@ fn answer_probe(link: &mut Link, number: u8, storage: StorageId, proving: &Provi
             slave_nonce: &nonce,
             slave: &id(number),
             storage: &storage,
+            channel: &[],
         };
-        identification.proof(&key.slave_key(&id(number)))
+        identification.proof(&key.slave_key(&id(number), 0))
     };
     let identity = Reply::Identity {
         slave: id(number),

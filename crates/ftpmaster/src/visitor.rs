@@ -143,7 +143,7 @@ mod tests {
             everybody: None,
             accounts,
         };
-        Master::new(state.master_key().unwrap(), settings).unwrap()
+        Master::new(&state, settings).unwrap()
     }
 
     fn answer(visitor: &mut Visitor, master: &Master, peer: Peer, password: &str) -> MasterReply {
