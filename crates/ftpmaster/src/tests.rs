@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use auth::tls::Reception;
 use auth::{
     ClientClaim, Identification, Introduction, MasterKey, StateDirectory, check, fresh_nonce,
 };
@@ -66,6 +67,7 @@ impl World {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),
             accounts: None,
+            reception: Reception::default(),
         };
         let master = Arc::new(Master::new(some_key(), settings).unwrap());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
