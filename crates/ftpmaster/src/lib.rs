@@ -51,7 +51,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use auth::{Accounts, AccountsFile, FleetFile, StateDirectory, StateError};
+use auth::tls::{Identity, Reception, Trust};
+use auth::{Accounts, AccountsFile, StateDirectory};
+use cli::TlsUse;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
@@ -79,13 +81,9 @@ pub fn main() -> ExitCode {
     };
     cli::start_logging(PROGRAM, args.shared.verbosity());
     let done = match &args.command {
-        Some(Command::Slaves { json }) => show::slaves(args.ask_address(), *json),
-        Some(Command::Invite { life }) => fleet_file(&args)
-            .map_err(anyhow::Error::from)
-            .and_then(|file| invite::invite(&file, None, *life)),
-        Some(Command::Evict { slave }) => fleet_file(&args)
-            .map_err(anyhow::Error::from)
-            .and_then(|file| invite::evict(&file, slave, || show::identities(args.ask_address()))),
+        Some(Command::Slaves { json }) => show::slaves(args.ask_address(), || itself(&args), *json),
+        Some(Command::Invite { life }) => invite(&args, *life),
+        Some(Command::Evict { slave }) => evict(&args, slave),
         Some(Command::User(command)) => user::run(command, args.state.as_deref()),
         None => serve(&args, &typed),
     };
@@ -98,8 +96,24 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn fleet_file(args: &Args) -> Result<FleetFile, StateError> {
-    StateDirectory::open(args.state.as_deref())?.fleet_file()
+fn invite(args: &Args, life: Duration) -> Result<()> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    let known = identity(args, &state)?.map(|identity| identity.fingerprint());
+    invite::invite(&state.fleet_file()?, known, life)
+}
+
+fn evict(args: &Args, slave: &str) -> Result<()> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    invite::evict(&state.fleet_file()?, slave, || {
+        show::identities(args.ask_address(), || itself(args))
+    })
+}
+
+/// By what a master that was started with the same options is known.
+fn itself(args: &Args) -> Result<Trust> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    let identity = identity(args, &state)?.context("this command was told not to speak TLS")?;
+    Ok(Trust::Known(identity.fingerprint()))
 }
 
 /// Serves until a signal ends it.
@@ -107,7 +121,7 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let address = args.listen_address();
     let state = StateDirectory::open(args.state.as_deref())?;
     let accounts = state.accounts_file()?;
-    let settings = settings(args, address, accounts.read()?)?;
+    let settings = settings(args, address, (&state, accounts.read()?))?;
     let signals = Signals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
     let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
@@ -124,13 +138,15 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
             .context("cannot accept connections")?;
         match signals.next()? {
             Some(Wish::Stop) => break,
-            Some(Wish::Reload) => match reload(typed, address, &accounts, &master, &mut probes) {
-                Ok(new) => grace = new,
-                Err(error) => error!(
-                    "the configuration stays as it was: {}",
-                    cli::one_line(&error)
-                ),
-            },
+            Some(Wish::Reload) => {
+                match reload(typed, address, (&state, &accounts), &master, &mut probes) {
+                    Ok(new) => grace = new,
+                    Err(error) => error!(
+                        "the configuration stays as it was: {}",
+                        cli::one_line(&error)
+                    ),
+                }
+            }
             None => {}
         }
     }
@@ -143,18 +159,52 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
 ///
 /// # Errors
 /// Others can come in there, and nobody said what they may do.
-fn settings(args: &Args, address: SocketAddr, accounts: Option<Accounts>) -> Result<Settings> {
+fn settings(
+    args: &Args,
+    address: SocketAddr,
+    (state, accounts): (&StateDirectory, Option<Accounts>),
+) -> Result<Settings> {
     args.check_openness(address.ip(), accounts.is_some())?;
     let everybody = args.everybody(accounts.is_some());
-    if everybody.is_none() && !address.ip().to_canonical().is_loopback() {
+    let reception = reception(args, state)?;
+    if everybody.is_none()
+        && reception.acceptor().is_none()
+        && !address.ip().to_canonical().is_loopback()
+    {
         warn!(
-            "logins are taken from this machine alone: passwords do not cross a network in the clear"
+            "without TLS logins are taken from this machine alone: passwords do not cross a network in the clear"
         );
     }
     Ok(Settings {
         policy: args.policy,
         everybody,
         accounts: accounts.map(Arc::new),
+        reception,
+    })
+}
+
+/// Who may come in how, and under which key they know this master.
+///
+/// # Errors
+/// There is no certificate, or none that can be used.
+fn reception(args: &Args, state: &StateDirectory) -> Result<Reception> {
+    let Some(identity) = identity(args, state)? else {
+        return Ok(Reception::default());
+    };
+    info!("clients know this master by {}", identity.fingerprint());
+    Ok(Reception::new(&identity, args.tls.tls == TlsUse::Always)?)
+}
+
+/// What this master shows over TLS; `None` where it speaks none.
+///
+/// # Errors
+/// There is no certificate, or none that can be used.
+fn identity(args: &Args, state: &StateDirectory) -> Result<Option<Identity>> {
+    let files = args.tls.files()?;
+    Ok(match (args.tls.tls, files) {
+        (TlsUse::Never, _) => None,
+        (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
+        (_, None) => Some(state.identity("master")?),
     })
 }
 
@@ -162,7 +212,7 @@ fn settings(args: &Args, address: SocketAddr, accounts: Option<Accounts>) -> Res
 fn reload(
     typed: &[OsString],
     address: SocketAddr,
-    accounts: &AccountsFile,
+    (state, accounts): (&StateDirectory, &AccountsFile),
     master: &Master,
     probes: &mut Probes,
 ) -> Result<Duration> {
@@ -177,7 +227,7 @@ fn reload(
                 accounts.path().display()
             );
         }
-        let settings = settings(&args, address, accounts_now)?;
+        let settings = settings(&args, address, (state, accounts_now))?;
         if args.listen_address() != address {
             warn!("another address or port counts when the master is started again");
         }

@@ -137,6 +137,7 @@ fn failed(cause: &IssueError) -> MasterReply {
 mod tests {
     use std::sync::Arc;
 
+    use auth::tls::Reception;
     use auth::{ClientClaim, StateDirectory, check};
     use protocol::{Fingerprint, Message, Rights, StorageId};
 
@@ -152,6 +153,7 @@ mod tests {
             policy: Policy::RoundRobin,
             everybody: Some(rights),
             accounts: None,
+            reception: Reception::default(),
         };
         Master::new(&state, settings).unwrap()
     }

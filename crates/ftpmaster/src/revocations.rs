@@ -79,6 +79,7 @@ pub(crate) fn whose_changed(old: &Settings, new: &Settings) -> Vec<String> {
 mod tests {
     use std::sync::Arc;
 
+    use auth::tls::Reception;
     use auth::{Account, Accounts, PasswordHash};
     use protocol::Rights;
 
@@ -152,6 +153,7 @@ mod tests {
                 policy: Policy::RoundRobin,
                 everybody,
                 accounts: Some(Arc::new(accounts)),
+                reception: Reception::default(),
             }
         };
         let old = settings(Some(Rights::READ), Some(ada.clone()));

@@ -4,17 +4,23 @@ use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
-use protocol::{Address, MasterReply, MasterRequest, Role, SlaveId, SlaveState};
+use auth::tls::{Connector, Tls, Trust};
+use protocol::{Address, ErrorCode, MasterReply, MasterRequest, Role, SlaveId, SlaveState};
 use serde::Serialize;
 
 use crate::peer::{Answered, ask, dial_address, shake_hands};
 
-/// Prints the slaves that the master at `address` knows, as a table or for a program to read.
+/// Prints the slaves that the master at `address` knows, as a table or for a program to read. Where the master demands TLS
+/// also here, it is known by what `trust` says.
 ///
 /// # Errors
 /// No master answers there.
-pub(crate) fn slaves(address: SocketAddr, as_json: bool) -> Result<()> {
-    let states = fetch(address)?;
+pub(crate) fn slaves(
+    address: SocketAddr,
+    trust: impl FnOnce() -> Result<Trust>,
+    as_json: bool,
+) -> Result<()> {
+    let states = fetch(address, trust)?;
     let text = match as_json {
         true => lines(&states, address.ip())?,
         false => table(&states, address.ip()),
@@ -28,23 +34,39 @@ pub(crate) fn slaves(address: SocketAddr, as_json: bool) -> Result<()> {
 ///
 /// # Errors
 /// As of [`slaves`].
-pub(crate) fn identities(address: SocketAddr) -> Result<Vec<(String, SlaveId)>> {
-    let states = fetch(address)?;
+pub(crate) fn identities(
+    address: SocketAddr,
+    trust: impl FnOnce() -> Result<Trust>,
+) -> Result<Vec<(String, SlaveId)>> {
+    let states = fetch(address, trust)?;
     let place = |state: &SlaveState| (first_address(state, address.ip()), state.id);
     Ok(states.iter().map(place).collect())
 }
 
-fn fetch(address: SocketAddr) -> Result<Vec<SlaveState>> {
-    ask_there(address).with_context(|| format!("cannot ask the master at {address}"))
+fn fetch(address: SocketAddr, trust: impl FnOnce() -> Result<Trust>) -> Result<Vec<SlaveState>> {
+    let fetched = ask_there(address, None).and_then(|slaves| match slaves {
+        Some(slaves) => Ok(slaves),
+        None => {
+            let tls = Connector::new(trust()?)?.start(&address.ip().to_string())?;
+            let slaves = ask_there(address, Some(tls))?;
+            slaves.context("it demands TLS over TLS")
+        }
+    });
+    fetched.with_context(|| format!("cannot ask the master at {address}"))
 }
 
-fn ask_there(address: SocketAddr) -> Result<Vec<SlaveState>> {
-    let mut connection = match shake_hands(dial_address(address)?, Role::Master)? {
+/// `None`: it wants to be asked over TLS.
+fn ask_there(address: SocketAddr, tls: Option<Tls>) -> Result<Option<Vec<SlaveState>>> {
+    let mut connection = match shake_hands(dial_address(address)?, Role::Master, tls)? {
         Answered::Ready(connection) => connection,
         Answered::Busy => bail!("it is busy"),
     };
     match ask(&mut connection, &MasterRequest::ListSlaves {})? {
-        MasterReply::Slaves { slaves } => Ok(slaves),
+        MasterReply::Slaves { slaves } => Ok(Some(slaves)),
+        MasterReply::Error {
+            code: ErrorCode::TlsRequired,
+            ..
+        } => Ok(None),
         MasterReply::Error { code, .. } => bail!("{code}"),
         _ => bail!("it answers something else"),
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use auth::tls::Reception;
 use auth::{
     ClientClaim, Identification, Introduction, MasterKey, RegistrationKey, StateDirectory, check,
     fresh_nonce,
@@ -73,6 +74,7 @@ impl World {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),
             accounts: None,
+            reception: Reception::default(),
         };
         let folder = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(Some(&folder.path().join("state"))).unwrap();
@@ -95,7 +97,7 @@ impl World {
     }
 
     fn connect(&self) -> Link {
-        match shake_hands(dial_address(self.address).unwrap(), Role::Master).unwrap() {
+        match shake_hands(dial_address(self.address).unwrap(), Role::Master, None).unwrap() {
             Answered::Ready(link) => link,
             Answered::Busy => panic!("busy"),
         }
@@ -405,7 +407,7 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn whoever_finds_no_place_is_told_so() {
     let world = World::new();
-    let knock = || shake_hands(dial_address(world.address).unwrap(), Role::Master).unwrap();
+    let knock = || shake_hands(dial_address(world.address).unwrap(), Role::Master, None).unwrap();
     let inside: Vec<Link> = std::iter::from_fn(|| match knock() {
         Answered::Ready(link) => Some(link),
         Answered::Busy => None,

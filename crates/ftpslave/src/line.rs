@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use auth::tls::{Connector, Tls, TlsError, Trust};
+use cli::TlsUse;
 use protocol::limits::MAX_GREETING;
 use protocol::{
     ClientPreface, Connection, ConnectionError, ErrorCode, Fingerprint, MasterReply, MasterRequest,
@@ -23,6 +24,16 @@ pub(crate) enum Encryption {
     /// Beyond this machine, and where the master demands it.
     Auto,
     Never,
+}
+
+impl From<TlsUse> for Encryption {
+    fn from(wanted: TlsUse) -> Self {
+        match wanted {
+            TlsUse::Always => Self::Always,
+            TlsUse::Auto => Self::Auto,
+            TlsUse::Never => Self::Never,
+        }
+    }
 }
 
 /// How a master is spoken to.
@@ -122,7 +133,10 @@ impl Write for Line {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match &mut self.tls {
+            Some(tls) => tls.flush(&mut self.socket),
+            None => Ok(()),
+        }
     }
 }
 

@@ -9,14 +9,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use auth::tls::Identity;
 use auth::{Accounts, AccountsFile, OwnKeys, StateDirectory};
+use cli::TlsUse;
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 
 use crate::PROGRAM;
 use crate::args::Args;
-use crate::handover::{Key, RegistrarHandover, WorkerHandover, verbosity_number};
+use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover, verbosity_number};
 use crate::join;
 use crate::line::{Encryption, Manner};
 use crate::session::Peer;
@@ -97,7 +99,7 @@ fn join_once(
         port,
         slave: slave.0,
         masters: masters(args),
-        encryption: Encryption::Auto,
+        encryption: Encryption::from(args.tls.tls),
     };
     join::send(program, &errand)
 }
@@ -195,6 +197,10 @@ impl Site {
             true => None,
             false => Some(Key::from(&self.keys()?.ticket)),
         };
+        let identity = self.identity(args)?;
+        if let Some(identity) = &identity {
+            tracing::info!("clients know this slave by {}", identity.fingerprint());
+        }
         let handover = WorkerHandover {
             root: self.root.clone(),
             slave: self.slave.0,
@@ -205,10 +211,22 @@ impl Site {
             open_rights: args.open_rights().map(protocol::Rights::bits),
             ticket_key,
             accounts: accounts(args)?,
+            identity: identity.as_ref().map(IdentityBytes::from),
+            tls_alone: args.tls.tls == TlsUse::Always,
             grace: args.grace,
             verbosity: verbosity_number(args.shared.verbosity()),
         };
         Ok(serde_json::to_vec(&handover)?.into())
+    }
+
+    /// What is shown over TLS; `None` where nobody speaks it.
+    fn identity(&self, args: &Args) -> anyhow::Result<Option<Identity>> {
+        let files = args.tls.files()?;
+        Ok(match (args.tls.tls, files) {
+            (TlsUse::Never, _) => None,
+            (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
+            (_, None) => Some(self.state.identity(&format!("slave-{}", self.slave))?),
+        })
     }
 
     fn for_registrar(&self, args: &Args) -> anyhow::Result<Handover> {
@@ -235,10 +253,12 @@ impl Site {
             advertised: advertised.collect(),
             registration_key: keys.map(|keys| Key::from(&keys.registration)),
             manner: Manner {
-                encryption: Encryption::Auto,
+                encryption: Encryption::from(args.tls.tls),
                 master: known.map(|known| known.0),
             },
-            fingerprint: None,
+            fingerprint: self
+                .identity(args)?
+                .map(|identity| identity.fingerprint().0),
             verbosity: verbosity_number(args.shared.verbosity()),
         };
         Ok(serde_json::to_vec(&handover)?.into())
