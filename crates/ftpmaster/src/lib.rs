@@ -126,6 +126,9 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     raise_descriptor_limit();
     let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     let master = Arc::new(Master::new(&state, settings)?);
+    if let Some(changed) = accounts.changed_at()? {
+        master.revoke_before(changed);
+    }
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)

@@ -85,6 +85,13 @@ impl Master {
         }
     }
 
+    /// Nobody knows what a master has told of that ran before this one: tickets of before the accounts were changed last, at
+    /// `changed` (milliseconds since 1970), are made anew by whoever may still have one.
+    pub(crate) fn revoke_before(&self, changed: u64) {
+        let until = changed.min(self.clock.now());
+        self.revocations().add_everybody(until);
+    }
+
     /// Whose tickets are no longer good, for a slave that has heard all up to that moment.
     pub(crate) fn revoked_after(&self, heard: u64) -> Vec<Revocation> {
         self.revocations().after(heard)

@@ -53,6 +53,11 @@ impl Revocations {
         }
     }
 
+    /// Nobody's tickets of up to that moment are good any more.
+    pub(crate) fn add_everybody(&mut self, until: u64) {
+        self.0.push(Revocation { user: None, until });
+    }
+
     /// Those that a slave has not heard which knows all up to the moment `heard`.
     pub(crate) fn after(&self, heard: u64) -> Vec<Revocation> {
         let new = self.0.iter().filter(|revocation| revocation.until > heard);
