@@ -9,6 +9,7 @@
 
 mod connector;
 mod identity;
+mod reception;
 mod roots;
 mod session;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use thiserror::Error;
 
 pub use connector::{Connector, Trust};
 pub use identity::Identity;
+pub use reception::Reception;
 pub use roots::Roots;
 pub use session::Tls;
 

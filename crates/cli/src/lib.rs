@@ -36,6 +36,7 @@ mod report;
 mod shared;
 mod size;
 mod stop;
+mod tls;
 
 pub use display::{Escaped, name, text};
 pub use logging::start_logging;
@@ -47,3 +48,4 @@ pub use report::{one_line, report, say};
 pub use shared::{Shared, Verbosity};
 pub use size::{HumanSize, SizeError, human_size, parse_rate, parse_size};
 pub use stop::Stop;
+pub use tls::{ServerTls, TlsUse};

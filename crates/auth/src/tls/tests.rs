@@ -480,3 +480,17 @@ fn files_of_an_operator_are_taken_whole_private_and_together_or_not_at_all() {
         Err(TlsError::Read { .. })
     ));
 }
+
+#[test]
+fn who_is_heard_in_the_clear_follows_from_where_they_are_and_from_the_option() {
+    let identity = identity();
+    let takes = |reception: &Reception| (reception.takes_clear(true), reception.takes_clear(false));
+    let never = Reception::default();
+    let auto = Reception::new(&identity, false).unwrap();
+    let always = Reception::new(&identity, true).unwrap();
+    assert_eq!(takes(&never), (true, true));
+    assert_eq!(takes(&auto), (true, false));
+    assert_eq!(takes(&always), (false, false));
+    assert!(never.acceptor().is_none());
+    assert!(auto.acceptor().is_some() && always.acceptor().is_some());
+}
