@@ -202,9 +202,8 @@ fn answer(
         }
         MasterRequest::ListSlaves {} => refusal(ErrorCode::LoginRequired, ""),
         MasterRequest::Login { user, password } => {
-            let peer = stream.peer()?;
             let origin = Origin {
-                ip: peer.ip,
+                ip: stream.peer()?.ip,
                 is_private: stream.is_private()?,
             };
             visitor.log_in(master, origin, (user, password))

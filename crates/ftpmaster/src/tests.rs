@@ -1,15 +1,16 @@
 //! The master as others see it: over loopback, with slaves and clients that say what the test wants them to say.
 
 mod fleet;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use auth::tls::Reception;
+use auth::tls::{Acceptor, Reception};
 use auth::{
     ClientClaim, Identification, Introduction, MasterKey, RegistrationKey, StateDirectory, check,
     fresh_nonce,
@@ -69,12 +70,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Reception::default())
+    }
+
+    fn with(reception: Reception) -> Self {
         crate::raise_descriptor_limit();
         let settings = Settings {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),
             accounts: None,
-            reception: Reception::default(),
+            reception,
         };
         let folder = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(Some(&folder.path().join("state"))).unwrap();
@@ -142,45 +147,54 @@ impl World {
         storage: StorageId,
         key: &RegistrationKey,
     ) -> Result<Link, ErrorCode> {
-        let mut link = self.connect();
-        let addresses = vec![Address::SameHost {
-            port: u16::from(number),
-        }];
-        let nonce = fresh_nonce().unwrap();
-        let register = MasterRequest::Register {
-            nonce,
-            slave: id(number),
-            storage,
-            addresses: addresses.clone(),
-            fingerprint: Some(FINGERPRINT),
-        };
-        let (master_nonce, proof) = match ask(&mut link, &register).unwrap() {
-            MasterReply::Challenge { nonce, proof } => (nonce, proof),
-            MasterReply::Error { code, .. } => return Err(code),
-            other => panic!("{other:?}"),
-        };
-        let introduction = Introduction {
-            slave_nonce: &nonce,
-            master_nonce: &master_nonce,
-            slave: &id(number),
-            storage: &storage,
-            channel: &[],
-            fingerprint: Some(&FINGERPRINT),
-            addresses: &addresses,
-        };
-        let knows_master = introduction.check_master(key, &proof).is_ok();
-        let prove = MasterRequest::Prove {
-            proof: introduction.slave_proof(key),
-        };
-        match ask(&mut link, &prove).unwrap() {
-            MasterReply::Registered { now } => {
-                assert!(knows_master);
-                assert!(now.abs_diff(unix_now()) <= 1);
-                Ok(link)
-            }
-            MasterReply::Error { code, .. } => Err(code),
-            other => panic!("{other:?}"),
+        register_over(self.connect(), (number, storage), key, &[])
+    }
+}
+
+/// Registers a slave that holds this key and takes the connection for the one with that channel.
+fn register_over(
+    mut link: Link,
+    (number, storage): (u8, StorageId),
+    key: &RegistrationKey,
+    channel: &[u8],
+) -> Result<Link, ErrorCode> {
+    let addresses = vec![Address::SameHost {
+        port: u16::from(number),
+    }];
+    let nonce = fresh_nonce().unwrap();
+    let register = MasterRequest::Register {
+        nonce,
+        slave: id(number),
+        storage,
+        addresses: addresses.clone(),
+        fingerprint: Some(FINGERPRINT),
+    };
+    let (master_nonce, proof) = match ask(&mut link, &register).unwrap() {
+        MasterReply::Challenge { nonce, proof } => (nonce, proof),
+        MasterReply::Error { code, .. } => return Err(code),
+        other => panic!("{other:?}"),
+    };
+    let introduction = Introduction {
+        slave_nonce: &nonce,
+        master_nonce: &master_nonce,
+        slave: &id(number),
+        storage: &storage,
+        channel,
+        fingerprint: Some(&FINGERPRINT),
+        addresses: &addresses,
+    };
+    let knows_master = introduction.check_master(key, &proof).is_ok();
+    let prove = MasterRequest::Prove {
+        proof: introduction.slave_proof(key),
+    };
+    match ask(&mut link, &prove).unwrap() {
+        MasterReply::Registered { now } => {
+            assert!(knows_master);
+            assert!(now.abs_diff(unix_now()) <= 1);
+            Ok(link)
         }
+        MasterReply::Error { code, .. } => Err(code),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -316,7 +330,6 @@ fn foreign_words_get_an_error_line_and_nothing_else() {
     for words in [
         b"USER anonymous\r\n".as_slice(),
         b"GET / HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x01",
         &[0; 5000],
     ] {
         let heard = String::from_utf8(talk(&world, words)).unwrap();
@@ -424,6 +437,8 @@ fn whoever_finds_no_place_is_told_so() {
 enum Proving {
     With(MasterKey),
     StandsAlone,
+    /// Over TLS alone.
+    Secured(Arc<Mutex<(Acceptor, Option<MasterKey>)>>),
     Busy,
 }
 
@@ -439,14 +454,29 @@ fn probed_slave(number: u8, storage: StorageId, proving: Proving) -> (u16, JoinH
                 link.flush().unwrap();
                 continue;
             }
-            answer_probe(&mut link, number, storage, &proving);
+            answer_probe(link, number, storage, &proving);
         }
     };
     (port, std::thread::Builder::new().spawn(serve).unwrap())
 }
 
-fn answer_probe(link: &mut Link, number: u8, storage: StorageId, proving: &Proving) {
+fn answer_probe(mut link: Link, number: u8, storage: StorageId, proving: &Proving) {
     link.send_raw(b"220 ready\r\n");
+    let secured = match proving {
+        Proving::Secured(now) => Some(now.lock().unwrap().clone()),
+        _ => None,
+    };
+    let mut key = None;
+    let mut is_refused = false;
+    if let Some((acceptor, own)) = secured {
+        link.flush().unwrap();
+        key = own;
+        is_refused = !link.stream_ref().begins_tls().unwrap();
+        if !is_refused {
+            link.stream().secure(acceptor.start().unwrap()).unwrap();
+        }
+    }
+    let link = &mut link;
     let preface = ServerPreface {
         version: VERSION,
         oldest: VERSION,
@@ -462,6 +492,16 @@ fn answer_probe(link: &mut Link, number: u8, storage: StorageId, proving: &Provi
     link.flush().unwrap();
     link.read_exact(&mut [0; ClientPreface::LENGTH]).unwrap();
     let header = link.receive_answer().unwrap();
+    if is_refused {
+        let reply = Reply::Error {
+            code: ErrorCode::TlsRequired,
+            detail: protocol::Text::default(),
+        };
+        link.send(0, &reply);
+        link.flush().unwrap();
+        return;
+    }
+    let channel = link.stream_ref().channel().unwrap();
     let Request::Identify { nonce: asked } = link.decode(&header).unwrap() else {
         panic!("not asked who it is");
     };
@@ -472,7 +512,7 @@ fn answer_probe(link: &mut Link, number: u8, storage: StorageId, proving: &Provi
             slave_nonce: &nonce,
             slave: &id(number),
             storage: &storage,
-            channel: &[],
+            channel: &channel,
         };
         identification.proof(&key.slave_key(&id(number), 0))
     };
@@ -482,6 +522,7 @@ fn answer_probe(link: &mut Link, number: u8, storage: StorageId, proving: &Provi
         nonce,
         proof: match proving {
             Proving::With(key) => Some(prove(key)),
+            Proving::Secured(_) => key.as_ref().map(prove),
             Proving::StandsAlone | Proving::Busy => None,
         },
         sessions: 0,

@@ -1,13 +1,17 @@
 //! Invitations, evictions and revocations, as slaves and clients see them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use auth::{FleetError, Invitation};
-use protocol::{ErrorCode, MasterReply, MasterRequest, Revocation, Rights, Secretive, Text};
+use auth::tls::{Acceptor, Connector, Identity, Reception, Tls, Trust};
+use auth::{Account, Accounts, FleetError, Invitation, PasswordHash, RegistrationKey};
+use protocol::{
+    ErrorCode, MasterReply, MasterRequest, Revocation, Rights, Role, Secretive, SlaveStatus, Text,
+};
 
-use super::{World, heartbeat, id, until};
+use super::{Link, Proving, STORAGE, World, heartbeat, id, probed_slave, register_over, until};
 use crate::master::{Settings, unix_now};
-use auth::{Account, Accounts, PasswordHash, RegistrationKey};
+use crate::peer::{Answered, dial_address, shake_hands};
+use crate::probe::Probes;
 
 fn invite(world: &World, life: u64) -> Invitation {
     let invitation = Invitation::fresh(None).unwrap();
@@ -67,10 +71,10 @@ fn an_invitation_gives_one_slave_keys_of_its_own_and_nobody_else_any() {
     );
     assert_eq!(key.to_bytes(), world.key(1, 1).to_bytes());
     // What it was given opens no other place, and what it had before no longer its own.
-    let other = world.register_with(2, super::STORAGE, &key);
+    let other = world.register_with(2, STORAGE, &key);
     assert_eq!(other.unwrap_err(), ErrorCode::LoginRefused);
     assert_eq!(world.register(1).unwrap_err(), ErrorCode::LoginRefused);
-    let _link = world.register_with(1, super::STORAGE, &key).unwrap();
+    let _link = world.register_with(1, STORAGE, &key).unwrap();
     let offer = &world.locate().unwrap()[0];
     let claim = auth::ClientClaim {
         ticket: offer.ticket.as_bytes(),
@@ -125,14 +129,14 @@ fn an_evicted_slave_is_out_until_it_is_invited_again() {
     let invitation = invite(&world, 60);
     let key = join(&world, invitation.token(), 1).unwrap();
     assert_eq!(world.register(1).unwrap_err(), ErrorCode::LoginRefused);
-    let _link = world.register_with(1, super::STORAGE, &key).unwrap();
+    let _link = world.register_with(1, STORAGE, &key).unwrap();
     assert_eq!(world.turns(), [id(1)]);
 }
 
 #[test]
 fn heartbeats_are_answered_with_whose_tickets_are_no_longer_good() {
     let world = World::new();
-    let revoked = |link: &mut super::Link| match heartbeat(link, false) {
+    let revoked = |link: &mut Link| match heartbeat(link, false) {
         MasterReply::Noted { revoked, .. } => revoked,
         other => panic!("{other:?}"),
     };
@@ -167,4 +171,93 @@ fn heartbeats_are_answered_with_whose_tickets_are_no_longer_good() {
     // A slave that was away, or is new, hears all of it.
     let mut link = world.register(2).unwrap();
     assert_eq!(revoked(&mut link), [everybody, ada].concat());
+}
+
+/// A master that speaks TLS, and what connects to it.
+fn secured() -> (World, Connector) {
+    let identity = Identity::generate(&["localhost".to_owned()]).unwrap();
+    let world = World::with(Reception::new(&identity, false).unwrap());
+    let connector = Connector::new(Trust::Known(identity.fingerprint())).unwrap();
+    (world, connector)
+}
+
+fn over_tls(world: &World, connector: &Connector) -> Link {
+    let socket = dial_address(world.address).unwrap();
+    let tls: Tls = connector.start("localhost").unwrap();
+    match shake_hands(socket, Role::Master, Some(tls)).unwrap() {
+        Answered::Ready(link) => link,
+        Answered::Busy => panic!("busy"),
+    }
+}
+
+#[test]
+fn a_proof_that_was_made_for_another_connection_registers_nobody() {
+    let (world, connector) = secured();
+    let key = world.key(1, 0);
+    // Who is in the middle has a connection to the slave, and another one to the master.
+    let others = over_tls(&world, &connector).stream_ref().channel().unwrap();
+    assert_eq!(others.len(), 32);
+    for channel in [others.as_slice(), &[]] {
+        let link = over_tls(&world, &connector);
+        let refused = register_over(link, (1, STORAGE), &key, channel);
+        assert_eq!(refused.unwrap_err(), ErrorCode::LoginRefused);
+    }
+    let refused = register_over(world.connect(), (1, STORAGE), &key, &others);
+    assert_eq!(refused.unwrap_err(), ErrorCode::LoginRefused);
+    assert_eq!(world.locate().unwrap_err(), ErrorCode::NoSlave);
+    let link = over_tls(&world, &connector);
+    let channel = link.stream_ref().channel().unwrap();
+    let _link = register_over(link, (1, STORAGE), &key, &channel).unwrap();
+    assert_eq!(world.turns(), [id(1)]);
+}
+
+#[test]
+fn keys_do_not_cross_a_network_in_the_clear() {
+    let world = World::new();
+    let invitation = invite(&world, 60);
+    let elsewhere = crate::stream::Peer {
+        ip: "192.0.2.1".parse().unwrap(),
+        port: 1,
+        is_here: false,
+    };
+    let token = invitation.token();
+    let joined =
+        |is_private| crate::join::join(&world.master, elsewhere, is_private, (&token, id(1)));
+    assert_eq!(code(&joined(false)), Some(ErrorCode::LoginRefused));
+    assert_eq!(code(&joined(true)), None);
+}
+
+#[test]
+fn a_probed_slave_is_offered_under_the_key_that_it_shows_and_out_when_that_changes() {
+    let (world, _) = secured();
+    let identities = [(); 2].map(|()| Identity::generate(&["slave".to_owned()]).unwrap());
+    let shows = |which: usize, key| (Acceptor::new(&identities[which]).unwrap(), key);
+    let alone = Arc::new(Mutex::new(shows(0, None)));
+    let ours = Some(world.master.key.clone());
+    let keyed = Arc::new(Mutex::new(shows(0, ours.clone())));
+    let (first, _) = probed_slave(1, STORAGE, Proving::Secured(Arc::clone(&alone)));
+    let (second, _) = probed_slave(2, STORAGE, Proving::Secured(Arc::clone(&keyed)));
+    let mut probes = Probes::new(Arc::clone(&world.master));
+    probes
+        .set(&[first, second].map(|port| port.to_string().parse().unwrap()))
+        .unwrap();
+    let fingerprint = |number| {
+        let offers = world.locate().unwrap_or_default().into_iter();
+        let mut offers = offers.filter(|offer| offer.id == id(number));
+        offers.next().and_then(|offer| offer.fingerprint)
+    };
+    let shown = identities.each_ref().map(Identity::fingerprint);
+    until(|| (fingerprint(1) == Some(shown[0]) && fingerprint(2) == Some(shown[0])).then_some(()));
+    *alone.lock().unwrap() = shows(1, None);
+    *keyed.lock().unwrap() = shows(1, ours);
+    // Who proves over this very connection who it is, may have a new key.
+    until(|| (fingerprint(2) == Some(shown[1])).then_some(()));
+    until(|| fingerprint(1).is_none().then_some(()));
+    let down = || {
+        let states = world.master.registry().states(std::time::Instant::now());
+        states
+            .iter()
+            .any(|state| state.id == id(1) && state.status == SlaveStatus::Down)
+    };
+    until(|| down().then_some(()));
 }
