@@ -37,3 +37,4 @@ mod striping;
 mod survival;
 mod terminal;
 mod transfers;
+mod trust;
