@@ -82,14 +82,11 @@ fn a_user_who_is_removed_is_out_of_every_session_within_seconds_and_nobody_else_
     let (ada, bob) = (client("ada"), client("bob"));
     let mut idle = Session::start(&ada);
     let mut others = Session::start(&bob);
-    let mut transfer = client("ada")
-        .options(["--streams", "1"])
-        .spawn(["get", "big.bin"]);
+    let loader = client("ada").options(["--streams", "1"]);
+    let mut transfer = loader.spawn(["get", "big.bin"]);
     let old = offers_to(&cluster, "ada").remove(0);
     let mut resting = opened(&cluster, &old);
-    wait_until("the transfer to have begun", PATIENCE, || {
-        crate::harness::peers_of(cluster.slaves[0].address).len() >= 4
-    });
+    loader.wait_for_content("big.bin");
 
     user(&mut cluster, &["remove", "ada"]);
     let begun = Instant::now();

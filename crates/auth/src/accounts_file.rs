@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use thiserror::Error;
 
 use crate::accounts::{Accounts, Malformed};
@@ -101,12 +101,11 @@ impl AccountsFile {
     /// # Errors
     /// The system does not say.
     pub fn changed_at(&self) -> Result<Option<u64>, AccountsError> {
-        use rustix::fs::AtFlags;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         match rustix::fs::statat(&self.directory, &self.name, flags) {
             Ok(facts) => {
                 let seconds = u64::try_from(facts.st_mtime).unwrap_or(0);
-                let behind = u64::try_from(facts.st_mtime_nsec).unwrap_or(0) / 1_000_000;
+                let behind = facts.st_mtime_nsec / 1_000_000;
                 Ok(Some(seconds.saturating_mul(1000).saturating_add(behind)))
             }
             Err(rustix::io::Errno::NOENT) => Ok(None),

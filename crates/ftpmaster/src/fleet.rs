@@ -135,8 +135,10 @@ mod tests {
                 Some(damage) => fs::write(&file, damage).unwrap(),
                 None => fs::remove_file(&file).unwrap(),
             }
-            crate::tests::until(|| view.seen().complaint.take());
-            view.look(&mut view.seen());
+            crate::tests::until(|| {
+                view.now();
+                view.seen().complaint.take()
+            });
             assert_eq!(view.generation(&SLAVE), None);
         }
         evict(SlaveId([2; 16])).unwrap();

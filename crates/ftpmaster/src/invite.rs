@@ -1,6 +1,6 @@
 //! `ftpmaster invite` and `ftpmaster evict`: the fleet in the state directory, which a running master looks at.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -29,9 +29,16 @@ pub(crate) fn invite(file: &FleetFile, master: Option<Fingerprint>, life: Durati
     let expires = now.saturating_add(life.as_secs().max(1));
     file.change(|fleet| Ok::<_, NotInvited>(fleet.invite(&invitation, expires, now)?))?;
     let line = format!("{}\n", invitation.reveal());
-    io::stdout()
+    let mut stdout = io::stdout();
+    stdout
         .write_all(line.as_bytes())
-        .context("cannot write the invitation")
+        .context("cannot write the invitation")?;
+    if stdout.is_terminal() {
+        let hint =
+            "good for one slave, which reads it from stdin: ftpslave PORT --master HOST --join -";
+        cli::say(crate::PROGRAM, hint);
+    }
+    Ok(())
 }
 
 /// Shuts out the slave `name`: an identity, or an address at which a slave of `known` stands.

@@ -72,14 +72,13 @@ impl Master {
 
     /// From now on these count. Tickets that say something else are revoked.
     pub(crate) fn set_settings(&self, settings: Settings) {
-        let old = {
-            let mut current = self
-                .settings
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *current, settings.clone())
+        let users = {
+            let settings_now = self.settings.write();
+            let mut now = settings_now.unwrap_or_else(PoisonError::into_inner);
+            let users = whose_changed(&now, &settings);
+            *now = settings;
+            users
         };
-        let users = whose_changed(&old, &settings);
         if !users.is_empty() {
             self.revocations().add(&users, self.clock.revoke());
         }

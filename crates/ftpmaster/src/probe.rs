@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, anyhow, bail};
 use auth::tls::{Connector, Tls, Trust};
 use auth::{Identification, fresh_nonce};
-use protocol::{Address, ErrorCode, Fingerprint, Reply, Request, Role};
+use protocol::{Address, ErrorCode, Fingerprint, Nonce, Reply, Request, Role};
 use tracing::{info, warn};
 
 use crate::limits::{PROBE_INTERVAL, STACK};
@@ -125,6 +125,14 @@ fn identify(master: &Master, place: &Place, known: Option<Fingerprint>) -> Resul
 #[error("it demands TLS, and this master was told not to speak it")]
 struct TlsDemanded;
 
+/// A question that was put to the slave at a place, and what its connection says of who answers.
+struct Question {
+    nonce: Nonce,
+    channel: Vec<u8>,
+    shown: Option<Fingerprint>,
+    addresses: Vec<Address>,
+}
+
 fn question(
     master: &Master,
     (place, socket): (&Place, TcpStream),
@@ -138,25 +146,35 @@ fn question(
         Answered::Ready(connection) => connection,
         Answered::Busy => return Ok(None),
     };
-    let shown = connection.stream().tls().and_then(Tls::peer);
-    let peer = connection.stream().peer()?;
-    let channel = connection.stream().channel()?;
-    let nonce = fresh_nonce()?;
-    let reply: Reply = ask(&mut connection, &Request::Identify { nonce })?;
-    if let Reply::Error {
-        code: ErrorCode::TlsRequired,
-        ..
-    } = reply
-    {
-        bail!(TlsDemanded);
+    let stream = connection.stream();
+    let question = Question {
+        nonce: fresh_nonce()?,
+        channel: stream.channel()?,
+        shown: stream.tls().and_then(Tls::peer),
+        addresses: addresses(place, stream.peer()?),
+    };
+    let nonce = question.nonce;
+    match ask(&mut connection, &Request::Identify { nonce })? {
+        Reply::Error {
+            code: ErrorCode::TlsRequired,
+            ..
+        } => bail!(TlsDemanded),
+        Reply::Error { code, .. } => bail!("it does not say who it is: {code}"),
+        reply => judge(master, question, &reply, known).map(Some),
     }
-    if let Reply::Error { code, .. } = reply {
-        bail!("it does not say who it is: {code}");
-    }
-    let Reply::Identity {
+}
+
+/// What the answer is worth, from a slave that was `known` so before.
+fn judge(
+    master: &Master,
+    question: Question,
+    reply: &Reply,
+    known: Option<Fingerprint>,
+) -> Result<Found> {
+    let &Reply::Identity {
         slave,
         storage,
-        nonce: slave_nonce,
+        nonce,
         proof,
         sessions,
         places,
@@ -172,39 +190,38 @@ fn question(
     };
     if let Some(proof) = &proof {
         let identification = Identification {
-            master_nonce: &nonce,
-            slave_nonce: &slave_nonce,
+            master_nonce: &question.nonce,
+            slave_nonce: &nonce,
             slave: &slave,
             storage: &storage,
-            channel: &channel,
+            channel: &question.channel,
         };
         let key = master.key.slave_key(&slave, generation);
         let verdict = identification.check(&key, proof);
         verdict.map_err(|_| {
             anyhow!("it belongs to another master: give both the same --state, or start it with --standalone")
         })?;
-    }
-    // Who has proved itself over this very connection may have a new key; anybody else would be taken for the slave by it.
-    if let (None, Some(known), Some(shown)) = (&proof, known, shown)
+    } else if let (Some(known), Some(shown)) = (known, question.shown)
         && known != shown
     {
+        // Who proves itself over this very connection may have a new key; anybody else is who it was by its key alone.
         bail!(
             "it shows the key {shown}, but was known by {known}: if that is right, start the master again"
         );
     }
-    Ok(Some(Found {
+    Ok(Found {
         id: slave,
         storage,
         keyed: proof.is_some(),
         generation,
-        fingerprint: shown,
-        addresses: addresses(place, peer),
+        fingerprint: question.shown,
+        addresses: question.addresses,
         load: Load {
             sessions,
             places,
             draining,
         },
-    }))
+    })
 }
 
 /// Where clients may reach the slave that answered us as `peer`.

@@ -153,12 +153,26 @@ fn introduce(
         addresses,
         connection: master.connection_number(),
     };
+    enter(master, link, header.request, newcomer)
+}
+
+/// Gives a slave that has proved itself its place, and tells it so.
+fn enter(
+    master: &Master,
+    link: &mut Link,
+    request: u32,
+    newcomer: Newcomer,
+) -> Result<Result<Newcomer, Refused>, ConnectionError> {
     let registered = master.registry().register(newcomer.clone(), Instant::now());
     if let Err(refusal) = registered {
-        return refuse(header.request, refusal.code(), &refusal.to_string());
+        return Ok(Err(Refused {
+            request,
+            code: refusal.code(),
+            detail: refusal.to_string(),
+        }));
     }
     let reply = MasterReply::Registered { now: unix_now() };
-    if let Err(error) = send(link, header.request, &reply) {
+    if let Err(error) = send(link, request, &reply) {
         master.registry().lost(newcomer.id, newcomer.connection);
         return Err(error);
     }

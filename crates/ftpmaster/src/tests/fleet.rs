@@ -8,7 +8,8 @@ use protocol::{
     ErrorCode, MasterReply, MasterRequest, Revocation, Rights, Role, Secretive, SlaveStatus, Text,
 };
 
-use super::{Link, Proving, STORAGE, World, heartbeat, id, probed_slave, register_over, until};
+use super::probed::{Proving, probed_slave};
+use super::{Link, STORAGE, World, heartbeat, id, register_over, until};
 use crate::master::{Settings, unix_now};
 use crate::peer::{Answered, dial_address, shake_hands};
 use crate::probe::Probes;

@@ -93,8 +93,12 @@ pub(crate) fn stay_registered(
             away_since = Some(Instant::now());
         }
         if let Err(ended) = ended {
-            if ended.demands_tls() && !demanded {
-                demanded = credentials.manner.encryption != Encryption::Never;
+            if ended.demands_tls()
+                && !demanded
+                && credentials.manner.encryption != Encryption::Never
+            {
+                demanded = true;
+                continue;
             }
             let sentence = ended.to_string();
             if sentence != said {
