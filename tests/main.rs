@@ -35,4 +35,5 @@ mod spreading;
 mod striping;
 mod survival;
 mod terminal;
+mod tls;
 mod transfers;
