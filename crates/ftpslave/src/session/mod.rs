@@ -26,9 +26,10 @@ use supervisor::{Admission, Scoreboard};
 use access::{Access, is_harmless};
 use batch::Batch;
 use busy::Errand;
+use entrance::REVOKED;
 use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
 use limits::Paces;
-use roster::Entry;
+use roster::{Entry, Held};
 
 pub(crate) use access::Doorkeeper;
 pub(crate) use greeting::{may_ask_after_worker, turn_away};
@@ -77,6 +78,10 @@ struct Session<'a> {
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
     refused_logins: u32,
+    /// For the worker to see by which ticket this session runs.
+    held: Arc<Held>,
+    /// The edition of the table of revoked tickets by which ours was good; none yet.
+    looked_at: Option<Option<u64>>,
 }
 
 /// Serves a connection to its end. Without an `admission` it can begin no session, and only questions about the slave are
@@ -115,6 +120,8 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
                     errand: entry.errand(),
                     refused: None,
                     refused_logins: 0,
+                    held: entry.held(),
+                    looked_at: None,
                 };
                 let result = session.run(&entry);
                 if let Err(error) = &result {
@@ -208,6 +215,10 @@ impl Session<'_> {
         }
         if header.kind == DATA {
             return self.skip_refused(header.request);
+        }
+        if self.is_over() {
+            self.refuse(header.request, ErrorCode::TicketExpired, REVOKED);
+            return Ok(Verdict::Close);
         }
         let request = match self.connection.decode::<Request>(header) {
             Ok(Request::StoreEnd { .. } | Request::Abandon {}) => {
