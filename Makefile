@@ -14,7 +14,7 @@ PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_TARGETS = request reply master
 
-.PHONY: all build sample run test kill-loop races check install uninstall clean fuzz bench help
+.PHONY: all build sample run test kill-loop races guards check install uninstall clean fuzz bench help
 
 all: build
 
@@ -38,6 +38,9 @@ kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, 
 races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \
 	    $(CARGO) test --release --locked -p storage races -- --nocapture
+
+guards: ## take every guard out of a copy of the source, and see its test fail; WORD= picks some
+	python3 scripts/guards.py '$(WORD)'
 
 check: ## format, lints and documentation, every warning an error
 	$(CARGO) fmt --all --check

@@ -81,3 +81,16 @@ fn every_linked_file_exists() {
         }
     }
 }
+
+/// `make guards` needs each guard where the list says it is.
+#[test]
+fn every_guard_stands_where_the_list_says() {
+    let list: toml::Table = read("tests/guards.toml").parse().unwrap();
+    let guards = list["guard"].as_array().unwrap();
+    assert!(guards.len() > 20);
+    for guard in guards {
+        let text = |key: &str| guard[key].as_str().unwrap();
+        let found = read(text("file")).matches(text("remove")).count();
+        assert_eq!(found, 1, "{}: {}", text("file"), text("guard"));
+    }
+}
