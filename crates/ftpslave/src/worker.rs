@@ -18,7 +18,7 @@ use crate::PROGRAM;
 use crate::handover::WorkerHandover;
 use crate::service::cannot_serve;
 use crate::session::{
-    Context, Doorkeeper, Limits, Peer, Roster, asks_after_worker, serve, turn_away,
+    Context, Doorkeeper, Limits, Peer, Roster, may_ask_after_worker, serve, turn_away,
 };
 use crate::transfer_log::TransferLog;
 
@@ -61,6 +61,7 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
             open_rights: handover.open_rights(),
             accounts: handover.accounts.take().map(with_gatekeeper).transpose()?,
         },
+        reception: handover.reception()?,
         scoreboard: Arc::clone(worker.scoreboard()),
         worker: u32::try_from(worker.slot())?,
         roster: Roster::default(),
@@ -182,7 +183,7 @@ fn gate(
     run_apart(threads, move || {
         let _counted = one_more;
         let peer = Peer::new(stream, address);
-        if asks_after_worker(&peer) {
+        if may_ask_after_worker(&peer) {
             serve(&context, peer, None);
         } else {
             turn_away(peer);
