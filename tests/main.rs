@@ -23,6 +23,7 @@ mod accounts;
 mod command_line;
 mod documents;
 mod faults;
+mod fleet;
 mod framed;
 mod kill_loop;
 mod limits;

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
 use crate::accounts_file::AccountsFile;
+use crate::fleet_file::FleetFile;
 use crate::keys::{KEY_LENGTH, MasterKey};
 use crate::random::random_bytes;
 use crate::state_file::{FileError, is_ours, read_or_make};
@@ -136,14 +137,7 @@ impl StateDirectory {
     /// # Errors
     /// It cannot be read or made, or is damaged.
     pub fn slave_id(&self, root: &[u8], port: u16) -> Result<SlaveId, StateError> {
-        let slaves = self.path.join("slaves");
-        let handle = self
-            .make_folder("slaves")
-            .map_err(|source| StateError::Io {
-                operation: "make",
-                path: slaves.clone(),
-                source: source.into(),
-            })?;
+        let (handle, slaves) = self.slaves_folder()?;
         let name = place_name(rustix::system::uname().nodename().to_bytes(), root, port);
         let path = slaves.join(&name);
         let expected = "32 hexadecimal digits";
@@ -176,20 +170,56 @@ impl StateDirectory {
         Identity::from_pem(&text).map_err(|_| explain(FileError::NotSmallFile, &path, expected))
     }
 
+    /// The folder, file and path of the keys that the slave at that place was given.
+    pub(crate) fn keys_of(
+        &self,
+        root: &[u8],
+        port: u16,
+    ) -> Result<(OwnedFd, String, PathBuf), StateError> {
+        let (handle, slaves) = self.slaves_folder()?;
+        let name = place_name(rustix::system::uname().nodename().to_bytes(), root, port);
+        let name = format!("{name}.keys");
+        let path = slaves.join(&name);
+        Ok((handle, name, path))
+    }
+
+    fn slaves_folder(&self) -> Result<(OwnedFd, PathBuf), StateError> {
+        let path = self.path.join("slaves");
+        match self.make_folder("slaves") {
+            Ok(handle) => Ok((handle, path)),
+            Err(source) => Err(StateError::Io {
+                operation: "make",
+                path,
+                source: source.into(),
+            }),
+        }
+    }
+
     /// The accounts of the masters that use this directory.
     ///
     /// # Errors
     /// The system has no descriptors left.
     pub fn accounts_file(&self) -> Result<AccountsFile, StateError> {
         let path = self.path.join(AccountsFile::NAME);
-        match self.handle.try_clone() {
-            Ok(handle) => Ok(AccountsFile::within(handle, AccountsFile::NAME, path)),
-            Err(source) => Err(StateError::Io {
-                operation: "open",
-                path,
-                source,
-            }),
-        }
+        let handle = self.another_handle(&path)?;
+        Ok(AccountsFile::within(handle, AccountsFile::NAME, path))
+    }
+
+    /// The slaves and invitations of the masters that use this directory.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn fleet_file(&self) -> Result<FleetFile, StateError> {
+        let path = self.path.join(FleetFile::NAME);
+        Ok(FleetFile::within(self.another_handle(&path)?, path))
+    }
+
+    fn another_handle(&self, path: &Path) -> Result<OwnedFd, StateError> {
+        self.handle.try_clone().map_err(|source| StateError::Io {
+            operation: "open",
+            path: path.to_owned(),
+            source,
+        })
     }
 
     fn make_folder(&self, name: &str) -> rustix::io::Result<OwnedFd> {
@@ -338,12 +368,12 @@ mod tests {
     fn the_master_key_stays_the_same() {
         let (_place, state) = temporary();
         let slave = SlaveId([1; 16]);
-        let key = || state.master_key().unwrap().slave_key(&slave).to_bytes();
+        let key = || state.master_key().unwrap().slave_key(&slave, 0).to_bytes();
         assert_eq!(key(), key());
         let (_other_place, other) = temporary();
         assert_ne!(
             key(),
-            other.master_key().unwrap().slave_key(&slave).to_bytes()
+            other.master_key().unwrap().slave_key(&slave, 0).to_bytes()
         );
     }
 

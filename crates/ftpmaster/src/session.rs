@@ -13,6 +13,7 @@ use protocol::{
 use tracing::debug;
 
 use crate::admission::Admitted;
+use crate::join::join;
 use crate::limits::{ANSWER, FIRST_BYTES, HANDSHAKE, IDLE, LOGIN};
 use crate::master::Master;
 use crate::redirect;
@@ -85,6 +86,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                 slave,
                 storage,
                 addresses,
+                fingerprint,
             }) => {
                 let hello = Hello {
                     request: header.request,
@@ -92,6 +94,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                     slave,
                     storage,
                     addresses,
+                    fingerprint,
                 };
                 drop(answering); // a slave's connection is not meant to end
                 return registration::serve(master, link, &hello, admitted);
@@ -185,10 +188,12 @@ fn answer(
     stream: &DeadlineStream,
     request: &MasterRequest,
 ) -> Result<MasterReply, ConnectionError> {
+    // Before the settings: a ticket by those that are replaced meanwhile is revoked with them.
+    let issued = master.clock.now();
     let standing = || visitor.standing(&master.settings());
     Ok(match request {
         MasterRequest::Locate { tried, renew } => match standing() {
-            Some(standing) => redirect::located(master, &standing, tried, *renew),
+            Some(standing) => redirect::located(master, (&standing, issued), tried, *renew),
             None => refusal(ErrorCode::LoginRequired, ""),
         },
         // The operator needs no account to see who is up.
@@ -203,10 +208,10 @@ fn answer(
             };
             visitor.log_in(master, origin, (user, password))
         }
-        MasterRequest::Join { .. } => refusal(
-            ErrorCode::Unsupported,
-            "this master gives out no invitations",
-        ),
+        MasterRequest::Join { token, slave } => {
+            let is_private = stream.is_private()?;
+            join(master, stream.peer()?, is_private, (token, *slave))
+        }
         MasterRequest::Register { .. }
         | MasterRequest::Prove { .. }
         | MasterRequest::Heartbeat { .. } => {

@@ -44,6 +44,6 @@ pub use preface::{
 pub use remote_path::{PathError, RemotePath, check_component};
 pub use slave_words::{Reply, Request};
 pub use words::{
-    Address, Condition, Content, Secretive, SlaveOffer, SlaveState, SlaveStatus, Text, Ticket,
-    Unreadable,
+    Address, Condition, Content, Revocation, Secretive, SlaveOffer, SlaveState, SlaveStatus, Text,
+    Ticket, Unreadable,
 };

@@ -91,5 +91,6 @@ fn offer((id, address): (SlaveId, SocketAddr)) -> SlaveOffer {
         secret: Secret([7; 32]),
         sessions: 0,
         places: 9,
+        fingerprint: None,
     }
 }
