@@ -37,5 +37,6 @@ mod spreading;
 mod striping;
 mod survival;
 mod terminal;
+mod tls;
 mod transfers;
 mod trust;

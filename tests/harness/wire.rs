@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use protocol::frame::DATA;
 use protocol::limits::MAX_GREETING;
 use protocol::{
     Address, ClientPreface, Connection, MasterReply, MasterRequest, Message, Reply, Request,
@@ -14,10 +15,10 @@ use super::wait::PATIENCE;
 
 /// A connection behind the prefaces.
 #[derive(Debug)]
-pub struct Wire {
+pub struct Wire<S = TcpStream> {
     /// What the server said of itself.
     pub preface: ServerPreface,
-    connection: Connection<TcpStream>,
+    connection: Connection<S>,
     last_request: u32,
 }
 
@@ -36,6 +37,20 @@ impl Wire {
         connection.flush().unwrap();
         let greeting = connection.read_line(MAX_GREETING).unwrap();
         assert!(greeting.starts_with(b"220 "), "{greeting:?}");
+        Self::behind_preface(connection)
+    }
+}
+
+impl<S: Read + Write> Wire<S> {
+    /// Exchanges prefaces where the greeting has been heard already.
+    pub fn over(stream: S) -> Self {
+        let mut connection = Connection::new(stream);
+        connection.send_raw(&ClientPreface::ours().encode());
+        connection.flush().unwrap();
+        Self::behind_preface(connection)
+    }
+
+    fn behind_preface(mut connection: Connection<S>) -> Self {
         let mut bytes = [0; ServerPreface::LENGTH];
         connection.read_exact(&mut bytes).unwrap();
         Self {
@@ -74,8 +89,38 @@ impl Wire {
         })
     }
 
-    /// The socket, for bytes that are no frames.
-    pub fn socket(&mut self) -> &mut TcpStream {
+    /// What the server says next, of whatever request; `None` where it has closed.
+    pub fn hear<Answer: Message>(&mut self) -> Option<(u32, Answer)> {
+        let header = self.connection.receive().unwrap()?;
+        Some((header.request, self.connection.decode(&header).unwrap()))
+    }
+
+    /// The content of the last request, up to the message behind it, which is given too.
+    pub fn content<Answer: Message>(&mut self) -> (Vec<u8>, Answer) {
+        let mut content = Vec::new();
+        loop {
+            let header = self.connection.receive_answer().unwrap();
+            if header.kind != DATA {
+                return (content, self.connection.decode(&header).unwrap());
+            }
+            while self.connection.data_left() > 0 {
+                let mut piece = [0; 65_536];
+                let read = self.connection.read_data(&mut piece).unwrap();
+                content.extend_from_slice(&piece[..read]);
+            }
+        }
+    }
+
+    /// Sends content of the last request.
+    pub fn send_content(&mut self, content: &[u8]) {
+        for part in content.chunks(1 << 20) {
+            self.connection.send_data(self.last_request, part);
+            self.connection.flush().unwrap();
+        }
+    }
+
+    /// What lies below, for bytes that are no frames.
+    pub fn socket(&mut self) -> &mut S {
         self.connection.stream()
     }
 }

@@ -98,7 +98,8 @@ impl Identity {
     }
 
     /// The text that [`from_pem`](Self::from_pem) reads.
-    pub(crate) fn to_pem(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn to_pem(&self) -> Vec<u8> {
         [self.key.as_slice(), &self.certificates].concat()
     }
 
