@@ -34,7 +34,6 @@ mod harness;
 mod limits;
 mod load;
 mod memory;
-mod namespace;
 mod peers;
 mod report;
 mod scenarios;
@@ -50,9 +49,8 @@ use settings::Settings;
 type Scenario = (&'static str, fn(&mut World));
 
 /// Every scenario, in the order in which it is run.
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 7] = [
     ("rates", scenarios::rates::run),
-    ("tickets", scenarios::tickets::run),
     ("large file", scenarios::large::run),
     ("trees", scenarios::trees::run),
     ("latency", scenarios::latency::run),

@@ -38,3 +38,4 @@ mod striping;
 mod survival;
 mod terminal;
 mod transfers;
+mod trust;

@@ -6,7 +6,6 @@ pub mod latency;
 pub mod links;
 pub mod listing;
 pub mod rates;
-pub mod tickets;
 pub mod trees;
 
 use std::cell::Cell;
@@ -20,9 +19,8 @@ use std::time::Duration;
 use crate::command;
 use crate::content::{check_file, check_tree, remove};
 use crate::contest::{Asked, Sample, Unit};
-use crate::harness::{Cluster, Server};
+use crate::harness::{Cluster, HERE, Place, Server};
 use crate::memory;
-use crate::namespace::{HERE, Place};
 use crate::peers::{Peer, Served, give_away};
 use crate::report::Report;
 use crate::settings::Settings;

@@ -92,7 +92,11 @@ impl StateDirectory {
             None => default_path(rustix::process::geteuid().is_root(), env::var_os)
                 .ok_or(StateError::NoPlace)?,
         };
-        make_durable(&path)?;
+        make_durable(&path).map_err(|source| StateError::Io {
+            operation: "make",
+            path: path.clone(),
+            source,
+        })?;
         let failed = |source: rustix::io::Errno| StateError::Io {
             operation: "open",
             path: path.clone(),
@@ -277,28 +281,20 @@ fn default_path(
 }
 
 /// Makes a folder and those above it that are missing, for the owner alone, so that they outlive a power cut.
-fn make_durable(path: &Path) -> Result<(), StateError> {
-    let failed = |source| StateError::Io {
-        operation: "make",
-        path: path.to_owned(),
-        source,
-    };
+pub(crate) fn make_durable(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path
         .ancestors()
         .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
         .collect();
     for folder in missing.into_iter().rev() {
         match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(error));
-            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
         let parent = folder
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        let parent = fs::File::open(parent.unwrap_or(Path::new("."))).map_err(failed)?;
-        parent.sync_all().map_err(failed)?;
+        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(())
 }

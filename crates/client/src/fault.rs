@@ -137,6 +137,8 @@ impl Fault {
                     "connection lost".to_owned()
                 }
                 io::ErrorKind::TimedOut => "timed out".to_owned(),
+                // Within TLS: an end that the peer did not announce.
+                io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
                 _ => plain(error),
             }),
         }

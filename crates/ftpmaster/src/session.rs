@@ -7,8 +7,8 @@ use std::time::Instant;
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
-    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, MAGIC, MasterReply,
-    MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
+    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, FEATURE_TLS_REQUIRED,
+    MAGIC, MasterReply, MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
 };
 use tracing::debug;
 
@@ -157,21 +157,24 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
             return Err(error.into());
         }
     };
+    let stream = link.stream_ref();
+    let may_speak =
+        stream.tls().is_some() || settings.reception.takes_clear(stream.peer()?.is_here);
     let preface = ServerPreface {
         version: version.unwrap_or(0),
         oldest: OLDEST_VERSION,
         newest: VERSION,
         role: Role::Master,
         login_required: settings.everybody.is_none(),
-        features: 0,
+        features: match may_speak {
+            true => 0,
+            false => FEATURE_TLS_REQUIRED,
+        },
         worker: 0,
         window_requests: WINDOW_REQUESTS,
         window_answer_bytes: WINDOW_ANSWER_BYTES,
     };
     link.send_raw(&preface.encode());
-    let stream = link.stream_ref();
-    let may_speak =
-        stream.tls().is_some() || settings.reception.takes_clear(stream.peer()?.is_here);
     if version.is_some() && !may_speak {
         link.send(0, &refusal(ErrorCode::TlsRequired, ""));
     }
