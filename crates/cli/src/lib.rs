@@ -27,6 +27,7 @@
 
 mod config_file;
 mod display;
+mod limits;
 mod logging;
 mod number;
 mod parse;
@@ -38,6 +39,7 @@ mod size;
 mod stop;
 
 pub use display::{Escaped, name, text};
+pub use limits::LimitOptions;
 pub use logging::start_logging;
 pub use number::number;
 pub use parse::parse;

@@ -11,12 +11,11 @@
 //! | `visitor` | who a client is |
 //! | `redirect` | the answer to a client: slaves, addresses, tickets |
 //! | `registration` `probe` | how slaves become known: by themselves, or by being asked |
-//! | `server` `admission` `session` `stream` | connections, their bounds and deadlines |
+//! | `server` `session` `stream` | connections and their deadlines |
 //! | `peer` `show` | asking other servers |
 //! | `signals` `limits` `master` | the process, every bound, what all share |
 #![forbid(unsafe_code)]
 
-mod admission;
 mod args;
 mod limits;
 mod master;
@@ -45,6 +44,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use admission::Reporter;
 use anyhow::{Context, Result, anyhow, bail};
 use auth::{Accounts, AccountsFile, StateDirectory};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -97,16 +97,19 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let signals = Signals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
     let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let master = Arc::new(Master::new(key, settings).context("cannot draw a random number")?);
+    let limits = args.limits.limits();
+    let master = Master::new(key, settings, limits).context("cannot set the limits up")?;
+    let master = Arc::new(master);
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)
         .context("cannot look after the slaves")?;
     cli::listening(PROGRAM, server.address()?);
     let mut grace = args.grace;
+    let mut reporter = Reporter::default();
     loop {
         server
-            .serve_until(&signals, &master)
+            .serve_until(&signals, &master, &mut reporter)
             .context("cannot accept connections")?;
         match signals.next()? {
             Some(Wish::Stop) => break,
@@ -122,7 +125,11 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     }
     cli::stopping();
     drop(server);
-    finish(&master, &signals, grace)
+    let finished = finish(&master, &signals, grace);
+    if let Some(news) = reporter.news(master.gate.words()) {
+        warn!("limits were hit: {news}");
+    }
+    finished
 }
 
 /// What counts from now on for a master that listens at `address`.
@@ -171,6 +178,7 @@ fn reload(
             .set(&args.slaves)
             .context("cannot look after the slaves")?;
         master.set_settings(settings);
+        master.gate.set_limits(args.limits.limits());
         info!("took over the configuration");
         Ok(args.grace)
     });

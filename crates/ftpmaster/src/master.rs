@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::available_parallelism;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use admission::{Gate, HASHES_WAITING, Limits};
 use auth::{Accounts, Gatekeeper, MasterKey, RegistrationKey};
 use protocol::Rights;
 
@@ -29,6 +30,7 @@ pub(crate) struct Master {
     pub(crate) key: MasterKey,
     pub(crate) registration_key: RegistrationKey,
     pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) gate: Arc<Gate>,
     settings: RwLock<Settings>,
     registry: Mutex<Registry>,
     connections: AtomicU64,
@@ -37,11 +39,12 @@ pub(crate) struct Master {
 
 impl Master {
     /// # Errors
-    /// The kernel has no randomness to give.
-    pub(crate) fn new(key: MasterKey, settings: Settings) -> io::Result<Self> {
+    /// The kernel has no randomness or memory to give.
+    pub(crate) fn new(key: MasterKey, settings: Settings, limits: Limits) -> io::Result<Self> {
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
-            gatekeeper: Gatekeeper::new(cores)?,
+            gatekeeper: Gatekeeper::new(cores, HASHES_WAITING)?,
+            gate: Arc::new(Gate::new(admission::of_one_process()?, 0, limits)),
             registration_key: key.registration_key(),
             key,
             settings: RwLock::new(settings),

@@ -126,6 +126,7 @@ fn failed(cause: &IssueError) -> MasterReply {
 
 #[cfg(test)]
 mod tests {
+    use admission::Limits;
     use std::sync::Arc;
 
     use auth::{ClientClaim, StateDirectory, check};
@@ -144,7 +145,7 @@ mod tests {
             everybody: Some(rights),
             accounts: None,
         };
-        Master::new(state.master_key().unwrap(), settings).unwrap()
+        Master::new(state.master_key().unwrap(), settings, Limits::default()).unwrap()
     }
 
     fn answer(master: &Master) -> MasterReply {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use admission::{Limits, Reporter};
 use auth::{
     ClientClaim, Identification, Introduction, MasterKey, StateDirectory, check, fresh_nonce,
 };
@@ -15,7 +16,6 @@ use protocol::{
     Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus, StorageId, VERSION,
 };
 
-use crate::limits::MAX_CLIENTS;
 use crate::master::{Master, Settings, unix_now};
 use crate::peer::{Answered, ask, dial_address, shake_hands};
 use crate::probe::Probes;
@@ -61,19 +61,26 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        crate::raise_descriptor_limit();
+        Self::with(Limits::default())
+    }
+
+    fn with(limits: Limits) -> Self {
         let settings = Settings {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),
             accounts: None,
         };
-        let master = Arc::new(Master::new(some_key(), settings).unwrap());
+        let master = Arc::new(Master::new(some_key(), settings, limits).unwrap());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.address().unwrap();
         let (wake, woken) = UnixStream::pair().unwrap();
         let shared = Arc::clone(&master);
         let thread = std::thread::Builder::new()
-            .spawn(move || server.serve_until(&woken, &shared).unwrap())
+            .spawn(move || {
+                server
+                    .serve_until(&woken, &shared, &mut Reporter::default())
+                    .unwrap()
+            })
             .unwrap();
         Self {
             master,
@@ -387,15 +394,19 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn whoever_finds_no_place_is_told_so() {
-    let world = World::new();
+    const MOST: u32 = 300;
+    let world = World::with(Limits {
+        connections: MOST,
+        ..Limits::default()
+    });
     let knock = || shake_hands(dial_address(world.address).unwrap(), Role::Master).unwrap();
     let inside: Vec<Link> = std::iter::from_fn(|| match knock() {
         Answered::Ready(link) => Some(link),
         Answered::Busy => None,
     })
-    .take(MAX_CLIENTS + 1)
+    .take(MOST as usize + 1)
     .collect();
-    assert_eq!(inside.len(), MAX_CLIENTS);
+    assert_eq!(inside.len(), MOST as usize);
     drop(inside);
     until(|| matches!(knock(), Answered::Ready(_)).then_some(()));
 }

@@ -80,6 +80,9 @@ pub(crate) struct Args {
     pub(crate) grace: u64,
 
     #[command(flatten)]
+    pub(crate) limits: cli::LimitOptions,
+
+    #[command(flatten)]
     pub(crate) shared: cli::Shared,
 }
 

@@ -1,7 +1,7 @@
 //! The table in shared memory through which the processes of a pool see each other: who lives, who has a free place.
 //!
-//! Layout (words of 64 bits): a header record of eight words, then one record of eight words, a cache line, per slot.
-//! A slot is written by its owner; the supervisor claims it before the owner lives and clears it when the owner is
+//! Layout (words of 64 bits): a header record of eight words, then one record of eight words, a cache line, per slot, then
+//! the program's own words. A slot is written by its owner; the supervisor claims it before the owner lives and clears it when the owner is
 //! dead. So there is no lock that a killed process could leave behind, and no count that outlives it.
 
 use std::io;
@@ -13,7 +13,7 @@ use sys::shared_memory::SharedWords;
 use crate::slot::{self, RECORD, Slot, SlotState, SlotStatus};
 
 /// "pool" and the version of this layout: a new binary must not read an old supervisor's table differently.
-const LAYOUT: u64 = 0x706f_6f6c_0000_0001;
+const LAYOUT: u64 = 0x706f_6f6c_0000_0002;
 
 /// Sums over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +36,7 @@ pub struct Totals {
 #[derive(Debug)]
 pub struct Scoreboard {
     words: SharedWords,
+    slots: usize,
 }
 
 /// The words of the header that are in use.
@@ -48,16 +49,17 @@ struct Header<'a> {
 }
 
 impl Scoreboard {
-    pub(crate) fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
-        let (words, memory) = SharedWords::create(words_for(slots))?;
-        let board = Self { words };
+    pub(crate) fn create(slots: usize, program: usize) -> io::Result<(Self, OwnedFd)> {
+        let (words, memory) = SharedWords::create(words_for(slots, program))?;
+        let board = Self { words, slots };
         board.header()?.layout.store(LAYOUT, SeqCst);
         Ok((board, memory))
     }
 
-    pub(crate) fn attach(memory: BorrowedFd<'_>, slots: usize) -> io::Result<Self> {
+    pub(crate) fn attach(memory: BorrowedFd<'_>, slots: usize, program: usize) -> io::Result<Self> {
         let board = Self {
-            words: SharedWords::attach(memory, words_for(slots))?,
+            words: SharedWords::attach(memory, words_for(slots, program))?,
+            slots,
         };
         if board.header()?.layout.load(SeqCst) != LAYOUT {
             return Err(io::Error::new(
@@ -98,6 +100,13 @@ impl Scoreboard {
     /// A table without a header, which no supervisor makes.
     pub fn program_word(&self) -> io::Result<&AtomicU64> {
         self.header().map(|header| header.program)
+    }
+
+    /// The words that the program asked for with [`Pool::program_words`](crate::Pool), shared and kept likewise.
+    #[must_use]
+    pub fn program_words(&self) -> &[AtomicU64] {
+        let own = words_for(self.slots, 0);
+        self.words.words().get(own..).unwrap_or_default()
     }
 
     /// Every slot in use.
@@ -173,12 +182,15 @@ impl Scoreboard {
     }
 
     fn slots(&self) -> impl Iterator<Item = Slot<'_>> + '_ {
-        self.records().iter().skip(1).map(Slot::of)
+        self.records().iter().skip(1).take(self.slots).map(Slot::of)
     }
 }
 
-const fn words_for(slots: usize) -> usize {
-    slots.saturating_add(1).saturating_mul(RECORD)
+const fn words_for(slots: usize, program: usize) -> usize {
+    slots
+        .saturating_add(1)
+        .saturating_mul(RECORD)
+        .saturating_add(program)
 }
 
 #[cfg(test)]
@@ -189,8 +201,8 @@ mod tests {
 
     #[test]
     fn claimed_slots_are_counted_and_cleared() {
-        let (board, memory) = Scoreboard::create(4).unwrap();
-        let seen_by_other = Scoreboard::attach(memory.as_fd(), 4).unwrap();
+        let (board, memory) = Scoreboard::create(4, 0).unwrap();
+        let seen_by_other = Scoreboard::attach(memory.as_fd(), 4, 0).unwrap();
         let first = board.claim(SlotState::Starting, 1).unwrap();
         let second = board.claim(SlotState::Starting, 1).unwrap();
         assert_eq!((first, second), (0, 1));
@@ -217,7 +229,7 @@ mod tests {
 
     #[test]
     fn draining_workers_keep_sessions_but_offer_no_places() {
-        let (board, _memory) = Scoreboard::create(2).unwrap();
+        let (board, _memory) = Scoreboard::create(2, 0).unwrap();
         let slot = board.claim(SlotState::Starting, 1).unwrap();
         let slot = board.slot(slot).unwrap();
         slot.open(5);
@@ -235,7 +247,7 @@ mod tests {
 
     #[test]
     fn room_elsewhere_counts_pending_connections_and_silence() {
-        let (board, _memory) = Scoreboard::create(2).unwrap();
+        let (board, _memory) = Scoreboard::create(2, 0).unwrap();
         let (own, other) = (
             board.claim(SlotState::Starting, 1).unwrap(),
             board.claim(SlotState::Starting, 1).unwrap(),
@@ -254,7 +266,7 @@ mod tests {
 
     #[test]
     fn slots_run_out_and_helpers_do_not_count_as_workers() {
-        let (board, _memory) = Scoreboard::create(1).unwrap();
+        let (board, _memory) = Scoreboard::create(1, 0).unwrap();
         assert_eq!(board.claim(SlotState::Helper, 1), Some(0));
         assert_eq!(board.claim(SlotState::Starting, 1), None);
         board.slot(0).unwrap().drain();
@@ -263,10 +275,24 @@ mod tests {
     }
 
     #[test]
+    fn the_program_s_words_are_its_own() {
+        let (board, memory) = Scoreboard::create(2, 3).unwrap();
+        let seen_by_other = Scoreboard::attach(memory.as_fd(), 2, 3).unwrap();
+        board.program_words()[2].store(7, SeqCst);
+        assert_eq!(seen_by_other.program_words()[2].load(SeqCst), 7);
+        assert_eq!(board.program_words().len(), 3);
+        for _ in 0..2 {
+            board.claim(SlotState::Ready, 1).unwrap();
+        }
+        assert_eq!(board.claim(SlotState::Ready, 1), None, "they are no slots");
+        assert_eq!(board.program_words()[0].load(SeqCst), 0);
+    }
+
+    #[test]
     fn another_layout_is_refused() {
-        let (board, memory) = Scoreboard::create(1).unwrap();
+        let (board, memory) = Scoreboard::create(1, 0).unwrap();
         board.header().unwrap().layout.store(LAYOUT + 1, SeqCst);
-        assert!(Scoreboard::attach(memory.as_fd(), 1).is_err());
-        assert!(Scoreboard::attach(memory.as_fd(), 100).is_err());
+        assert!(Scoreboard::attach(memory.as_fd(), 1, 0).is_err());
+        assert!(Scoreboard::attach(memory.as_fd(), 100, 0).is_err());
     }
 }

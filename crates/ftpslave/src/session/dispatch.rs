@@ -13,7 +13,6 @@ impl Session<'_> {
         match request {
             Request::Probe { worker } => self.probe(id, worker),
             Request::Identify { nonce } => self.identify(id, &nonce),
-            Request::Present { ticket, secret } => return self.present(id, &ticket, &secret),
             Request::Stat { path, follow } => self.stat(id, &path, follow),
             Request::List {
                 path,
@@ -117,7 +116,10 @@ impl Session<'_> {
                 });
             }
             // Taken by the upload that they belong to, or skipped behind one that was refused; answered before.
-            Request::StoreEnd { .. } | Request::Abandon {} | Request::Login { .. } => {}
+            Request::StoreEnd { .. }
+            | Request::Abandon {}
+            | Request::Present { .. }
+            | Request::Login { .. } => {}
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The step from a connection to a session: a ticket is shown, an account logs in, or nobody is asked.
 
+use admission::{Limit, REFUSED_LOGINS};
 use auth::Attempt;
 use protocol::{
     ConnectionError, ErrorCode, Reply, Request, Rights, Secret, Secretive, Text, Ticket,
@@ -8,9 +9,6 @@ use supervisor::Admission;
 
 use super::access::{Access, Need, Pass, need};
 use super::{Session, Verdict};
-
-/// Refused logins that end a connection.
-const MOST_REFUSALS: u32 = 3;
 
 impl Session<'_> {
     /// Lets a request pass that may be answered now, beginning the session where nothing has to be shown for it.
@@ -56,6 +54,12 @@ impl Session<'_> {
                 }
             }
         }
+        if let Some(visit) = &mut self.visit
+            && let Err(limit) = visit.begin(&pass.user)
+        {
+            self.refuse(id, ErrorCode::Busy, limit.sentence());
+            return Err(Verdict::Close);
+        }
         match admission.take().and_then(Admission::begin) {
             Some(place) => {
                 self.access = Access::Inside {
@@ -65,24 +69,24 @@ impl Session<'_> {
                 Ok(())
             }
             None => {
-                let code = if self.context.roster.is_draining() {
-                    ErrorCode::Draining
+                if self.context.roster.is_draining() {
+                    self.refuse(id, ErrorCode::Draining, "");
                 } else {
-                    ErrorCode::Busy
-                };
-                self.refuse(id, code, "");
+                    self.turn_away(id, Limit::Sessions);
+                }
                 Err(Verdict::Close)
             }
         }
     }
 
+    /// Says which limit is reached, and counts it.
+    fn turn_away(&mut self, id: u32, limit: Limit) {
+        self.context.gate.hit(limit);
+        self.refuse(id, ErrorCode::Busy, limit.sentence());
+    }
+
     /// A ticket opens a session, or renews the rights of one that is its user's already.
-    pub(super) fn present(
-        &mut self,
-        id: u32,
-        ticket: &Ticket,
-        secret: &Secret,
-    ) -> Result<(), ConnectionError> {
+    pub(super) fn present(&mut self, id: u32, ticket: &Ticket, secret: &Secret) -> Verdict {
         match self.context.door.admit(ticket, secret) {
             Ok(new) => match &mut self.access {
                 Access::Inside { pass, .. }
@@ -95,15 +99,14 @@ impl Session<'_> {
                     let detail = "this session is another user's";
                     self.refuse(id, ErrorCode::LoginRefused, detail);
                 }
-                Access::Outside(_) => {
-                    if self.begin(id, new.clone()).is_ok() {
-                        self.welcome(id, &new);
-                    }
-                }
+                Access::Outside(_) => match self.begin(id, new.clone()) {
+                    Ok(()) => self.welcome(id, &new),
+                    Err(verdict) => return verdict,
+                },
             },
             Err(code) => self.refuse(id, code, ""),
         }
-        Ok(())
+        Verdict::GoOn
     }
 
     /// An account of this slave's own opens a session.
@@ -119,25 +122,36 @@ impl Session<'_> {
         }
         let peer = self.connection.stream().clone();
         let (source, is_here) = peer.origin()?;
+        // Whoever was not let in because all is full can begin no session: no hash is computed for that.
+        let Some(visit) = self.visit.as_deref() else {
+            self.turn_away(id, Limit::Sessions);
+            return Ok(Verdict::Close);
+        };
+        if visit.is_shut_out() {
+            self.turn_away(id, Limit::Penalty);
+            return Ok(Verdict::Close);
+        }
         let attempt = Attempt {
             user: user.as_str(),
             password: password.reveal(),
-            source,
+            source: visit.source(),
         };
-        match self.context.door.log_in(attempt, is_here) {
+        match self.context.door.log_in(attempt, visit, is_here) {
             Ok(pass) => match self.begin(id, pass.clone()) {
                 Ok(()) => self.welcome(id, &pass),
                 Err(verdict) => return Ok(verdict),
             },
             Err((code, detail)) => {
+                tracing::info!(%source, "a login fails: {code}");
                 self.refuse(id, code, detail);
                 self.refused_logins += 1;
             }
         }
-        Ok(match self.refused_logins {
-            MOST_REFUSALS.. => Verdict::Close,
-            _ => Verdict::GoOn,
-        })
+        if self.refused_logins < REFUSED_LOGINS {
+            return Ok(Verdict::GoOn);
+        }
+        self.context.gate.hit(Limit::RefusedLogins);
+        Ok(Verdict::Close)
     }
 
     fn welcome(&mut self, id: u32, pass: &Pass) {

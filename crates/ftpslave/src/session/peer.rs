@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use admission::{Lapse, Limit, RateFloor};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -31,6 +32,8 @@ pub(crate) struct Peer {
     is_near: bool,
     /// When what is read now must be complete.
     deadline: Option<Instant>,
+    /// How fast content must pass at least.
+    floor: RateFloor,
 }
 
 impl Peer {
@@ -55,12 +58,37 @@ impl Peer {
             socket: Arc::new(stream),
             is_near,
             deadline: None,
+            floor: RateFloor::new(0),
         }
     }
 
     /// From now on every read is over by that moment, however slowly bytes drip in; with `None` only [`STALL`] counts.
     pub(crate) fn read_until(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
+    }
+
+    /// From now on what is moved must pass at that rate at least, bytes a second.
+    pub(crate) fn require(&mut self, least: u64) {
+        self.floor = RateFloor::new(least);
+    }
+
+    /// Moves content, and fails where the client has let us wait for it for too long.
+    fn watched(
+        &mut self,
+        mut moves: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let begun = Instant::now();
+        match moves(&self.socket) {
+            Ok(moved) => {
+                self.floor.pass(moved, begun.elapsed())?;
+                Ok(moved)
+            }
+            // The socket's own timeout: not a byte for so long.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(Lapse(Limit::Stall).into())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What has arrived, without waiting; `None`: nothing has.
@@ -174,7 +202,7 @@ impl Peer {
 impl Read for Peer {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let Some(deadline) = self.deadline else {
-            return (&*self.socket).read(bytes);
+            return self.watched(|mut socket| socket.read(bytes));
         };
         loop {
             if let Some(read) = self.read_at_once(bytes)? {
@@ -182,7 +210,12 @@ impl Read for Peer {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if !self.wait_for_input(left.min(STALL))? {
-                return Err(io::ErrorKind::TimedOut.into());
+                let limit = if left > STALL {
+                    Limit::Stall
+                } else {
+                    Limit::Message
+                };
+                return Err(Lapse(limit).into());
             }
         }
     }
@@ -190,7 +223,7 @@ impl Read for Peer {
 
 impl Write for Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.socket).write(bytes)
+        self.watched(|mut socket| socket.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -200,15 +233,15 @@ impl Write for Peer {
 
 impl Wire for Peer {
     fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        (&*self.socket).splice_into(pipe, most)
+        self.watched(|mut socket| socket.splice_into(pipe, most))
     }
 
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
-        (&*self.socket).send_file(file, offset, most)
+        self.watched(|mut socket| socket.send_file(file, offset, most))
     }
 
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.socket).write_more(bytes)
+        self.watched(|mut socket| socket.write_more(bytes))
     }
 }
 
