@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use protocol::frame::DATA;
 use protocol::limits::MAX_GREETING;
 use protocol::{
     Address, ClientPreface, Connection, MasterReply, MasterRequest, Message, Reply, Request,
@@ -72,6 +73,23 @@ impl Wire {
             ticket: offer.ticket.clone(),
             secret: offer.secret,
         })
+    }
+
+    /// Asks for content: what comes of it, and the reply behind it.
+    pub fn fetch(&mut self, request: &Request) -> (Vec<u8>, Reply) {
+        let _announced: Reply = self.ask(request);
+        let mut content = Vec::new();
+        loop {
+            let header = self.connection.receive_answer().unwrap();
+            if header.kind != DATA {
+                return (content, self.connection.decode(&header).unwrap());
+            }
+            while self.connection.data_left() > 0 {
+                let mut some = [0; 65_536];
+                let read = self.connection.read_data(&mut some).unwrap();
+                content.extend(&some[..read]);
+            }
+        }
     }
 
     /// The socket, for bytes that are no frames.

@@ -326,16 +326,18 @@ impl From<Lapse> for io::Error {
 #[derive(Clone, Copy, Debug)]
 pub struct RateFloor {
     rate: u64,
+    over: Duration,
     waited: Duration,
     moved: u64,
 }
 
 impl RateFloor {
-    /// For so many bytes a second; 0: none.
+    /// For so many bytes a second over that time of waiting; 0: none.
     #[must_use]
-    pub const fn new(rate: u64) -> Self {
+    pub const fn new(rate: u64, over: Duration) -> Self {
         Self {
             rate,
+            over,
             waited: Duration::ZERO,
             moved: 0,
         }
@@ -344,16 +346,17 @@ impl RateFloor {
     /// Takes note that `bytes` passed while the peer was waited for that long.
     ///
     /// # Errors
-    /// [`Limit::MinimumRate`]: too few have passed for [`MINIMUM_RATE_OVER`].
+    /// [`Limit::MinimumRate`]: too few have passed.
     pub fn pass(&mut self, bytes: usize, waited: Duration) -> Result<(), Lapse> {
         self.moved = self
             .moved
             .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.waited = self.waited.saturating_add(waited);
-        if self.waited < MINIMUM_RATE_OVER {
+        if self.waited < self.over {
             return Ok(());
         }
-        if self.moved < self.rate.saturating_mul(self.waited.as_secs()) {
+        let waited = u64::try_from(self.waited.as_millis()).unwrap_or(u64::MAX);
+        if self.moved < self.rate.saturating_mul(waited) / 1000 {
             return Err(Lapse(Limit::MinimumRate));
         }
         (self.waited, self.moved) = (Duration::ZERO, 0);
@@ -408,7 +411,7 @@ mod tests {
     #[test]
     fn a_peer_that_drips_is_told_from_one_that_is_slow_and_one_that_rests() {
         const SECOND: Duration = Duration::from_secs(1);
-        let mut dripping = RateFloor::new(1024);
+        let mut dripping = RateFloor::new(1024, MINIMUM_RATE_OVER);
         let lapse = (0..100).find_map(|second| {
             dripping
                 .pass(1023, SECOND)
@@ -416,15 +419,15 @@ mod tests {
                 .map(|lapse| (second, lapse))
         });
         assert_eq!(lapse, Some((59, Lapse(Limit::MinimumRate))));
-        let mut slow = RateFloor::new(1024);
+        let mut slow = RateFloor::new(1024, MINIMUM_RATE_OVER);
         assert!((0..1000).all(|_| slow.pass(1024, SECOND).is_ok()));
         // A quick beginning does not pay for a minute of nothing.
-        let mut stops = RateFloor::new(1024);
+        let mut stops = RateFloor::new(1024, MINIMUM_RATE_OVER);
         for _ in 0..60 {
             stops.pass(1 << 20, SECOND).unwrap();
         }
         assert!((0..60).any(|_| stops.pass(0, SECOND).is_err()));
-        let mut unwatched = RateFloor::new(0);
+        let mut unwatched = RateFloor::new(0, MINIMUM_RATE_OVER);
         assert!((0..1000).all(|_| unwatched.pass(0, SECOND).is_ok()));
         let error = io::Error::from(Lapse(Limit::MinimumRate));
         assert_eq!(Lapse::of(&error), Some(Limit::MinimumRate));

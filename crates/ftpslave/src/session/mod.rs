@@ -18,7 +18,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use admission::{Gate, Lapse, Limit, Stage, UNKNOWN_REQUESTS, Visit};
+use admission::{Gate, Lapse, Limit, MINIMUM_RATE_OVER, RateFloor, Stage, UNKNOWN_REQUESTS, Visit};
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
 use storage::{StillWanted, Storage, StorageError};
@@ -108,7 +108,7 @@ pub(crate) struct Arrival {
 /// answered.
 pub(crate) fn serve(context: &Context, mut peer: Peer, arrival: Option<Arrival>) {
     let limits = context.gate.limits();
-    peer.require(limits.minimum_rate);
+    peer.require(RateFloor::new(limits.minimum_rate, MINIMUM_RATE_OVER));
     let entry = context.roster.enter(peer.clone());
     let patience = if arrival.is_some() {
         limits.login

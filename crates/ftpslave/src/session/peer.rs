@@ -58,7 +58,7 @@ impl Peer {
             socket: Arc::new(stream),
             is_near,
             deadline: None,
-            floor: RateFloor::new(0),
+            floor: RateFloor::new(0, Duration::MAX),
         }
     }
 
@@ -67,9 +67,9 @@ impl Peer {
         self.deadline = deadline;
     }
 
-    /// From now on what is moved must pass at that rate at least, bytes a second.
-    pub(crate) fn require(&mut self, least: u64) {
-        self.floor = RateFloor::new(least);
+    /// From now on content must pass so fast at least.
+    pub(crate) fn require(&mut self, floor: RateFloor) {
+        self.floor = floor;
     }
 
     /// Moves content, and fails where the client has let us wait for it for too long.
@@ -271,6 +271,31 @@ mod tests {
         assert_eq!(socket.write_timeout().unwrap(), Some(STALL));
         let user_timeout = rustix::net::sockopt::tcp_user_timeout(socket).unwrap();
         assert_eq!(u128::from(user_timeout), STALL.as_millis());
+    }
+
+    #[test]
+    fn who_takes_or_sends_content_too_slowly_is_not_waited_for() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let (mut client, mut peer) = connected();
+        client.set_read_timeout(Some(MOMENT / 20)).unwrap();
+        peer.require(RateFloor::new(1 << 30, MOMENT));
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                while stopped.recv_timeout(MOMENT / 10).is_err() {
+                    client.write_all(b"x").unwrap();
+                    client.read(&mut [0; 4096]).ok();
+                }
+            });
+            let mut writer = peer.clone();
+            let ends = |result: io::Result<usize>| result.err().and_then(|error| Lapse::of(&error));
+            let read = (0..1000).find_map(|_| ends(peer.read(&mut [0; 1])));
+            let written = (0..100_000).find_map(|_| ends(writer.write(&[0; 16_384])));
+            stop.send(()).unwrap();
+            assert_eq!(
+                (read, written),
+                (Some(Limit::MinimumRate), Some(Limit::MinimumRate))
+            );
+        });
     }
 
     #[test]
