@@ -4,13 +4,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use protocol::{ErrorCode, MasterReply, MasterRequest, Message, Reply, SlaveOffer};
+use protocol::{
+    ErrorCode, MasterReply, MasterRequest, Message, Reply, Request, Secretive, SlaveOffer, Text,
+};
 use rustix::process::Signal;
 
 use super::crowd::login;
 use super::{PASSWORD, at, everywhere, logs};
 use crate::harness::{
-    Cluster, PATIENCE, Setup, Wire, among_neighbours, signal_pid, wait_for, wait_until,
+    Cluster, PATIENCE, Setup, Wire, among_neighbours, signal_pid, user_command, wait_for,
+    wait_until,
 };
 
 /// A connection, and the line with which the server greets it.
@@ -294,4 +297,57 @@ fn misbehaviour(master: SocketAddr, slave: SocketAddr) {
         assert!(line.contains("too many failed logins"), "{line}");
         assert!(knock(neighbour).1.starts_with("220 "));
     }
+}
+
+/// A slave that keeps accounts itself penalises, too; also whoever had come in before.
+#[test]
+fn a_slave_that_stands_alone_penalises_who_guesses() {
+    among_neighbours(|| {
+        let folder = tempfile::tempdir().unwrap();
+        user_command(folder.path(), ["add", "ada"], PASSWORD).succeeded();
+        let users = folder.path().join("users.toml");
+        let cluster = Setup::new(1)
+            .without_master()
+            .at(Ipv4Addr::UNSPECIFIED)
+            .slave_options(["--users".into(), users.into_os_string()])
+            .start();
+        let slave = at(Ipv4Addr::new(10, 7, 7, 1), cluster.slaves[0].address);
+        let try_in = |wire: &mut Wire, password: &str| {
+            let login = Request::Login {
+                user: Text::new("ada"),
+                password: Secretive::new(password.as_bytes()).unwrap(),
+            };
+            match wire.ask(&login) {
+                Reply::Error { code, .. } => Some(code),
+                _ => None,
+            }
+        };
+        let (mut early, mut guesser) = (Wire::open(slave), Wire::open(slave));
+        for _ in 0..3 {
+            assert_eq!(try_in(&mut guesser, "wrong"), Some(ErrorCode::LoginRefused));
+        }
+        assert_eq!(try_in(&mut early, PASSWORD), Some(ErrorCode::Busy));
+        assert!(knock(slave).1.starts_with("421 too many failed logins"));
+        let mut neighbour = Wire::open(at(Ipv4Addr::new(10, 7, 7, 2), slave));
+        assert_eq!(try_in(&mut neighbour, PASSWORD), None);
+    });
+}
+
+/// Whoever comes when the descriptors become few hears it at once, and nothing is refused for want of one.
+#[test]
+fn a_worker_keeps_descriptors_for_those_it_serves() {
+    let few = ["sh", "-c", r#"ulimit -n 400 && exec "$0" "$@""#];
+    let setup = Setup::new(1).without_master().workers(1);
+    let cluster = setup.behind(few.map(Into::into).to_vec()).start();
+    let slave = &cluster.slaves[0];
+    let (inside, line) = fill(&[slave.address], 400);
+    assert!(
+        line.starts_with("421 this server has too many connections"),
+        "{line}"
+    );
+    assert!(!slave.process.stderr().contains("accepting pauses"));
+    drop(inside);
+    wait_until("others to be served", PATIENCE, || {
+        knock(slave.address).1.starts_with("220 ")
+    });
 }

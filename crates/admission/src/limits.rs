@@ -25,6 +25,13 @@ pub const MINIMUM_RATE_OVER: Duration = Duration::from_secs(60);
 /// Nobody can allow more connections: the tables of the limits have room for so many.
 pub const MOST_CONNECTIONS: u32 = 32_768;
 
+/// Connections for which so many descriptors suffice: a session takes up to three, and the server has some of its own.
+#[must_use]
+pub fn connections_for(descriptors: u64) -> u32 {
+    let most = (descriptors - descriptors / 4).saturating_sub(64);
+    u32::try_from(most).unwrap_or(u32::MAX)
+}
+
 /// The pauses that the protocol's own deadlines allow, named here for the table: one message, and within a frame.
 const MESSAGE: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_secs(30);
@@ -377,6 +384,14 @@ mod tests {
                 .filter(|other| other.name() == limit.name());
             assert_eq!(namesakes.count(), 1);
         }
+    }
+
+    #[test]
+    fn descriptors_are_left_for_what_is_not_a_connection() {
+        assert_eq!(
+            [0, 64, 1024, 65_536, u64::MAX].map(connections_for),
+            [0, 0, 704, 49_088, u32::MAX]
+        );
     }
 
     #[test]

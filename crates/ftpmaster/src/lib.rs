@@ -44,7 +44,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use admission::Reporter;
+use admission::{Limits, Reporter, connections_for};
 use anyhow::{Context, Result, anyhow, bail};
 use auth::{Accounts, AccountsFile, StateDirectory};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -97,7 +97,7 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let signals = Signals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
     let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let limits = args.limits.limits();
+    let limits = limits(args);
     let master = Master::new(key, settings, limits).context("cannot set the limits up")?;
     let master = Arc::new(master);
     let mut probes = Probes::new(Arc::clone(&master));
@@ -130,6 +130,16 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
         warn!("limits were hit: {news}");
     }
     finished
+}
+
+/// What is asked for, and no more connections than there are descriptors for.
+fn limits(args: &Args) -> Limits {
+    let asked = args.limits.limits();
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    Limits {
+        connections: asked.connections.min(connections_for(descriptors)),
+        ..asked
+    }
 }
 
 /// What counts from now on for a master that listens at `address`.
@@ -178,7 +188,7 @@ fn reload(
             .set(&args.slaves)
             .context("cannot look after the slaves")?;
         master.set_settings(settings);
-        master.gate.set_limits(args.limits.limits());
+        master.gate.set_limits(limits(&args));
         info!("took over the configuration");
         Ok(args.grace)
     });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use admission::{Gate, HASHES_WAITING, Limit, Words};
+use admission::{Gate, HASHES_WAITING, Limit, Words, connections_for};
 use anyhow::Context as _;
 use auth::{Accounts, Gatekeeper};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -113,12 +113,13 @@ fn use_all_descriptors() {
 }
 
 fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -> WorkerExit {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let entry = Entry {
         context: Arc::clone(context),
         threads: Arc::new(ThreadPool::new("session", STACK)),
         door: worker.door(),
         turned_away: Arc::default(),
-        most: most_connections(),
+        most: usize::try_from(connections_for(descriptors)).unwrap_or(usize::MAX),
     };
     let mut orphaned: Option<Instant> = None;
     let mut shown = Instant::now();
@@ -161,13 +162,6 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     }
 }
 
-/// Connections that the descriptors suffice for: a session takes up to three.
-fn most_connections() -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = (descriptors - descriptors / 4).saturating_sub(64);
-    usize::try_from(most).unwrap_or(usize::MAX)
-}
-
 /// Where connections come in; clones are the same.
 #[derive(Clone)]
 struct Entry {
@@ -175,7 +169,7 @@ struct Entry {
     threads: Arc<ThreadPool>,
     door: Door,
     turned_away: Arc<AtomicUsize>,
-    /// Connections at once.
+    /// Connections for which the descriptors suffice.
     most: usize,
 }
 
