@@ -48,6 +48,9 @@ pub(crate) struct Args {
     pub(crate) limits: cli::LimitOptions,
 
     #[command(flatten)]
+    pub(crate) tls: cli::ServerTls,
+
+    #[command(flatten)]
     pub(crate) shared: cli::Shared,
 
     #[command(subcommand)]

@@ -37,4 +37,4 @@ pub(crate) const QUESTION: Duration = Duration::from_secs(3);
 pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Stack of a connection's thread, bytes; only what is touched takes memory.
-pub(crate) const STACK: usize = 128 * 1024;
+pub(crate) const STACK: usize = 256 * 1024;

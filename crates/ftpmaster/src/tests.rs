@@ -1,5 +1,7 @@
 //! The master as others see it: over loopback, with slaves and clients that say what the test wants them to say.
 
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -8,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use admission::{Limits, Reporter};
+use auth::tls::Reception;
 use auth::{
     ClientClaim, Identification, Introduction, MasterKey, StateDirectory, check, fresh_nonce,
 };
@@ -61,14 +64,15 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with(Limits::default())
+        Self::with(Reception::default(), Limits::default())
     }
 
-    fn with(limits: Limits) -> Self {
+    fn with(reception: Reception, limits: Limits) -> Self {
         let settings = Settings {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),
             accounts: None,
+            reception,
         };
         let master = Arc::new(Master::new(some_key(), settings, limits).unwrap());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -304,7 +308,6 @@ fn foreign_words_get_an_error_line_and_nothing_else() {
     for words in [
         b"USER anonymous\r\n".as_slice(),
         b"GET / HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x01",
         &[0; 5000],
     ] {
         let heard = String::from_utf8(talk(&world, words)).unwrap();
@@ -395,10 +398,13 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn whoever_finds_no_place_is_told_so() {
     const MOST: u32 = 300;
-    let world = World::with(Limits {
-        connections: MOST,
-        ..Limits::default()
-    });
+    let world = World::with(
+        Reception::default(),
+        Limits {
+            connections: MOST,
+            ..Limits::default()
+        },
+    );
     let knock = || shake_hands(dial_address(world.address).unwrap(), Role::Master).unwrap();
     let inside: Vec<Link> = std::iter::from_fn(|| match knock() {
         Answered::Ready(link) => Some(link),

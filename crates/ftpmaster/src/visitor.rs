@@ -1,12 +1,13 @@
 //! Who a client is: nobody in particular, or the owner of an account.
 
+use std::net::IpAddr;
+
 use admission::{Limit, Offence, REFUSED_LOGINS, Visit};
 use auth::{Attempt, LoginError, PasswordHash, UserName};
 use protocol::{ErrorCode, MasterReply, RemotePath, Rights, Secretive, Text};
 use tracing::{error, info};
 
 use crate::master::{Master, Settings};
-use crate::stream::Peer;
 
 /// What is known of the client of one connection.
 #[derive(Debug, Default)]
@@ -16,6 +17,14 @@ pub(crate) struct Visitor {
     refusals: u32,
     /// Whether it may not come in, whoever it is.
     is_turned_away: bool,
+}
+
+/// Where a login comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) ip: IpAddr,
+    /// Whether nobody else can hear the password.
+    pub(crate) is_private: bool,
 }
 
 /// What a client may do, and where: what its tickets will say.
@@ -68,7 +77,7 @@ impl Visitor {
     pub(crate) fn log_in(
         &mut self,
         master: &Master,
-        peer: Peer,
+        origin: Origin,
         visit: &mut Visit,
         (user, password): (&Text, &Secretive),
     ) -> MasterReply {
@@ -76,7 +85,7 @@ impl Visitor {
             return refusal(ErrorCode::Unsupported, "this master has no accounts");
         };
         self.login = None;
-        if !peer.is_here {
+        if !origin.is_private {
             self.count_refusal(master);
             let detail = "passwords are not taken in the clear from another machine";
             return refusal(ErrorCode::LoginRefused, detail);
@@ -96,7 +105,7 @@ impl Visitor {
                     self.is_turned_away = true;
                     return refusal(ErrorCode::Busy, limit.sentence());
                 }
-                info!("{name} logs in from {}", peer.ip);
+                info!("{name} logs in from {}", origin.ip);
                 self.login = Some((name.clone(), account.password.clone()));
                 MasterReply::Welcome {
                     rights: account.rights,
@@ -105,7 +114,7 @@ impl Visitor {
             Err(error) => {
                 self.count_refusal(master);
                 // The name stays out of the log: people type passwords there.
-                info!("a login from {} fails: {error}", peer.ip);
+                info!("a login from {} fails: {error}", origin.ip);
                 match error {
                     LoginError::Refused => {
                         visit.offend(Offence::AuthFailed);
@@ -140,15 +149,15 @@ mod tests {
     use std::sync::Arc;
 
     use admission::Limits;
+    use auth::tls::Reception;
     use auth::{Account, Accounts, StateDirectory};
 
     use super::*;
     use crate::rotation::Policy;
 
-    const HERE: Peer = Peer {
-        ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        port: 1,
-        is_here: true,
+    const HERE: Origin = Origin {
+        ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        is_private: true,
     };
 
     fn accounts(password: &str) -> Arc<Accounts> {
@@ -169,14 +178,20 @@ mod tests {
             policy: Policy::RoundRobin,
             everybody: None,
             accounts,
+            reception: Reception::default(),
         };
         Master::new(state.master_key().unwrap(), settings, Limits::default()).unwrap()
     }
 
-    fn answer(visitor: &mut Visitor, master: &Master, peer: Peer, password: &str) -> MasterReply {
+    fn answer(
+        visitor: &mut Visitor,
+        master: &Master,
+        origin: Origin,
+        password: &str,
+    ) -> MasterReply {
         let password = Secretive::new(password.as_bytes()).unwrap();
-        let mut visit = master.gate.enter(peer.ip).unwrap();
-        visitor.log_in(master, peer, &mut visit, (&Text::new("ada"), &password))
+        let mut visit = master.gate.enter(origin.ip).unwrap();
+        visitor.log_in(master, origin, &mut visit, (&Text::new("ada"), &password))
     }
 
     fn code(reply: &MasterReply) -> Option<ErrorCode> {
@@ -219,19 +234,19 @@ mod tests {
     }
 
     /// One that comes from this machine and yet has an address of its own.
-    fn neighbour(number: u8) -> Peer {
-        Peer {
+    fn neighbour(number: u8) -> Origin {
+        Origin {
             ip: [192, 0, 2, number].into(),
-            ..HERE
+            is_private: true,
         }
     }
 
     #[test]
     fn a_source_of_failed_logins_is_not_listened_to_even_with_the_right_password() {
         let master = master(Some(accounts("right")));
-        let answer = |peer, password| {
+        let answer = |origin, password| {
             let mut visitor = Visitor::default();
-            let reply = answer(&mut visitor, &master, peer, password);
+            let reply = answer(&mut visitor, &master, origin, password);
             (code(&reply), visitor.is_refused())
         };
         // All of them were let in before the first fails.
@@ -276,13 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_taken_from_this_machine_alone() {
+    fn passwords_that_others_could_hear_are_not_taken() {
         let master = master(Some(accounts("right")));
         let mut visitor = Visitor::default();
-        let elsewhere = Peer {
+        let elsewhere = Origin {
             ip: "192.0.2.1".parse().unwrap(),
-            is_here: false,
-            ..HERE
+            is_private: false,
         };
         for number in 1..=REFUSED_LOGINS {
             let refused = answer(&mut visitor, &master, elsewhere, "right");

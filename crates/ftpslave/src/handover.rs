@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use admission::Limits;
+use auth::tls::{Identity, Reception, TlsError};
 use auth::{Accounts, RegistrationKey, SlaveKey};
 use protocol::{Rights, SlaveId, StorageId};
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,10 @@ pub(crate) struct WorkerHandover {
     pub(crate) accounts: Option<Accounts>,
     /// Where it is kept what clients move and change.
     pub(crate) transfer_log: Option<PathBuf>,
+    /// What is shown over TLS; `None` where nobody speaks it.
+    pub(crate) identity: Option<IdentityBytes>,
+    /// Whether not even this machine is heard in the clear.
+    pub(crate) tls_alone: bool,
     /// Seconds for running transfers once nobody is left to enforce a deadline.
     pub(crate) grace: u64,
     pub(crate) logging: cli::Logging,
@@ -58,6 +63,22 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// A certificate and its key on their way to a child; never shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct IdentityBytes(Vec<u8>);
+
+impl std::fmt::Debug for IdentityBytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl From<&Identity> for IdentityBytes {
+    fn from(identity: &Identity) -> Self {
+        Self(identity.to_bytes())
+    }
+}
+
 impl From<&SlaveKey> for Key {
     fn from(key: &SlaveKey) -> Self {
         Self(key.to_bytes())
@@ -83,6 +104,13 @@ impl WorkerHandover {
         self.ticket_key
             .as_ref()
             .map(|key| SlaveKey::from_bytes(key.0))
+    }
+
+    pub(crate) fn reception(&self) -> Result<Reception, TlsError> {
+        match &self.identity {
+            Some(bytes) => Reception::new(&Identity::from_bytes(&bytes.0)?, self.tls_alone),
+            None => Ok(Reception::default()),
+        }
     }
 
     pub(crate) fn open_rights(&self) -> Option<Rights> {

@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use admission::Reporter;
 use anyhow::Context;
+use auth::tls::Identity;
 use auth::{Accounts, AccountsFile, StateDirectory};
+use cli::TlsUse;
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Scoreboard, Supervisor};
 
 use crate::PROGRAM;
 use crate::args::Args;
-use crate::handover::{Key, RegistrarHandover, WorkerHandover};
+use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover};
 use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
@@ -144,6 +146,10 @@ impl Site {
             true => None,
             false => Some(Key::from(&self.state.master_key()?.slave_key(&self.slave))),
         };
+        let identity = self.identity(args)?;
+        if let Some(identity) = &identity {
+            tracing::info!("clients know this slave by {}", identity.fingerprint());
+        }
         let handover = WorkerHandover {
             root: self.root.clone(),
             slave: self.slave.0,
@@ -156,10 +162,22 @@ impl Site {
             ticket_key,
             accounts: accounts(args)?,
             transfer_log: args.transfer_log.as_deref().map(absolute).transpose()?,
+            identity: identity.as_ref().map(IdentityBytes::from),
+            tls_alone: args.tls.tls == TlsUse::Always,
             grace: args.grace,
             logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
+    }
+
+    /// What is shown over TLS; `None` where nobody speaks it.
+    fn identity(&self, args: &Args) -> anyhow::Result<Option<Identity>> {
+        let files = args.tls.files()?;
+        Ok(match (args.tls.tls, files) {
+            (TlsUse::Never, _) => None,
+            (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
+            (_, None) => Some(self.state.identity(&format!("slave-{}", self.slave))?),
+        })
     }
 
     fn for_registrar(&self, args: &Args) -> anyhow::Result<Handover> {

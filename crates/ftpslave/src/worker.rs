@@ -18,7 +18,7 @@ use crate::PROGRAM;
 use crate::handover::WorkerHandover;
 use crate::service::cannot_serve;
 use crate::session::{
-    Arrival, Context, Doorkeeper, Limits, Peer, Roster, asks_after_worker, serve, turn_away,
+    Arrival, Context, Doorkeeper, Limits, Peer, Roster, may_ask_after_worker, serve, turn_away,
 };
 use crate::transfer_log::TransferLog;
 
@@ -63,6 +63,7 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
             worker.slot(),
             handover.limits,
         )),
+        reception: handover.reception()?,
         scoreboard: Arc::clone(worker.scoreboard()),
         worker: u32::try_from(worker.slot())?,
         roster: Roster::default(),
@@ -225,7 +226,7 @@ impl Entry {
         let context = Arc::clone(&self.context);
         run_apart(&self.threads, move || {
             let _counted = one_more;
-            if limit == Limit::Sessions && asks_after_worker(&peer) {
+            if limit == Limit::Sessions && may_ask_after_worker(&peer) {
                 serve(&context, peer, None);
             } else {
                 turn_away(peer, limit);

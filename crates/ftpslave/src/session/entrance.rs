@@ -124,7 +124,7 @@ impl Session<'_> {
             return Ok(Verdict::GoOn);
         }
         let peer = self.connection.stream().clone();
-        let (source, is_here) = peer.origin()?;
+        let source = peer.origin()?;
         // Whoever was not let in because all is full can begin no session: no hash is computed for that.
         let Some(visit) = self.visit.as_deref() else {
             self.turn_away(id, Limit::Sessions);
@@ -139,7 +139,7 @@ impl Session<'_> {
             password: password.reveal(),
             source: visit.source(),
         };
-        match self.context.door.log_in(attempt, visit, is_here) {
+        match self.context.door.log_in(attempt, visit, peer.is_private()) {
             Ok(pass) => match self.begin(id, pass.clone()) {
                 Ok(()) => self.welcome(id, &pass),
                 Err(verdict) => return Ok(verdict),

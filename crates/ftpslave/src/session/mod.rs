@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use admission::{Gate, Lapse, Limit, MINIMUM_RATE_OVER, RateFloor, Stage, UNKNOWN_REQUESTS, Visit};
+use auth::tls::Reception;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
 use storage::{StillWanted, Storage, StorageError};
@@ -35,7 +36,7 @@ use roster::Entry;
 use crate::transfer_log::TransferLog;
 
 pub(crate) use access::Doorkeeper;
-pub(crate) use greeting::{asks_after_worker, turn_away};
+pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
@@ -53,6 +54,7 @@ pub(crate) struct Context {
     pub(crate) whole_storage: Arc<dyn Storage>,
     pub(crate) door: Doorkeeper,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) reception: Reception,
     pub(crate) scoreboard: Arc<Scoreboard>,
     /// This worker's slot.
     pub(crate) worker: u32,
@@ -66,7 +68,7 @@ impl Context {
     /// For a client whose address is known; one whose is not has gone already.
     fn ledger(&self, peer: &Peer) -> Option<Ledger<'_>> {
         let log = self.transfer_log.as_ref()?;
-        let (from, _) = peer.origin().ok()?;
+        let from = peer.origin().ok()?;
         Some(Ledger::new(log, from))
     }
 }
@@ -126,43 +128,42 @@ pub(crate) fn serve(context: &Context, mut peer: Peer, arrival: Option<Arrival>)
         takes_logins: context.door.takes_logins(),
         worker: context.worker,
         first_byte: limits.first_byte,
+        handshake: limits.tls,
     };
-    let result =
-        greeting::greet(peer.clone(), enter_by, introduction).and_then(
-            |connection| match connection {
-                None => Ok(()),
-                Some(connection) => {
-                    let access = Access::Outside(admission);
-                    let mut session = Session {
-                        context,
-                        storage: Arc::clone(&context.whole_storage),
-                        connection,
-                        enter_by,
-                        access,
-                        visit: visit.as_mut(),
-                        late: None,
-                        paces: Paces::new(context.limits, &context.scoreboard, &tally),
-                        ledger: context.ledger(&peer),
-                        batch: Batch::default(),
-                        wanted: StillWanted::new({
-                            let peer = peer.clone();
-                            move || !peer.is_gone()
-                        }),
-                        errand: entry.errand(),
-                        refused: None,
-                        refused_logins: 0,
-                        unknown_requests: 0,
-                    };
-                    let result = session.run(&entry);
-                    end = (session.stage(), session.late);
-                    session.end_ledger();
-                    if let Err(error) = &result {
-                        session.explain(error);
-                    }
-                    result
+    let result = greeting::greet(peer.clone(), enter_by, &context.reception, introduction)
+        .and_then(|connection| match connection {
+            None => Ok(()),
+            Some(connection) => {
+                let access = Access::Outside(admission);
+                let mut session = Session {
+                    context,
+                    storage: Arc::clone(&context.whole_storage),
+                    connection,
+                    enter_by,
+                    access,
+                    visit: visit.as_mut(),
+                    late: None,
+                    paces: Paces::new(context.limits, &context.scoreboard, &tally),
+                    ledger: context.ledger(&peer),
+                    batch: Batch::default(),
+                    wanted: StillWanted::new({
+                        let peer = peer.clone();
+                        move || !peer.is_gone()
+                    }),
+                    errand: entry.errand(),
+                    refused: None,
+                    refused_logins: 0,
+                    unknown_requests: 0,
+                };
+                let result = session.run(&entry);
+                end = (session.stage(), session.late);
+                session.end_ledger();
+                if let Err(error) = &result {
+                    session.explain(error);
                 }
-            },
-        );
+                result
+            }
+        });
     if let Some(visit) = &visit {
         let (stage, late) = end;
         visit.end(
@@ -170,10 +171,13 @@ pub(crate) fn serve(context: &Context, mut peer: Peer, arrival: Option<Arrival>)
             late.or_else(|| result.as_ref().err().and_then(lapse)),
         );
     }
-    if let Err(error) = result {
-        tracing::debug!(%error, "session ended early");
-        if broke_protocol(&error).is_some() {
-            peer.part();
+    match result {
+        Ok(()) => peer.say_goodbye(),
+        Err(error) => {
+            tracing::debug!(%error, "session ended early");
+            if broke_protocol(&error).is_some() {
+                peer.part();
+            }
         }
     }
 }
@@ -244,6 +248,7 @@ impl Session<'_> {
         let mut spoken = peer.watch_for_input();
         if !spoken {
             self.connection.rest();
+            peer.rest();
             spoken = peer.wait_for_input(limit)?;
         }
         entry.work();
