@@ -286,7 +286,7 @@ impl Peer {
 
 impl Read for Peer {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let read = |peer: &Self| {
+        let mut read = |peer: &Self| {
             let mut socket = peer.waiting(peer.deadline);
             match peer.tls() {
                 Some(mut tls) => tls.read(&mut socket, bytes),
