@@ -1,6 +1,5 @@
 //! What all connections share.
 
-use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -8,11 +7,14 @@ use std::thread::available_parallelism;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use admission::{Gate, HASHES_WAITING, Limits};
+use anyhow::{Context, Result};
 use auth::tls::Reception;
-use auth::{Accounts, Gatekeeper, MasterKey, RegistrationKey};
-use protocol::Rights;
+use auth::{Accounts, Gatekeeper, MasterKey, StateDirectory};
+use protocol::{Revocation, Rights};
 
+use crate::fleet::FleetView;
 use crate::registry::Registry;
+use crate::revocations::{Revocations, TicketClock, whose_changed};
 use crate::rotation::Policy;
 
 /// What a new configuration can change while the master runs.
@@ -31,10 +33,12 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Master {
     pub(crate) key: MasterKey,
-    pub(crate) registration_key: RegistrationKey,
+    pub(crate) fleet: FleetView,
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) clock: TicketClock,
     settings: RwLock<Settings>,
+    revocations: Mutex<Revocations>,
     registry: Mutex<Registry>,
     connections: AtomicU64,
     answering: AtomicUsize,
@@ -42,15 +46,19 @@ pub(crate) struct Master {
 
 impl Master {
     /// # Errors
-    /// The kernel has no randomness or memory to give.
-    pub(crate) fn new(key: MasterKey, settings: Settings, limits: Limits) -> io::Result<Self> {
+    /// The state directory cannot be used, or the kernel has no randomness or memory to give.
+    pub(crate) fn new(state: &StateDirectory, settings: Settings, limits: Limits) -> Result<Self> {
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let memory = admission::of_one_process().context("cannot set the limits up")?;
         Ok(Self {
-            gatekeeper: Gatekeeper::new(cores, HASHES_WAITING)?,
-            gate: Arc::new(Gate::new(admission::of_one_process()?, 0, limits)),
-            registration_key: key.registration_key(),
-            key,
+            gatekeeper: Gatekeeper::new(cores, HASHES_WAITING)
+                .context("cannot draw a random number")?,
+            gate: Arc::new(Gate::new(memory, 0, limits)),
+            key: state.master_key()?,
+            fleet: FleetView::open(state.fleet_file()?)?,
+            clock: TicketClock::default(),
             settings: RwLock::new(settings),
+            revocations: Mutex::default(),
             registry: Mutex::default(),
             connections: AtomicU64::new(0),
             answering: AtomicUsize::new(0),
@@ -67,11 +75,36 @@ impl Master {
         settings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// From now on these count. Tickets that say something else are revoked.
     pub(crate) fn set_settings(&self, settings: Settings) {
-        *self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = settings;
+        let users = {
+            let settings_now = self.settings.write();
+            let mut now = settings_now.unwrap_or_else(PoisonError::into_inner);
+            let users = whose_changed(&now, &settings);
+            *now = settings;
+            users
+        };
+        if !users.is_empty() {
+            self.revocations().add(&users, self.clock.revoke());
+        }
+    }
+
+    /// Nobody knows what a master has told of that ran before this one: tickets of before the accounts were changed last, at
+    /// `changed` (milliseconds since 1970), are made anew by whoever may still have one.
+    pub(crate) fn revoke_before(&self, changed: u64) {
+        let until = changed.min(self.clock.now());
+        self.revocations().add_everybody(until);
+    }
+
+    /// Whose tickets are no longer good, for a slave that has heard all up to that moment.
+    pub(crate) fn revoked_after(&self, heard: u64) -> Vec<Revocation> {
+        self.revocations().after(heard)
+    }
+
+    fn revocations(&self) -> MutexGuard<'_, Revocations> {
+        self.revocations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that no other connection has.

@@ -180,7 +180,7 @@ mod tests {
             accounts,
             reception: Reception::default(),
         };
-        Master::new(state.master_key().unwrap(), settings, Limits::default()).unwrap()
+        Master::new(&state, settings, Limits::default()).unwrap()
     }
 
     fn answer(

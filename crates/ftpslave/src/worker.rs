@@ -4,18 +4,20 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use admission::{Gate, HASHES_WAITING, Limit, Words, connections_for};
+use admission::{Gate, HASHES_WAITING, Limit, connections_for};
 use anyhow::Context as _;
 use auth::{Accounts, Gatekeeper};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use storage::LocalDirectory;
-use supervisor::{Accepting, Connection, Door, Event, Scoreboard, ThreadPool, Worker, WorkerExit};
+use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerExit};
 
 use crate::PROGRAM;
 use crate::handover::WorkerHandover;
+use crate::pool_memory::LimitsMemory;
+use crate::revoked::Revoked;
 use crate::service::cannot_serve;
 use crate::session::{
     Arrival, Context, Doorkeeper, Limits, Peer, Roster, may_ask_after_worker, serve, turn_away,
@@ -24,6 +26,9 @@ use crate::transfer_log::TransferLog;
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Ticks between two looks for sessions that have outlived their tickets.
+const LAPSES: u64 = 40;
 
 /// Clients that are told at the same time why they are not let in; further ones are closed without a word.
 const MOST_TURNED_AWAY: usize = 256;
@@ -59,7 +64,7 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
             accounts: handover.accounts.take().map(with_gatekeeper).transpose()?,
         },
         gate: Arc::new(Gate::new(
-            Arc::new(PoolMemory(Arc::clone(worker.scoreboard()))),
+            Arc::new(LimitsMemory(Arc::clone(worker.scoreboard()))),
             worker.slot(),
             handover.limits,
         )),
@@ -77,16 +82,6 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
         .ready(handover.sessions)
         .context("cannot answer the supervisor")?;
     Ok((worker, Arc::new(context), handover))
-}
-
-/// The limits' words in the memory of the pool.
-#[derive(Debug)]
-struct PoolMemory(Arc<Scoreboard>);
-
-impl Words for PoolMemory {
-    fn words(&self) -> &[AtomicU64] {
-        self.0.program_words()
-    }
 }
 
 fn open_log(path: &Path) -> anyhow::Result<TransferLog> {
@@ -124,10 +119,12 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     };
     let mut orphaned: Option<Instant> = None;
     let mut shown = Instant::now();
+    let mut watch = TicketWatch::default();
     loop {
         if shown.elapsed() >= TICK {
             shown = Instant::now();
             context.roster.show_life();
+            watch.look(context);
         }
         match worker.next(Accepting::Yes, TICK) {
             Ok(Event::Connection(connection)) => {
@@ -159,6 +156,31 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
         }
         if orphaned.is_some_and(|since| since.elapsed() >= Duration::from_secs(handover.grace)) {
             return WorkerExit::SupervisorGone;
+        }
+    }
+}
+
+/// Ends sessions whose tickets are no longer good.
+#[derive(Default)]
+struct TicketWatch {
+    edition: u64,
+    looks: u64,
+}
+
+impl TicketWatch {
+    fn look(&mut self, context: &Context) {
+        let Some(revoked) = Revoked::of(&context.scoreboard) else {
+            return;
+        };
+        // Before the table: what is added meanwhile is another edition.
+        let edition = revoked.edition();
+        if edition != self.edition {
+            self.edition = edition;
+            context.roster.cut_off(|holder| revoked.covers(holder));
+        }
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(LAPSES) {
+            context.roster.cut_off(|holder| revoked.has_lapsed(holder));
         }
     }
 }

@@ -102,7 +102,8 @@ impl Scoreboard {
         self.header().map(|header| header.program)
     }
 
-    /// The words that the program asked for with [`Pool::program_words`](crate::Pool), shared and kept likewise.
+    /// The words that the program asked for with [`Pool::program_words`](crate::Pool): all processes of the pool share them,
+    /// reloads included. They begin as 0. Whoever writes may be killed between two words.
     #[must_use]
     pub fn program_words(&self) -> &[AtomicU64] {
         let own = words_for(self.slots, 0);
@@ -275,17 +276,17 @@ mod tests {
     }
 
     #[test]
-    fn the_program_s_words_are_its_own() {
-        let (board, memory) = Scoreboard::create(2, 3).unwrap();
-        let seen_by_other = Scoreboard::attach(memory.as_fd(), 2, 3).unwrap();
-        board.program_words()[2].store(7, SeqCst);
-        assert_eq!(seen_by_other.program_words()[2].load(SeqCst), 7);
-        assert_eq!(board.program_words().len(), 3);
-        for _ in 0..2 {
-            board.claim(SlotState::Ready, 1).unwrap();
+    fn the_program_s_words_are_shared_and_no_slot_s() {
+        let (board, memory) = Scoreboard::create(3, 1024).unwrap();
+        let seen_by_other = Scoreboard::attach(memory.as_fd(), 3, 1024).unwrap();
+        assert_eq!(board.program_words().len(), 1024);
+        for word in board.program_words() {
+            word.store(u64::MAX, SeqCst);
         }
-        assert_eq!(board.claim(SlotState::Ready, 1), None, "they are no slots");
-        assert_eq!(board.program_words()[0].load(SeqCst), 0);
+        assert_eq!(seen_by_other.program_words()[1023].load(SeqCst), u64::MAX);
+        assert_eq!(board.slots().count(), 3);
+        assert!(board.slots().all(|slot| slot.state() == SlotState::Vacant));
+        assert_eq!(board.program_word().unwrap().load(SeqCst), 0);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use auth::{Accounts, Attempt, ClientClaim, Gatekeeper, LoginError, SlaveKey, Tic
 use protocol::{Condition, ErrorCode, RemotePath, Request, Rights, Secret, SlaveId, Ticket};
 use supervisor::{Admission, Place};
 
+use crate::revoked::Holder;
+
 /// How far a connection has come.
 #[derive(Debug)]
 pub(super) enum Access {
@@ -30,6 +32,8 @@ pub(super) struct Pass {
     pub(super) rights: Rights,
     /// What it sees as `/`.
     pub(super) home: RemotePath,
+    /// By what its ticket is known, where it has one.
+    pub(super) holder: Option<Holder>,
 }
 
 /// What a request needs before it is looked at.
@@ -133,6 +137,7 @@ impl Doorkeeper {
         };
         match check(key, &self.slave, claim, now) {
             Ok(grant) => Ok(Pass {
+                holder: Some(Holder::new(&grant.user, grant.issued, grant.expires)),
                 user: grant.user,
                 rights: grant.rights,
                 home: grant.home,
@@ -164,6 +169,7 @@ impl Doorkeeper {
                 user: name.to_string(),
                 rights: account.rights,
                 home: account.home.path().clone(),
+                holder: None,
             }),
             Err(LoginError::Refused) => {
                 visit.offend(Offence::AuthFailed);
@@ -187,6 +193,7 @@ impl Doorkeeper {
                 user: String::new(),
                 rights,
                 home: RemotePath::root(),
+                holder: None,
             }),
             None if self.takes_logins() => Err((ErrorCode::LoginRequired, "")),
             None => Err((ErrorCode::LoginRequired, TICKETS_ALONE)),

@@ -28,10 +28,11 @@ use supervisor::{Admission, Scoreboard};
 use access::{Access, is_harmless};
 use batch::Batch;
 use busy::Errand;
+use entrance::REVOKED;
 use greeting::{AT_THE_GATE, Introduction, broke_protocol};
 use ledger::Ledger;
 use limits::{Paces, Tally};
-use roster::Entry;
+use roster::{Entry, Held};
 
 use crate::transfer_log::TransferLog;
 
@@ -97,6 +98,10 @@ struct Session<'a> {
     refused: Option<u32>,
     refused_logins: u32,
     unknown_requests: u32,
+    /// For the worker to see by which ticket this session runs.
+    held: Arc<Held>,
+    /// The edition of the table of revoked tickets by which ours was good; none yet.
+    looked_at: Option<Option<u64>>,
 }
 
 /// A connection that was let in, and may take a place.
@@ -154,6 +159,8 @@ pub(crate) fn serve(context: &Context, mut peer: Peer, arrival: Option<Arrival>)
                     refused: None,
                     refused_logins: 0,
                     unknown_requests: 0,
+                    held: entry.held(),
+                    looked_at: None,
                 };
                 let result = session.run(&entry);
                 end = (session.stage(), session.late);
@@ -279,6 +286,10 @@ impl Session<'_> {
         }
         if header.kind == DATA {
             return self.skip_refused(header.request);
+        }
+        if self.is_over() {
+            self.refuse(header.request, ErrorCode::TicketExpired, REVOKED);
+            return Ok(Verdict::Close);
         }
         let request = match self.connection.decode::<Request>(header) {
             Ok(Request::StoreEnd { .. } | Request::Abandon {}) => {
