@@ -386,7 +386,7 @@ mod tests {
         });
         assert!(greeted.unwrap().is_none());
         let rest = heard.strip_prefix(welcome_and_preface().as_slice());
-        let mut frames = Connection::new(std::io::Cursor::new(rest.unwrap().to_vec()));
+        let mut frames = Connection::new(io::Cursor::new(rest.unwrap().to_vec()));
         let header = frames.receive().unwrap().unwrap();
         let Reply::Error { code, .. } = frames.decode(&header).unwrap() else {
             panic!("no error");
