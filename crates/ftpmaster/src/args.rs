@@ -45,6 +45,9 @@ pub(crate) struct Args {
     pub(crate) grace: Duration,
 
     #[command(flatten)]
+    pub(crate) limits: cli::LimitOptions,
+
+    #[command(flatten)]
     pub(crate) tls: cli::ServerTls,
 
     #[command(flatten)]

@@ -135,6 +135,7 @@ fn failed(cause: &IssueError) -> MasterReply {
 
 #[cfg(test)]
 mod tests {
+    use admission::Limits;
     use std::sync::Arc;
 
     use auth::tls::Reception;
@@ -155,7 +156,7 @@ mod tests {
             accounts: None,
             reception: Reception::default(),
         };
-        Master::new(&state, settings).unwrap()
+        Master::new(&state, settings, Limits::default()).unwrap()
     }
 
     fn answer(master: &Master) -> MasterReply {

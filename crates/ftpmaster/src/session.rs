@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Instant;
 
+use admission::{Lapse, Limit, Stage, UNKNOWN_REQUESTS, Visit};
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
@@ -12,9 +13,8 @@ use protocol::{
 };
 use tracing::debug;
 
-use crate::admission::Admitted;
 use crate::join::join;
-use crate::limits::{ANSWER, FIRST_BYTES, HANDSHAKE, IDLE, LOGIN};
+use crate::limits::ANSWER;
 use crate::master::Master;
 use crate::redirect;
 use crate::registration::{self, Hello};
@@ -23,9 +23,6 @@ use crate::visitor::{Origin, Visitor};
 
 /// What is said to everybody, at once: standard clients wait for it (RFC 959, section 5.4).
 const GREETING: &[u8] = b"220 mini-ftp ready\r\n";
-
-/// What is said to those who find no place.
-pub(crate) const BUSY: &[u8] = b"421 mini-ftp is busy, try again later\r\n";
 
 /// What is said to those who speak anything else than the framed protocol.
 const FOREIGN: &[u8] = b"500 this port speaks the mini-ftp protocol: use ftpclient\r\n";
@@ -36,9 +33,24 @@ const COLLECTED: usize = 64 * 1024;
 type Link = Connection<DeadlineStream>;
 
 /// Serves one connection to its end.
-pub(crate) fn serve(master: &Master, socket: TcpStream, admitted: Admitted) {
-    let mut link = Connection::new(DeadlineStream::new(socket, FIRST_BYTES));
-    match converse(master, &mut link, admitted) {
+pub(crate) fn serve(master: &Master, socket: TcpStream, mut visit: Visit) {
+    let limits = master.gate.limits();
+    let mut link = Connection::new(DeadlineStream::new(socket, limits.first_byte));
+    let mut stage = Stage::Arrived;
+    let ended = converse(master, &mut link, &mut visit, &mut stage);
+    let limit = match &ended {
+        Err(ConnectionError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            Some(Lapse::of(error).unwrap_or(match stage {
+                _ if link.unsent() > 0 => Limit::Stall,
+                Stage::Arrived => Limit::FirstByte,
+                Stage::Outside => Limit::Login,
+                Stage::Inside => Limit::Idle,
+            }))
+        }
+        _ => None,
+    };
+    visit.end(stage, limit);
+    match ended {
         Ok(()) => {}
         Err(ConnectionError::Decode(error)) => {
             debug!("a peer breaks the protocol: {error}");
@@ -58,18 +70,38 @@ pub(crate) fn serve(master: &Master, socket: TcpStream, admitted: Admitted) {
     }
 }
 
-fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), ConnectionError> {
-    let log_in_by = Instant::now() + LOGIN;
+fn too_late_for_tls(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Lapse(Limit::Tls).into(),
+        _ => error,
+    }
+}
+
+fn converse(
+    master: &Master,
+    link: &mut Link,
+    visit: &mut Visit,
+    stage: &mut Stage,
+) -> Result<(), ConnectionError> {
+    let limits = master.gate.limits();
+    let log_in_by = Instant::now() + limits.login;
     if !agree(link, master)? {
         return Ok(());
     }
+    if master.settings().everybody.is_some() {
+        visit.begin("").unwrap_or_default(); // nobody in particular has no limit
+    }
     let mut visitor = Visitor::default();
+    let mut unknown_requests = 0;
     loop {
-        link.stream()
-            .allow(match visitor.standing(&master.settings()) {
-                Some(_) => IDLE,
-                None => log_in_by.saturating_duration_since(Instant::now()),
-            });
+        *stage = match visitor.standing(&master.settings()) {
+            Some(_) => Stage::Inside,
+            None => Stage::Outside,
+        };
+        link.stream().allow(match stage {
+            Stage::Inside => limits.idle,
+            _ => log_in_by.saturating_duration_since(Instant::now()),
+        });
         let Some(header) = link.receive()? else {
             return Ok(());
         };
@@ -97,14 +129,25 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                     fingerprint,
                 };
                 drop(answering); // a slave's connection is not meant to end
-                return registration::serve(master, link, &hello, admitted);
+                return registration::serve(master, link, &hello, visit);
             }
-            Ok(request) => answer(master, &mut visitor, link.stream_ref(), &request)?,
-            Err(DecodeError::UnknownKind(_)) => refusal(ErrorCode::Unsupported, ""),
+            Ok(request) => answer(
+                master,
+                (&mut visitor, &mut *visit),
+                link.stream_ref(),
+                &request,
+            )?,
+            Err(DecodeError::UnknownKind(_)) => {
+                unknown_requests += u32::from(*stage == Stage::Outside);
+                refusal(ErrorCode::Unsupported, "")
+            }
             Err(error) => return Err(error.into()),
         };
         link.send(header.request, &reply);
-        if visitor.is_refused() || needs_login(&reply) {
+        if unknown_requests >= UNKNOWN_REQUESTS {
+            master.gate.hit(Limit::UnknownRequests);
+        }
+        if visitor.is_refused() || needs_login(&reply) || unknown_requests >= UNKNOWN_REQUESTS {
             link.stream().allow(ANSWER);
             link.flush()?;
             return Ok(());
@@ -134,8 +177,8 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
             return Ok(false);
         };
         let tls = acceptor.start().map_err(io::Error::from)?;
-        link.stream().allow(HANDSHAKE);
-        link.stream().secure(tls)?;
+        link.stream().allow(master.gate.limits().tls);
+        link.stream().secure(tls).map_err(too_late_for_tls)?;
     }
     let mut bytes = [0; ClientPreface::LENGTH];
     let (first, rest) = bytes.split_at_mut(1);
@@ -187,7 +230,7 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
 
 fn answer(
     master: &Master,
-    visitor: &mut Visitor,
+    (visitor, visit): (&mut Visitor, &mut Visit),
     stream: &DeadlineStream,
     request: &MasterRequest,
 ) -> Result<MasterReply, ConnectionError> {
@@ -209,7 +252,7 @@ fn answer(
                 ip: stream.peer()?.ip,
                 is_private: stream.is_private()?,
             };
-            visitor.log_in(master, origin, (user, password))
+            visitor.log_in(master, origin, visit, (user, password))
         }
         MasterRequest::Join { token, slave } => {
             let is_private = stream.is_private()?;

@@ -10,7 +10,7 @@ use super::*;
 fn world(is_strict: bool) -> (World, Identity) {
     let identity = Identity::generate(&["localhost".to_owned()]).unwrap();
     let reception = Reception::new(&identity, is_strict).unwrap();
-    (World::with(reception), identity)
+    (World::with(reception, Limits::default()), identity)
 }
 
 /// A session over TLS, behind the greeting.
