@@ -4,7 +4,7 @@
 //! client sends there and nowhere else. Layout, integers big-endian; the code covers everything before it:
 //!
 //! ```text
-//! version u8 · key id [4] · slave id [16] · nonce [16] · expires u64 · BLAKE3(secret) [32] · rights u8 · length u8 · user … · home … · code [32]
+//! version u8 · key id [4] · slave id [16] · nonce [16] · expires u64 · quota u64 · BLAKE3(secret) [32] · rights u8 · length u8 · user … · home … · code [32]
 //! ```
 
 use std::io;
@@ -18,10 +18,13 @@ use crate::mac;
 use crate::random::random_bytes;
 
 /// The layout above.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+
+/// A quota that is none.
+const UNLIMITED: u64 = u64::MAX;
 
 /// Bytes of a ticket beside user and home.
-const FRAME: usize = 1 + 4 + 16 + 16 + 8 + 32 + 1 + 1 + mac::LENGTH;
+const FRAME: usize = 1 + 4 + 16 + 16 + 8 + 8 + 32 + 1 + 1 + mac::LENGTH;
 
 /// What a ticket's code is said for.
 const LABEL: &str = "mini-ftp ticket";
@@ -42,6 +45,8 @@ pub struct Grant {
     pub slave: SlaveId,
     /// Its end by the master's clock, seconds since 1970.
     pub expires: u64,
+    /// The most bytes that the files below the home may hold; `None` for any number.
+    pub quota: Option<u64>,
 }
 
 /// What a client shows to be let in.
@@ -101,6 +106,7 @@ pub fn issue(key: &SlaveKey, grant: &Grant, secret: &Secret) -> Result<Vec<u8>, 
     ticket.extend(grant.slave.0);
     ticket.extend(nonce);
     ticket.extend(grant.expires.to_be_bytes());
+    ticket.extend(grant.quota.unwrap_or(UNLIMITED).to_be_bytes());
     ticket.extend(blake3::hash(&secret.0).as_bytes());
     ticket.push(grant.rights.bits());
     ticket.push(length);
@@ -159,6 +165,8 @@ impl Body {
         let (&slave, rest) = rest.split_first_chunk()?;
         let (_nonce, rest) = rest.split_first_chunk::<16>()?;
         let (&expires, rest) = rest.split_first_chunk()?;
+        let (&quota, rest) = rest.split_first_chunk()?;
+        let quota = u64::from_be_bytes(quota);
         let (&confirmation, rest) = rest.split_first_chunk()?;
         let (&rights, rest) = rest.split_first()?;
         let (&length, rest) = rest.split_first()?;
@@ -172,6 +180,7 @@ impl Body {
                 home: RemotePath::parse(home).ok()?,
                 slave: SlaveId(slave),
                 expires: u64::from_be_bytes(expires),
+                quota: (quota != UNLIMITED).then_some(quota),
             },
             confirmation,
         })
@@ -200,6 +209,7 @@ mod tests {
             home: "/pub/ada".try_into().unwrap(),
             slave: SLAVE,
             expires: NOW + 600,
+            quota: Some(1024),
         }
     }
 
@@ -287,8 +297,8 @@ mod tests {
         for body in [
             b"".as_slice(),
             &[VERSION],
-            &[VERSION; 79],
-            &[1; 79],
+            &[VERSION; 87],
+            &[1; 87],
             &[0xff; 200],
         ] {
             let mut ticket = body.to_vec();
@@ -327,11 +337,12 @@ mod tests {
             bits in 0u8..8,
             slave: [u8; 16],
             expires in NOW..,
+            quota in proptest::option::of(0..u64::MAX),
             secret: [u8; 32],
         ) {
             let rights = Rights::from_bits(bits).unwrap();
             let home = RemotePath::parse(home.as_bytes()).unwrap();
-            let grant = Grant { user, rights, home, slave: SlaveId(slave), expires };
+            let grant = Grant { user, rights, home, slave: SlaveId(slave), expires, quota };
             let key = MasterKey::from_bytes([1; 32]).slave_key(&grant.slave);
             let ticket = issue(&key, &grant, &Secret(secret)).unwrap();
             let claim = ClientClaim { ticket: &ticket, secret: &Secret(secret) };

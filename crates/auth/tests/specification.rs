@@ -106,6 +106,7 @@ fn the_ticket_is_good_until_its_end() {
         home: protocol::RemotePath::root(),
         slave: SLAVE,
         expires,
+        quota: None,
     };
     let key = master_key().slave_key(&SLAVE);
     assert_eq!(auth::check(&key, &SLAVE, claim, expires), Ok(grant));

@@ -81,6 +81,7 @@ fn offer(
             home: standing.home.clone(),
             slave: candidate.id,
             expires,
+            quota: standing.quota,
         };
         ticket = issue(&master.key.slave_key(&candidate.id), &grant, &secret)?;
     }
@@ -240,6 +241,7 @@ mod tests {
             user: "ada".to_owned(),
             rights: Rights::READ.with(Rights::WRITE),
             home: "/pub".try_into().unwrap(),
+            quota: Some(1024),
         };
         let offer = offers(located(&master, &standing, &[], false)).remove(0);
         let claim = ClientClaim {
@@ -257,6 +259,7 @@ mod tests {
             user: grant.user,
             rights: grant.rights,
             home: grant.home,
+            quota: grant.quota,
         };
         assert_eq!(granted, standing);
     }

@@ -29,6 +29,8 @@ pub(super) struct Pass {
     pub(super) rights: Rights,
     /// What it sees as `/`.
     pub(super) home: RemotePath,
+    /// The most bytes that the files there may hold; `None` for any number.
+    pub(super) quota: Option<u64>,
 }
 
 /// What a request needs before it is looked at.
@@ -135,6 +137,7 @@ impl Doorkeeper {
                 user: grant.user,
                 rights: grant.rights,
                 home: grant.home,
+                quota: grant.quota,
             }),
             Err(TicketError::Expired) => Err(ErrorCode::TicketExpired),
             Err(error) => {
@@ -158,6 +161,7 @@ impl Doorkeeper {
                 user: name.to_string(),
                 rights: account.rights,
                 home: account.home.path().clone(),
+                quota: account.quota,
             }),
             Err(error) => {
                 tracing::info!(%error, source = %attempt.source, "login refused");
@@ -178,6 +182,7 @@ impl Doorkeeper {
                 user: String::new(),
                 rights,
                 home: RemotePath::root(),
+                quota: None,
             }),
             None if self.takes_logins() => Err((ErrorCode::LoginRequired, "")),
             None => Err((ErrorCode::LoginRequired, TICKETS_ALONE)),
@@ -204,6 +209,7 @@ mod tests {
             password: PasswordHash::of(b"right").unwrap(),
             rights: Rights::READ,
             home: "/pub".parse().unwrap(),
+            quota: None,
         };
         accounts.add("ada".parse().unwrap(), account);
         let gatekeeper = Gatekeeper::new(NonZeroUsize::MIN).unwrap();
