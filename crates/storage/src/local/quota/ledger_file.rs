@@ -1,12 +1,14 @@
 //! The file that keeps a ledger: read and written by one at a time, on this machine or another one of a shared file system.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::ledger::{Ledger, MOST_RESERVATIONS};
 use crate::local::facts::Facts;
@@ -17,6 +19,14 @@ const LONGEST: usize = 1024 + MOST_RESERVATIONS * 8192;
 
 /// Room for most ledgers.
 const USUAL: usize = 4096;
+
+/// How long a ledger may be held by others before who waits is told that it took too long. The longest that anybody holds
+/// one who runs is what a batch of a thousand names takes.
+const LONGEST_WAIT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+
+/// Between two looks at whether it is free, first and at last.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(2);
 
 /// A ledger's file, held open.
 #[derive(Debug)]
@@ -123,13 +133,21 @@ pub(crate) fn open_or_make(folder: BorrowedFd<'_>, name: &str) -> io::Result<Fil
     Ok(File::from(file))
 }
 
-/// Waits until the file is ours.
+/// Waits until the file is ours, but not for ever: who holds it may have been stopped, or its machine be gone.
 fn lock(file: &File) -> io::Result<()> {
+    let end = Instant::now() + LONGEST_WAIT;
+    let mut pause = SHORTEST_PAUSE;
     loop {
-        match file.lock() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            locked => return locked,
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => {
+                return Err(Errno::TIMEDOUT.into());
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(pause),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(error)) => return Err(error),
         }
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -9,57 +9,40 @@
 //! nobody goes on with is dropped for one that is there. The files are counted when the ledger knows nothing, or is in
 //! doubt or a minute old and a store would be refused; the lock is free meanwhile.
 
+mod book;
 mod change;
 mod count;
 mod ledger;
 mod ledger_file;
+mod promises;
 #[cfg(test)]
 mod tests;
+mod text;
 
-use std::io;
-use std::ops::ControlFlow;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use protocol::{ErrorCode, RemotePath, UploadId};
 
-use super::confined::{OwnFolder, Root};
-use super::facts::Facts;
-use super::names::Names;
-use super::staging::{Place, Whereabouts};
+use super::confined::Root;
 use crate::error::{Context, Result};
 use crate::{Progress, Room, no_progress};
 
+pub(crate) use book::count_stale;
+use book::{Book, name_of};
 pub(crate) use change::{Change, Removals, size_at};
-use ledger::{Ledger, MOST_RESERVATIONS, Reservation, path_of_text, path_to_text};
-use ledger_file::{Held, LedgerFile, open_or_make};
+use ledger::{Ledger, MOST_RESERVATIONS, Reservation};
+use ledger_file::Held;
+use promises::{abandoned, drop_abandoned, drop_gone};
 
 /// How often the files are counted for one store before it is refused although others go on changing them.
 const MOST_COUNTS: u32 = 3;
-
-/// Between two looks at whether another one has counted.
-const COUNTING: Duration = Duration::from_millis(20);
-
-/// What leads a ledger's name where it is the file by which those who count take turns.
-const TURN: &str = "count";
-
-/// Longest name that a file may have.
-const LONGEST_NAME: usize = 255;
 
 /// The quota of the sessions that see one home.
 #[derive(Debug)]
 pub(crate) struct Quota {
     limit: u64,
     book: Book,
-}
-
-/// A home and its ledger.
-#[derive(Debug)]
-struct Book {
-    folder: Arc<OwnedFd>,
-    name: String,
-    file: LedgerFile,
 }
 
 /// What an upload asks for.
@@ -244,166 +227,6 @@ impl Quota {
             .count(&root.folder, wanted, progress)
             .map_err(context.io())
     }
-}
-
-impl Book {
-    fn open(
-        ledgers: &OwnFolder,
-        name: &str,
-        home: &OwnedFd,
-        boot: Option<u128>,
-    ) -> io::Result<Self> {
-        let facts = Facts::of(home)?;
-        Ok(Self {
-            folder: Arc::clone(&ledgers.folder),
-            name: name.to_owned(),
-            file: LedgerFile::open(ledgers.folder.as_fd(), name, &facts, boot)?,
-        })
-    }
-
-    /// Counts the files below the home if that is still wanted when it is this one's turn. The ledger is free meanwhile.
-    fn count(
-        &self,
-        home: &OwnedFd,
-        wanted: impl Fn(&Ledger) -> bool,
-        progress: Progress<'_>,
-    ) -> io::Result<()> {
-        let turn = open_or_make(self.folder.as_fd(), &format!("{TURN}{}", self.name))?;
-        while let Err(std::fs::TryLockError::WouldBlock) = turn.try_lock() {
-            if let ControlFlow::Break(()) = progress(0) {
-                return Err(rustix::io::Errno::TIMEDOUT.into());
-            }
-            std::thread::sleep(COUNTING);
-        }
-        let held = self.file.hold()?;
-        if !wanted(&held.ledger) {
-            return Ok(());
-        }
-        let mark = held.ledger.mark();
-        // One that was begun just now must be found again.
-        held.write()?;
-        drop(held);
-        let found = count::bytes_below(home, progress)?;
-        let mut held = self.file.hold()?;
-        if held.ledger.take_count(&mark, found, now()) {
-            held.write()?;
-        }
-        Ok(())
-    }
-}
-
-/// Counts below every home whose ledger was changed since it was counted last, and that long ago: what others than the
-/// sessions of its accounts store there is known then at the latest.
-pub(crate) fn count_stale(root: &Root) {
-    let Ok(ledgers) = &root.ledgers else {
-        return;
-    };
-    let Ok(mut names) = Names::of(&ledgers.folder) else {
-        return;
-    };
-    while let Ok(Some(name)) = names.next() {
-        let Some((text, home)) = std::str::from_utf8(&name.bytes)
-            .ok()
-            .and_then(|text| Some((text, home_of(text)?)))
-        else {
-            continue;
-        };
-        let context = Context::new("count below", &home);
-        // A home that is gone needs no ledger until it is there again.
-        let Ok(folder) = root.open_folder(context) else {
-            continue;
-        };
-        let stale = |ledger: &Ledger| ledger.is_stale(now());
-        let counted = Book::open(ledgers, text, &folder, root.boot).and_then(|book| {
-            let is_stale = stale(&book.file.hold()?.ledger);
-            match is_stale {
-                true => book.count(&folder, stale, &mut no_progress()),
-                false => Ok(()),
-            }
-        });
-        if let Err(error) = counted {
-            tracing::warn!(?home, %error, "the bytes below a home are not counted");
-        }
-    }
-}
-
-/// Drops the promises whose staged file is gone.
-fn drop_gone(root: &Root, ledger: &mut Ledger, own: &[UploadId]) {
-    ledger.reservations.retain(|reservation| {
-        own.contains(&reservation.upload) || whereabouts(root, reservation) != Whereabouts::Gone
-    });
-}
-
-/// Drops uploads that nobody goes on with, one after another, until it is enough.
-fn drop_abandoned(
-    root: &Root,
-    ledger: &mut Ledger,
-    abandoned: Vec<Reservation>,
-    enough: impl Fn(&Ledger) -> bool,
-) {
-    for reservation in abandoned {
-        if enough(ledger) {
-            return;
-        }
-        let place = place_of(root, &reservation);
-        if place.is_none_or(|place| place.abandon(&reservation.upload)) {
-            tracing::info!(upload = %reservation.upload, "an interrupted upload gives way to another");
-            ledger.release(&reservation.upload);
-        }
-    }
-}
-
-/// The promises to uploads that nobody goes on with, the oldest first.
-fn abandoned(root: &Root, ledger: &Ledger, own: &[UploadId]) -> Vec<Reservation> {
-    let is_abandoned = |reservation: &&Reservation| {
-        !own.contains(&reservation.upload) && whereabouts(root, reservation) != Whereabouts::Live
-    };
-    let mut abandoned: Vec<Reservation> = ledger
-        .reservations
-        .iter()
-        .filter(is_abandoned)
-        .cloned()
-        .collect();
-    abandoned.sort_by_key(|reservation| reservation.since);
-    abandoned
-}
-
-fn whereabouts(root: &Root, reservation: &Reservation) -> Whereabouts {
-    match place_of(root, reservation) {
-        Some(place) => place.whereabouts(&reservation.upload),
-        None => Whereabouts::Gone,
-    }
-}
-
-fn place_of(root: &Root, reservation: &Reservation) -> Option<Place> {
-    match &reservation.beside {
-        None => Some(Place {
-            folder: Arc::clone(&root.staging.as_ref().ok()?.folder),
-            beside_target: false,
-        }),
-        Some(path) => Some(Place {
-            folder: Arc::new(root.open_folder(Context::new("look into", path)).ok()?),
-            beside_target: true,
-        }),
-    }
-}
-
-/// The name of a home's ledger: the path itself where it can be one, so that people find it.
-fn name_of(home: &RemotePath) -> String {
-    let text = path_to_text(home).replace('/', "+");
-    match text.len() + TURN.len() <= LONGEST_NAME {
-        true => text,
-        false => {
-            let digest = blake3::hash(home.as_bytes()).to_hex();
-            format!("={digest}")
-        }
-    }
-}
-
-/// The home of the ledger of that name; `None` where it does not tell, or is no ledger's.
-fn home_of(name: &str) -> Option<RemotePath> {
-    let text = name.strip_prefix('+')?;
-    path_of_text(&format!("/{}", text.replace('+', "/")))
 }
 
 fn now() -> u64 {
