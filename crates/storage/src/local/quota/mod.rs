@@ -5,8 +5,8 @@
 //! the lock is held from the look at what a name stands for until it stands for the new content. Small files, which come
 //! whole, are decided there alone, a batch at a time.
 //!
-//! A promise belongs to a staged file. Where room is short, promises whose file is gone are void, and an upload that
-//! nobody goes on with is dropped for one that is there. The files are counted when the ledger knows nothing, or is in
+//! A promise belongs to a staged file. Where room is short, one whose file is gone is void, and an upload that nobody goes
+//! on with is dropped for one that is there. The files are counted when the ledger knows nothing, or is in
 //! doubt or a minute old and a store would be refused; the lock is free meanwhile.
 
 mod book;
@@ -33,7 +33,7 @@ use book::{Book, name_of};
 pub(crate) use change::{Change, Removals, size_at};
 use ledger::{Ledger, MOST_RESERVATIONS, Reservation};
 use ledger_file::Held;
-use promises::{abandoned, drop_abandoned, drop_gone};
+use promises::{abandoned, drop_abandoned};
 
 /// How often the files are counted for one store before it is refused although others go on changing them.
 const MOST_COUNTS: u32 = 3;
@@ -104,7 +104,6 @@ impl Quota {
         let mut held = self.find_room(root, context, (claim.bytes, &own), progress)?;
         held.ledger.release(&claim.upload);
         if held.ledger.reservations.len() >= MOST_RESERVATIONS && claim.bytes > 0 {
-            drop_gone(root, &mut held.ledger, &own);
             let abandoned = abandoned(root, &held.ledger, &own);
             drop_abandoned(root, &mut held.ledger, abandoned, |ledger| {
                 ledger.reservations.len() < MOST_RESERVATIONS
@@ -190,7 +189,6 @@ impl Quota {
                 return Ok(held);
             }
             let is_final = counts >= MOST_COUNTS || !held.ledger.is_doubtful(now());
-            drop_gone(root, &mut held.ledger, own);
             let abandoned = abandoned(root, &held.ledger, own);
             // None is dropped in vain.
             if is_final && fits(&held.ledger.without(&abandoned)) {

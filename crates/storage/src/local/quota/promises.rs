@@ -9,13 +9,6 @@ use crate::error::Context;
 use crate::local::confined::Root;
 use crate::local::staging::{Place, Whereabouts};
 
-/// Drops the promises whose staged file is gone.
-pub(super) fn drop_gone(root: &Root, ledger: &mut Ledger, own: &[UploadId]) {
-    ledger.reservations.retain(|reservation| {
-        own.contains(&reservation.upload) || whereabouts(root, reservation) != Whereabouts::Gone
-    });
-}
-
 /// Drops uploads that nobody goes on with, one after another, until it is enough.
 pub(super) fn drop_abandoned(
     root: &Root,
@@ -35,19 +28,24 @@ pub(super) fn drop_abandoned(
     }
 }
 
-/// The promises to uploads that nobody goes on with, the oldest first.
+/// The promises to uploads that nobody goes on with: those that are gone, then the oldest first.
 pub(super) fn abandoned(root: &Root, ledger: &Ledger, own: &[UploadId]) -> Vec<Reservation> {
-    let is_abandoned = |reservation: &&Reservation| {
-        !own.contains(&reservation.upload) && whereabouts(root, reservation) != Whereabouts::Live
-    };
-    let mut abandoned: Vec<Reservation> = ledger
+    let others = ledger
         .reservations
         .iter()
-        .filter(is_abandoned)
-        .cloned()
+        .filter(|reservation| !own.contains(&reservation.upload));
+    let mut abandoned: Vec<(bool, &Reservation)> = others
+        .filter_map(|reservation| match whereabouts(root, reservation) {
+            Whereabouts::Gone => Some((false, reservation)),
+            Whereabouts::Abandoned => Some((true, reservation)),
+            Whereabouts::Live => None,
+        })
         .collect();
-    abandoned.sort_by_key(|reservation| reservation.since);
+    abandoned.sort_by_key(|(is_there, reservation)| (*is_there, reservation.since));
     abandoned
+        .into_iter()
+        .map(|(_, reservation)| reservation.clone())
+        .collect()
 }
 
 fn whereabouts(root: &Root, reservation: &Reservation) -> Whereabouts {

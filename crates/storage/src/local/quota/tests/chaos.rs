@@ -34,7 +34,7 @@ fn many_writers_never_pass_the_quota_and_lose_nothing_of_it() {
                 let (served, refused) = (&served, &refused);
                 let mut dice = Dice(seed ^ (u64::from(writer) << 32));
                 scope.spawn(move || {
-                    for _ in 0..60 {
+                    for _ in 0..40 {
                         // As another process would, with descriptors of its own.
                         write_something(&served.session(), writer, &mut dice, refused);
                         if dice.below(20) == 0 {
@@ -128,7 +128,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
     fn the_ledger_agrees_with_the_files_whatever_is_done(steps in proptest::collection::vec(any_step(), 1..30)) {

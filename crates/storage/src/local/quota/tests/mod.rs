@@ -248,6 +248,7 @@ fn uploads_are_promised_their_bytes_once_however_often_they_are_resumed() {
     assert_eq!(served.kept().reservations, []);
     // The difference alone.
     one.begin("/a", 3, 9000).unwrap().discard();
+    assert_eq!(served.kept().reservations, []);
     assert_eq!(left(one.begin("/a", 3, 10_001)), 4000);
     served.assert_that_the_rest_fits();
 }
@@ -273,17 +274,40 @@ fn an_upload_that_was_interrupted_gives_way_and_one_that_runs_does_not() {
         .map(|one| one.upload.0[0])
         .collect();
     assert_eq!(left, [1, 4, 5], "the oldest gave way");
-    assert_eq!(session.begin("/5", 5, 2000).unwrap().offset(), 10);
-    // A promise whose staged file is gone is void.
+    // A promise whose staged file is gone is void, and goes before the others.
     for entry in fs::read_dir(served.at(".mini-ftp/staging")).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_name().to_str().unwrap().starts_with("04") {
+        if entry.file_name().to_str().unwrap().starts_with("05") {
             fs::remove_file(entry.path()).unwrap();
         }
     }
     session.store("/y", 3000).unwrap();
+    assert_eq!(session.begin("/4", 4, 2000).unwrap().offset(), 10);
     complete(running, 2000).unwrap();
     served.assert_that_the_rest_fits();
+}
+
+#[test]
+fn as_many_uploads_are_promised_room_as_a_ledger_holds() {
+    let served = Served::new();
+    let session = served.session();
+    let begin = |number: usize| {
+        let mut id = [1; 32];
+        id[0] = u8::try_from(number % 256).unwrap();
+        id[1] = u8::try_from(number / 256).unwrap();
+        let request = request(&format!("/{number}"), Some(UploadId(id)), 1);
+        session.storage.begin_upload(&request, &mut no_progress())
+    };
+    let mut running: Vec<_> = (0..MOST_RESERVATIONS)
+        .map(|number| begin(number).unwrap())
+        .collect();
+    let refused = begin(MOST_RESERVATIONS).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Busy);
+    let mut interrupted = running.pop().unwrap();
+    interrupted.write_all_at(b"x", 0).unwrap();
+    interrupted.keep();
+    running.push(begin(MOST_RESERVATIONS).unwrap());
+    assert_eq!(served.kept().reservations.len(), MOST_RESERVATIONS);
 }
 
 #[test]
