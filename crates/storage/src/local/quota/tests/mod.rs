@@ -246,6 +246,14 @@ fn uploads_are_promised_their_bytes_once_however_often_they_are_resumed() {
     complete(upload, 6000).unwrap();
     assert_eq!(one.space(), (LIMIT, 4000));
     assert_eq!(served.kept().reservations, []);
+    // One that another writer has taken over takes its promise along.
+    let mut first = one.begin("/t", 4, 3000).unwrap();
+    first.write_all_at(&content(10), 0).unwrap();
+    let second = other.begin("/t", 4, 3000).unwrap();
+    first.discard();
+    assert_eq!(served.kept().reservations.len(), 1);
+    complete(second, 3000).unwrap();
+    one.storage.remove(&path("/t"), false).unwrap();
     // The difference alone.
     one.begin("/a", 3, 9000).unwrap().discard();
     assert_eq!(served.kept().reservations, []);
