@@ -1,4 +1,4 @@
-//! Who may do what: accounts, state directory, keys, tickets, proofs of registration.
+//! Who may do what, and over what: accounts, state directory, keys, tickets, proofs of registration, TLS.
 //!
 //! Tickets and proofs start from one secret, the master key in the state directory. A slave is handed the one key that
 //! is its own, so a broken slave can forge nothing for another one. Passwords are kept as argon2id hashes, and checked
@@ -19,6 +19,7 @@ mod registration;
 mod state_directory;
 mod state_file;
 mod ticket;
+pub mod tls;
 
 pub use accounts::{Account, Accounts, Home, HomeError, NameError, UserName};
 pub use accounts_file::{AccountsError, AccountsFile};

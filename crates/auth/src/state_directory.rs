@@ -16,6 +16,7 @@ use crate::accounts_file::AccountsFile;
 use crate::keys::{KEY_LENGTH, MasterKey};
 use crate::random::random_bytes;
 use crate::state_file::{FileError, is_ours, read_or_make};
+use crate::tls::Identity;
 
 /// Our folder beneath a place for state.
 const NAME: &str = "mini-ftp";
@@ -155,6 +156,26 @@ impl StateDirectory {
         id.map_err(|_| explain(FileError::NotSmallFile, &path, expected))
     }
 
+    /// The certificate and the key of `name`, made by whichever program asks first: `NAME.pem`.
+    ///
+    /// # Errors
+    /// It cannot be read or made, is open to others, or is damaged.
+    pub fn identity(&self, name: &str) -> Result<Identity, StateError> {
+        let file = format!("{name}.pem");
+        let path = self.path.join(&file);
+        let expected = "a private key and its certificate, in PEM";
+        let found = read_or_make(&self.handle, &file, || {
+            let machine = rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned();
+            let made = Identity::generate(&names_of(machine))?;
+            Ok(made.to_pem())
+        });
+        let text = found.map_err(|error| explain(error, &path, expected))?;
+        Identity::from_pem(&text).map_err(|_| explain(FileError::NotSmallFile, &path, expected))
+    }
+
     /// The accounts of the masters that use this directory.
     ///
     /// # Errors
@@ -180,6 +201,17 @@ impl StateDirectory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.handle, name, flags, Mode::empty())
     }
+}
+
+/// Under which names a server on `machine` is found by default.
+fn names_of(machine: String) -> Vec<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let mut names = vec!["localhost".to_owned()];
+    // A machine may be called anything; a certificate is for names of the DNS.
+    if !machine.is_empty() && machine != "localhost" && machine.bytes().all(is_plain) {
+        names.push(machine);
+    }
+    names
 }
 
 pub(crate) fn explain(error: FileError, path: &Path, expected: &'static str) -> StateError {
@@ -358,6 +390,48 @@ mod tests {
         fs::write(entry.unwrap().path(), "not an identity").unwrap();
         let refusal = state.slave_id(b"/srv", 2122).unwrap_err().to_string();
         assert!(refusal.contains("is damaged"), "{refusal}");
+    }
+
+    #[test]
+    fn a_server_shows_the_same_key_whenever_it_is_started_again() {
+        let (_place, state) = temporary();
+        let one = state.identity("master").unwrap();
+        assert_eq!(
+            state.identity("master").unwrap().fingerprint(),
+            one.fingerprint()
+        );
+        assert_ne!(
+            state.identity("slave").unwrap().fingerprint(),
+            one.fingerprint()
+        );
+        let file = state.path().join("master.pem");
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        set_mode(&file, 0o640);
+        let refusal = state.identity("master").unwrap_err().to_string();
+        assert!(refusal.contains("chmod 600"), "{refusal}");
+        let text = fs::read_to_string(&file).unwrap();
+        for damaged in ["", text.split_once("-----END").unwrap().0] {
+            fs::write(&file, damaged).unwrap();
+            set_mode(&file, 0o600);
+            let refusal = state.identity("master").unwrap_err().to_string();
+            assert!(refusal.contains("master.pem' is damaged"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_made_whatever_the_machine_is_called() {
+        for (machine, count) in [
+            ("nas", 2),
+            ("nas.example.org", 2),
+            ("localhost", 1),
+            ("", 1),
+            ("my nas", 1),
+        ] {
+            let names = names_of(machine.to_owned());
+            assert_eq!(names.len(), count, "{machine}");
+            Identity::generate(&names).unwrap();
+        }
     }
 
     #[test]

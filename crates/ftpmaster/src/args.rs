@@ -46,6 +46,9 @@ pub(crate) struct Args {
     pub(crate) grace: Duration,
 
     #[command(flatten)]
+    pub(crate) tls: cli::ServerTls,
+
+    #[command(flatten)]
     pub(crate) shared: cli::Shared,
 
     #[command(subcommand)]

@@ -46,7 +46,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use auth::tls::{Identity, Reception};
 use auth::{Accounts, AccountsFile, StateDirectory};
+use cli::TlsUse;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
@@ -72,7 +74,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(stop) => return stop.report(PROGRAM, CANNOT_START),
     };
-    cli::start_logging(PROGRAM, args.shared.verbosity());
+    cli::start_logging(PROGRAM, args.shared.logging());
     let done = match &args.command {
         Some(Command::Slaves) => show::slaves(args.ask_address()),
         Some(Command::User(command)) => user::run(command, args.state.as_deref()),
@@ -92,7 +94,7 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let address = args.listen_address();
     let state = StateDirectory::open(args.state.as_deref())?;
     let accounts = state.accounts_file()?;
-    let settings = settings(args, address, accounts.read()?)?;
+    let settings = settings(args, address, (&state, accounts.read()?))?;
     let key = state.master_key()?;
     let signals = Signals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
@@ -110,13 +112,15 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
             .context("cannot accept connections")?;
         match signals.next()? {
             Some(Wish::Stop) => break,
-            Some(Wish::Reload) => match reload(typed, address, &accounts, &master, &mut probes) {
-                Ok(new) => grace = new,
-                Err(error) => error!(
-                    "the configuration stays as it was: {}",
-                    cli::one_line(&error)
-                ),
-            },
+            Some(Wish::Reload) => {
+                match reload(typed, address, (&state, &accounts), &master, &mut probes) {
+                    Ok(new) => grace = new,
+                    Err(error) => error!(
+                        "the configuration stays as it was: {}",
+                        cli::one_line(&error)
+                    ),
+                }
+            }
             None => {}
         }
     }
@@ -129,26 +133,50 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
 ///
 /// # Errors
 /// Others can come in there, and nobody said what they may do.
-fn settings(args: &Args, address: SocketAddr, accounts: Option<Accounts>) -> Result<Settings> {
+fn settings(
+    args: &Args,
+    address: SocketAddr,
+    (state, accounts): (&StateDirectory, Option<Accounts>),
+) -> Result<Settings> {
     args.check_openness(address.ip(), accounts.is_some())?;
     let everybody = args.everybody(accounts.is_some());
-    if everybody.is_none() && !address.ip().to_canonical().is_loopback() {
+    let reception = reception(args, state)?;
+    if everybody.is_none()
+        && reception.acceptor().is_none()
+        && !address.ip().to_canonical().is_loopback()
+    {
         warn!(
-            "logins are taken from this machine alone: passwords do not cross a network in the clear"
+            "without TLS logins are taken from this machine alone: passwords do not cross a network in the clear"
         );
     }
     Ok(Settings {
         policy: args.policy,
         everybody,
         accounts: accounts.map(Arc::new),
+        reception,
     })
+}
+
+/// Who may come in how, and under which key they know this master.
+///
+/// # Errors
+/// There is no certificate, or none that can be used.
+fn reception(args: &Args, state: &StateDirectory) -> Result<Reception> {
+    let files = args.tls.files()?;
+    let identity = match (args.tls.tls, files) {
+        (TlsUse::Never, _) => return Ok(Reception::default()),
+        (_, Some((certificate, key))) => Identity::read(certificate, key)?,
+        (_, None) => state.identity("master")?,
+    };
+    info!("clients know this master by {}", identity.fingerprint());
+    Ok(Reception::new(&identity, args.tls.tls == TlsUse::Always)?)
 }
 
 /// Takes over what a new configuration changes, and gives its grace. One that is wrong changes nothing.
 fn reload(
     typed: &[OsString],
     address: SocketAddr,
-    accounts: &AccountsFile,
+    (state, accounts): (&StateDirectory, &AccountsFile),
     master: &Master,
     probes: &mut Probes,
 ) -> Result<Duration> {
@@ -163,7 +191,7 @@ fn reload(
                 accounts.path().display()
             );
         }
-        let settings = settings(&args, address, accounts_now)?;
+        let settings = settings(&args, address, (state, accounts_now))?;
         if args.listen_address() != address {
             warn!("another address or port counts when the master is started again");
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::available_parallelism;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use auth::tls::Reception;
 use auth::{Accounts, Gatekeeper, MasterKey, RegistrationKey};
 use protocol::Rights;
 
@@ -21,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) everybody: Option<Rights>,
     /// Who may log in; `None` where there are no accounts.
     pub(crate) accounts: Option<Arc<Accounts>>,
+    /// Who may come in how: over TLS, in the clear.
+    pub(crate) reception: Reception,
 }
 
 /// Keys, settings and slaves. No lock is ever held while anything waits for a peer.

@@ -129,6 +129,7 @@ fn failed(cause: &IssueError) -> MasterReply {
 mod tests {
     use std::sync::Arc;
 
+    use auth::tls::Reception;
     use auth::{ClientClaim, StateDirectory, check};
     use protocol::{Message, Rights, StorageId};
 
@@ -144,6 +145,7 @@ mod tests {
             policy: Policy::RoundRobin,
             everybody: Some(rights),
             accounts: None,
+            reception: Reception::default(),
         };
         Master::new(state.master_key().unwrap(), settings).unwrap()
     }

@@ -1,5 +1,7 @@
 //! The master as others see it: over loopback, with slaves and clients that say what the test wants them to say.
 
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -7,6 +9,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use auth::tls::Reception;
 use auth::{
     ClientClaim, Identification, Introduction, MasterKey, StateDirectory, check, fresh_nonce,
 };
@@ -61,11 +64,16 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(Reception::default())
+    }
+
+    fn with(reception: Reception) -> Self {
         crate::raise_descriptor_limit();
         let settings = Settings {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),
             accounts: None,
+            reception,
         };
         let master = Arc::new(Master::new(some_key(), settings).unwrap());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -297,7 +305,6 @@ fn foreign_words_get_an_error_line_and_nothing_else() {
     for words in [
         b"USER anonymous\r\n".as_slice(),
         b"GET / HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x01",
         &[0; 5000],
     ] {
         let heard = String::from_utf8(talk(&world, words)).unwrap();

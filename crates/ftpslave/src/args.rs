@@ -71,6 +71,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE", value_parser = cli::parse_rate)]
     pub(crate) limit_session_rate: Option<u64>,
 
+    /// Keep in FILE, one JSON object a line, what clients fetch, store and change
+    #[arg(long, value_name = "FILE")]
+    pub(crate) transfer_log: Option<PathBuf>,
+
     /// Where keys and this slave's identity are kept
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
@@ -78,6 +82,9 @@ pub(crate) struct Args {
     /// Seconds that running transfers may go on after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = cli::number(0..=u64::from(u32::MAX)))]
     pub(crate) grace: u64,
+
+    #[command(flatten)]
+    pub(crate) tls: cli::ServerTls,
 
     #[command(flatten)]
     pub(crate) shared: cli::Shared,

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use auth::tls::{Identity, Reception, TlsError};
 use auth::{Accounts, RegistrationKey, SlaveKey};
 use protocol::{Rights, SlaveId, StorageId};
 use serde::{Deserialize, Serialize};
@@ -24,9 +25,15 @@ pub(crate) struct WorkerHandover {
     pub(crate) ticket_key: Option<Key>,
     /// Who may log in here; `None` where there are no accounts, or the master keeps them.
     pub(crate) accounts: Option<Accounts>,
+    /// Where it is kept what clients move and change.
+    pub(crate) transfer_log: Option<PathBuf>,
+    /// What is shown over TLS; `None` where nobody speaks it.
+    pub(crate) identity: Option<IdentityBytes>,
+    /// Whether not even this machine is heard in the clear.
+    pub(crate) tls_alone: bool,
     /// Seconds for running transfers once nobody is left to enforce a deadline.
     pub(crate) grace: u64,
-    pub(crate) verbosity: u8,
+    pub(crate) logging: cli::Logging,
 }
 
 /// For the registrar.
@@ -41,7 +48,7 @@ pub(crate) struct RegistrarHandover {
     /// Further addresses at which clients reach this slave.
     pub(crate) advertised: Vec<(String, u16)>,
     pub(crate) registration_key: Option<Key>,
-    pub(crate) verbosity: u8,
+    pub(crate) logging: cli::Logging,
 }
 
 /// Key bytes on their way to a child; never shown.
@@ -51,6 +58,22 @@ pub(crate) struct Key([u8; 32]);
 impl std::fmt::Debug for Key {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("***")
+    }
+}
+
+/// A certificate and its key on their way to a child; never shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct IdentityBytes(Vec<u8>);
+
+impl std::fmt::Debug for IdentityBytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl From<&Identity> for IdentityBytes {
+    fn from(identity: &Identity) -> Self {
+        Self(identity.to_bytes())
     }
 }
 
@@ -81,6 +104,13 @@ impl WorkerHandover {
             .map(|key| SlaveKey::from_bytes(key.0))
     }
 
+    pub(crate) fn reception(&self) -> Result<Reception, TlsError> {
+        match &self.identity {
+            Some(bytes) => Reception::new(&Identity::from_bytes(&bytes.0)?, self.tls_alone),
+            None => Ok(Reception::default()),
+        }
+    }
+
     pub(crate) fn open_rights(&self) -> Option<Rights> {
         self.open_rights.and_then(Rights::from_bits)
     }
@@ -99,25 +129,5 @@ impl RegistrarHandover {
         self.registration_key
             .as_ref()
             .map(|key| RegistrationKey::from_bytes(key.0))
-    }
-}
-
-/// The number that stands for a verbosity in a handover.
-pub(crate) fn verbosity_number(verbosity: cli::Verbosity) -> u8 {
-    match verbosity {
-        cli::Verbosity::Quiet => 0,
-        cli::Verbosity::Normal => 1,
-        cli::Verbosity::Verbose => 2,
-        cli::Verbosity::Debug => 3,
-    }
-}
-
-/// The verbosity of that number.
-pub(crate) fn verbosity_of(number: u8) -> cli::Verbosity {
-    match number {
-        0 => cli::Verbosity::Quiet,
-        1 => cli::Verbosity::Normal,
-        2 => cli::Verbosity::Verbose,
-        _ => cli::Verbosity::Debug,
     }
 }

@@ -9,14 +9,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use auth::tls::Identity;
 use auth::{Accounts, AccountsFile, StateDirectory};
+use cli::TlsUse;
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 
 use crate::PROGRAM;
 use crate::args::Args;
-use crate::handover::{Key, RegistrarHandover, WorkerHandover, verbosity_number};
+use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover};
 use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
@@ -27,7 +29,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(args) => args,
         Err(stop) => return stop.report(PROGRAM, 1),
     };
-    cli::start_logging(PROGRAM, args.shared.verbosity());
+    cli::start_logging(PROGRAM, args.shared.logging());
     match serve(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,10 +69,10 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The root by a path that stays right in every child; what is beneath it is resolved by the storage alone.
-fn absolute(root: &Path) -> anyhow::Result<PathBuf> {
-    let shown = cli::name(root.as_os_str().as_bytes());
-    std::path::absolute(root).with_context(|| format!("cannot serve '{shown}'"))
+/// A path that stays right in every child; what is beneath the root is resolved by the storage alone.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    let shown = cli::name(path.as_os_str().as_bytes());
+    std::path::absolute(path).with_context(|| format!("cannot use '{shown}'"))
 }
 
 /// The storage knows its root as `/`; a person knows it by the path they typed.
@@ -138,6 +140,10 @@ impl Site {
             true => None,
             false => Some(Key::from(&self.state.master_key()?.slave_key(&self.slave))),
         };
+        let identity = self.identity(args)?;
+        if let Some(identity) = &identity {
+            tracing::info!("clients know this slave by {}", identity.fingerprint());
+        }
         let handover = WorkerHandover {
             root: self.root.clone(),
             slave: self.slave.0,
@@ -148,10 +154,23 @@ impl Site {
             open_rights: args.open_rights().map(protocol::Rights::bits),
             ticket_key,
             accounts: accounts(args)?,
+            transfer_log: args.transfer_log.as_deref().map(absolute).transpose()?,
+            identity: identity.as_ref().map(IdentityBytes::from),
+            tls_alone: args.tls.tls == TlsUse::Always,
             grace: args.grace,
-            verbosity: verbosity_number(args.shared.verbosity()),
+            logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
+    }
+
+    /// What is shown over TLS; `None` where nobody speaks it.
+    fn identity(&self, args: &Args) -> anyhow::Result<Option<Identity>> {
+        let files = args.tls.files()?;
+        Ok(match (args.tls.tls, files) {
+            (TlsUse::Never, _) => None,
+            (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
+            (_, None) => Some(self.state.identity(&format!("slave-{}", self.slave))?),
+        })
     }
 
     fn for_registrar(&self, args: &Args) -> anyhow::Result<Handover> {
@@ -186,7 +205,7 @@ impl Site {
             masters,
             advertised: advertised.collect(),
             registration_key,
-            verbosity: verbosity_number(args.shared.verbosity()),
+            logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
     }

@@ -148,12 +148,12 @@ impl Doorkeeper {
         }
     }
 
-    /// What the owner of this account may do. Takes its time.
-    pub(super) fn log_in(&self, attempt: Attempt<'_>, is_here: bool) -> Result<Pass, Refusal> {
+    /// What the owner of this account may do, if nobody else could hear the password. Takes its time.
+    pub(super) fn log_in(&self, attempt: Attempt<'_>, is_private: bool) -> Result<Pass, Refusal> {
         let Some((accounts, gatekeeper)) = &self.accounts else {
             return Err((ErrorCode::Unsupported, "this slave has no accounts"));
         };
-        if !is_here {
+        if !is_private {
             return Err((ErrorCode::LoginRefused, IN_THE_CLEAR));
         }
         match gatekeeper.check(accounts, attempt) {
@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_taken_from_this_machine_alone() {
+    fn passwords_that_others_could_hear_are_not_taken() {
         let mut accounts = Accounts::default();
         let account = Account {
             password: PasswordHash::of(b"right").unwrap(),

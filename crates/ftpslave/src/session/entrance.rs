@@ -51,6 +51,9 @@ impl Session<'_> {
         };
         match admission.take().and_then(Admission::begin) {
             Some(place) => {
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.enter(&pass);
+                }
                 self.access = Access::Inside {
                     pass,
                     _place: place,
@@ -134,13 +137,13 @@ impl Session<'_> {
             return Ok(Verdict::GoOn);
         }
         let peer = self.connection.stream().clone();
-        let (source, is_here) = peer.origin()?;
+        let source = peer.origin()?;
         let attempt = Attempt {
             user: user.as_str(),
             password: password.reveal(),
             source,
         };
-        match self.context.door.log_in(attempt, is_here) {
+        match self.context.door.log_in(attempt, peer.is_private()) {
             Ok(pass) => match self.begin(id, pass.clone()) {
                 Ok(()) => self.welcome(id, &pass),
                 Err(verdict) => return Ok(verdict),

@@ -6,6 +6,7 @@ mod busy;
 mod dispatch;
 mod entrance;
 mod greeting;
+mod ledger;
 mod limits;
 mod namespace;
 mod peer;
@@ -14,9 +15,9 @@ mod roster;
 mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use auth::tls::Reception;
 use cli::human_size;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
@@ -27,11 +28,14 @@ use access::{Access, is_harmless};
 use batch::Batch;
 use busy::Errand;
 use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
-use limits::Paces;
+use ledger::Ledger;
+use limits::{Paces, Tally};
 use roster::Entry;
 
+use crate::transfer_log::TransferLog;
+
 pub(crate) use access::Doorkeeper;
-pub(crate) use greeting::{asks_after_worker, turn_away};
+pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
@@ -51,11 +55,23 @@ pub(crate) struct Context {
     /// All of it, home or not: a session works with its own view alone.
     pub(crate) whole_storage: Arc<dyn Storage>,
     pub(crate) door: Doorkeeper,
+    pub(crate) reception: Reception,
     pub(crate) scoreboard: Arc<Scoreboard>,
     /// This worker's slot.
     pub(crate) worker: u32,
     pub(crate) roster: Roster,
     pub(crate) limits: Limits,
+    /// Where it is kept what clients move and change.
+    pub(crate) transfer_log: Option<TransferLog>,
+}
+
+impl Context {
+    /// For a client whose address is known; one whose is not has gone already.
+    fn ledger(&self, peer: &Peer) -> Option<Ledger<'_>> {
+        let log = self.transfer_log.as_ref()?;
+        let from = peer.origin().ok()?;
+        Some(Ledger::new(log, from))
+    }
 }
 
 /// One connection that speaks the framed dialect.
@@ -69,6 +85,7 @@ struct Session<'a> {
     enter_by: Instant,
     access: Access,
     paces: Paces<'a>,
+    ledger: Option<Ledger<'a>>,
     batch: Batch,
     /// Whether the client still waits for its uploads.
     wanted: StillWanted,
@@ -88,46 +105,49 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
         AT_THE_GATE
     };
     let enter_by = Instant::now() + patience;
-    let paid_until = AtomicU64::new(0);
+    let tally = Tally::default();
     let introduction = Introduction {
         login_required: context.door.asks_who_comes(),
         takes_logins: context.door.takes_logins(),
         worker: context.worker,
     };
-    let result =
-        greeting::greet(peer.clone(), enter_by, introduction).and_then(
-            |connection| match connection {
-                None => Ok(()),
-                Some(connection) => {
-                    let access = Access::Outside(admission);
-                    let mut session = Session {
-                        context,
-                        storage: Arc::clone(&context.whole_storage),
-                        connection,
-                        enter_by,
-                        access,
-                        paces: Paces::new(context.limits, &context.scoreboard, &paid_until),
-                        batch: Batch::default(),
-                        wanted: StillWanted::new({
-                            let peer = peer.clone();
-                            move || !peer.is_gone()
-                        }),
-                        errand: entry.errand(),
-                        refused: None,
-                        refused_logins: 0,
-                    };
-                    let result = session.run(&entry);
-                    if let Err(error) = &result {
-                        session.explain(error);
-                    }
-                    result
+    let result = greeting::greet(peer.clone(), enter_by, &context.reception, introduction)
+        .and_then(|connection| match connection {
+            None => Ok(()),
+            Some(connection) => {
+                let access = Access::Outside(admission);
+                let mut session = Session {
+                    context,
+                    storage: Arc::clone(&context.whole_storage),
+                    connection,
+                    enter_by,
+                    access,
+                    paces: Paces::new(context.limits, &context.scoreboard, &tally),
+                    ledger: context.ledger(&peer),
+                    batch: Batch::default(),
+                    wanted: StillWanted::new({
+                        let peer = peer.clone();
+                        move || !peer.is_gone()
+                    }),
+                    errand: entry.errand(),
+                    refused: None,
+                    refused_logins: 0,
+                };
+                let result = session.run(&entry);
+                session.end_ledger();
+                if let Err(error) = &result {
+                    session.explain(error);
                 }
-            },
-        );
-    if let Err(error) = result {
-        tracing::debug!(%error, "session ended early");
-        if broke_protocol(&error).is_some() {
-            peer.part();
+                result
+            }
+        });
+    match result {
+        Ok(()) => peer.say_goodbye(),
+        Err(error) => {
+            tracing::debug!(%error, "session ended early");
+            if broke_protocol(&error).is_some() {
+                peer.part();
+            }
         }
     }
 }
@@ -176,6 +196,7 @@ impl Session<'_> {
         let mut spoken = peer.watch_for_input();
         if !spoken {
             self.connection.rest();
+            peer.rest();
             spoken = peer.wait_for_input(limit)?;
         }
         entry.work();
@@ -250,14 +271,23 @@ impl Session<'_> {
         }
     }
 
+    /// Collects an answer that may be the last one to its request, for the client and for the transfer log.
+    fn reply(&mut self, id: u32, reply: &Reply) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.answer(id, reply, self.paces.moved());
+        }
+        self.connection.send(id, reply);
+    }
+
+    fn end_ledger(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.end(self.paces.moved());
+        }
+    }
+
     fn refuse(&mut self, id: u32, code: ErrorCode, detail: &str) {
-        self.connection.send(
-            id,
-            &Reply::Error {
-                code,
-                detail: Text::new(detail),
-            },
-        );
+        let detail = Text::new(detail);
+        self.reply(id, &Reply::Error { code, detail });
     }
 
     fn flush_if_much(&mut self) -> Result<(), ConnectionError> {
