@@ -17,7 +17,7 @@ use crate::local::names::Names;
 const STEP: u64 = 1024;
 
 /// Folders in one another, each open: more than any path can name, as folders can be moved deeper than that.
-const MOST_LEVELS: usize = 1024;
+const MOST_LEVELS: usize = 400;
 
 /// The bytes of all files below the folder, each name by itself; links hold none, and reserved names are not looked at.
 /// Folders are held open on the way down, so no rename leads out.

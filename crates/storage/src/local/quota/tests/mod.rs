@@ -542,7 +542,15 @@ fn a_quota_that_cannot_be_kept_lets_nobody_store() {
     let closed = served.at("home/closed");
     fs::create_dir(&closed).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
-    assert_eq!(served.session().space(), (LIMIT, 6000));
+    let session = served.session();
+    assert_eq!(session.space(), (LIMIT, 6000));
+    for _ in 0..110 {
+        deep.push("d");
+        fs::create_dir(&deep).unwrap();
+    }
+    served.damage();
+    let refused = session.store("/x", 1).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::NameTooLong);
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
