@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use protocol::{MasterReply, Reply, Request, SlaveId, SlaveOffer};
+use auth::{Grant, StateDirectory, issue};
+use protocol::{MasterReply, Reply, Request, Rights, SlaveOffer, Ticket};
 use rustix::process::Signal;
 
 use super::{PASSWORD, locate, logged_in};
@@ -155,36 +156,41 @@ fn a_tree_through_two_slaves_ends_where_the_quota_does_and_goes_on_when_it_is_ra
 
 #[test]
 fn a_running_session_has_another_quota_when_it_renews_its_ticket() {
-    let mut cluster = with_quota("1M");
-    let first = offer(&cluster, None);
-    let address = SocketAddr::new(cluster.address().ip(), port_of(&first));
-    let mut session = Wire::open(address);
-    session.present(&first);
-    let mut total = || match session.ask(&Request::DiskFree {}) {
-        Reply::Space { total, .. } => total,
+    let cluster = with_quota("1M");
+    let offer = match logged_in(&cluster).ask(&locate()) {
+        MasterReply::Located { mut slaves, .. } => slaves.remove(0),
         other => panic!("{other:?}"),
     };
-    assert_eq!(total(), MEBIBYTE);
-    user_command(&cluster.state(), ["quota", "ada", "2M"], "").succeeded();
-    cluster.master().process.signal(Signal::HUP);
-    assert_eq!(total(), MEBIBYTE);
-    wait_until("a ticket with the new quota", PATIENCE, || {
-        session.present(&offer(&cluster, Some(first.id)));
+    let address = SocketAddr::new(cluster.address().ip(), port_of(&offer));
+    let mut session = Wire::open(address);
+    for quota in [MEBIBYTE, 2 * MEBIBYTE] {
+        let welcome = session.present(&with_ticket_for(&cluster, &offer, quota));
+        assert!(matches!(welcome, Reply::Welcome { .. }), "{welcome:?}");
         match session.ask(&Request::DiskFree {}) {
-            Reply::Space { total, .. } => total == 2 * MEBIBYTE,
+            Reply::Space { total, .. } => assert_eq!(total, quota),
             other => panic!("{other:?}"),
         }
-    });
+    }
 }
 
-/// The first offer to `ada`, or that of a slave.
-fn offer(cluster: &Cluster, slave: Option<SlaveId>) -> SlaveOffer {
-    match logged_in(cluster).ask(&locate()) {
-        MasterReply::Located { slaves, .. } => {
-            let wanted = |offer: &SlaveOffer| slave.is_none_or(|slave| offer.id == slave);
-            slaves.into_iter().find(wanted).unwrap()
-        }
-        other => panic!("{other:?}"),
+/// The offer with a ticket that says another quota.
+fn with_ticket_for(cluster: &Cluster, offer: &SlaveOffer, quota: u64) -> SlaveOffer {
+    let state = StateDirectory::open(Some(&cluster.state())).unwrap();
+    let key = state.master_key().unwrap().slave_key(&offer.id, 0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let grant = Grant {
+        user: "ada".to_owned(),
+        rights: Rights::ALL,
+        home: "/home/ada".try_into().unwrap(),
+        slave: offer.id,
+        issued: now.as_millis() as u64,
+        expires: now.as_secs() + 60,
+        quota: Some(quota),
+    };
+    let ticket = issue(&key, &grant, &offer.secret).unwrap();
+    SlaveOffer {
+        ticket: Ticket::new(&ticket).unwrap(),
+        ..offer.clone()
     }
 }
 

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
 use crate::accounts_file::AccountsFile;
+use crate::fleet_file::FleetFile;
 use crate::keys::{KEY_LENGTH, MasterKey};
 use crate::random::random_bytes;
 use crate::state_file::{FileError, is_ours, read_or_make};
@@ -91,7 +92,11 @@ impl StateDirectory {
             None => default_path(rustix::process::geteuid().is_root(), env::var_os)
                 .ok_or(StateError::NoPlace)?,
         };
-        make_durable(&path)?;
+        make_durable(&path).map_err(|source| StateError::Io {
+            operation: "make",
+            path: path.clone(),
+            source,
+        })?;
         let failed = |source: rustix::io::Errno| StateError::Io {
             operation: "open",
             path: path.clone(),
@@ -136,14 +141,7 @@ impl StateDirectory {
     /// # Errors
     /// It cannot be read or made, or is damaged.
     pub fn slave_id(&self, root: &[u8], port: u16) -> Result<SlaveId, StateError> {
-        let slaves = self.path.join("slaves");
-        let handle = self
-            .make_folder("slaves")
-            .map_err(|source| StateError::Io {
-                operation: "make",
-                path: slaves.clone(),
-                source: source.into(),
-            })?;
+        let (handle, slaves) = self.slaves_folder()?;
         let name = place_name(rustix::system::uname().nodename().to_bytes(), root, port);
         let path = slaves.join(&name);
         let expected = "32 hexadecimal digits";
@@ -176,20 +174,56 @@ impl StateDirectory {
         Identity::from_pem(&text).map_err(|_| explain(FileError::NotSmallFile, &path, expected))
     }
 
+    /// The folder, file and path of the keys that the slave at that place was given.
+    pub(crate) fn keys_of(
+        &self,
+        root: &[u8],
+        port: u16,
+    ) -> Result<(OwnedFd, String, PathBuf), StateError> {
+        let (handle, slaves) = self.slaves_folder()?;
+        let name = place_name(rustix::system::uname().nodename().to_bytes(), root, port);
+        let name = format!("{name}.keys");
+        let path = slaves.join(&name);
+        Ok((handle, name, path))
+    }
+
+    fn slaves_folder(&self) -> Result<(OwnedFd, PathBuf), StateError> {
+        let path = self.path.join("slaves");
+        match self.make_folder("slaves") {
+            Ok(handle) => Ok((handle, path)),
+            Err(source) => Err(StateError::Io {
+                operation: "make",
+                path,
+                source: source.into(),
+            }),
+        }
+    }
+
     /// The accounts of the masters that use this directory.
     ///
     /// # Errors
     /// The system has no descriptors left.
     pub fn accounts_file(&self) -> Result<AccountsFile, StateError> {
         let path = self.path.join(AccountsFile::NAME);
-        match self.handle.try_clone() {
-            Ok(handle) => Ok(AccountsFile::within(handle, AccountsFile::NAME, path)),
-            Err(source) => Err(StateError::Io {
-                operation: "open",
-                path,
-                source,
-            }),
-        }
+        let handle = self.another_handle(&path)?;
+        Ok(AccountsFile::within(handle, AccountsFile::NAME, path))
+    }
+
+    /// The slaves and invitations of the masters that use this directory.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn fleet_file(&self) -> Result<FleetFile, StateError> {
+        let path = self.path.join(FleetFile::NAME);
+        Ok(FleetFile::within(self.another_handle(&path)?, path))
+    }
+
+    fn another_handle(&self, path: &Path) -> Result<OwnedFd, StateError> {
+        self.handle.try_clone().map_err(|source| StateError::Io {
+            operation: "open",
+            path: path.to_owned(),
+            source,
+        })
     }
 
     fn make_folder(&self, name: &str) -> rustix::io::Result<OwnedFd> {
@@ -247,28 +281,20 @@ fn default_path(
 }
 
 /// Makes a folder and those above it that are missing, for the owner alone, so that they outlive a power cut.
-fn make_durable(path: &Path) -> Result<(), StateError> {
-    let failed = |source| StateError::Io {
-        operation: "make",
-        path: path.to_owned(),
-        source,
-    };
+pub(crate) fn make_durable(path: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = path
         .ancestors()
         .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
         .collect();
     for folder in missing.into_iter().rev() {
         match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(error));
-            }
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
         let parent = folder
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        let parent = fs::File::open(parent.unwrap_or(Path::new("."))).map_err(failed)?;
-        parent.sync_all().map_err(failed)?;
+        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(())
 }
@@ -338,12 +364,12 @@ mod tests {
     fn the_master_key_stays_the_same() {
         let (_place, state) = temporary();
         let slave = SlaveId([1; 16]);
-        let key = || state.master_key().unwrap().slave_key(&slave).to_bytes();
+        let key = || state.master_key().unwrap().slave_key(&slave, 0).to_bytes();
         assert_eq!(key(), key());
         let (_other_place, other) = temporary();
         assert_ne!(
             key(),
-            other.master_key().unwrap().slave_key(&slave).to_bytes()
+            other.master_key().unwrap().slave_key(&slave, 0).to_bytes()
         );
     }
 

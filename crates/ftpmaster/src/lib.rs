@@ -7,9 +7,10 @@
 //! | --- | --- |
 //! | `args` `place` | what is typed |
 //! | `registry` `rotation` | which slaves there are, whose turn it is: pure |
-//! | `user` | the accounts, from the command line |
+//! | `fleet` `join` | who may be one of them |
+//! | `user` `invite` | accounts, invitations and evictions, from the command line |
 //! | `visitor` | who a client is |
-//! | `redirect` | the answer to a client: slaves, addresses, tickets |
+//! | `redirect` `revocations` | the answer to a client: slaves, addresses, tickets; whose are no longer good |
 //! | `registration` `probe` | how slaves become known: by themselves, or by being asked |
 //! | `server` `admission` `session` `stream` | connections, their bounds and deadlines |
 //! | `peer` `show` | asking other servers |
@@ -18,6 +19,9 @@
 
 mod admission;
 mod args;
+mod fleet;
+mod invite;
+mod join;
 mod limits;
 mod master;
 mod peer;
@@ -26,6 +30,7 @@ mod probe;
 mod redirect;
 mod registration;
 mod registry;
+mod revocations;
 mod rotation;
 mod server;
 mod session;
@@ -46,7 +51,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use auth::tls::{Identity, Reception};
+use auth::tls::{Identity, Reception, Trust};
 use auth::{Accounts, AccountsFile, StateDirectory};
 use cli::TlsUse;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -76,7 +81,9 @@ pub fn main() -> ExitCode {
     };
     cli::start_logging(PROGRAM, args.shared.logging());
     let done = match &args.command {
-        Some(Command::Slaves) => show::slaves(args.ask_address()),
+        Some(Command::Slaves { json }) => show::slaves(args.ask_address(), || itself(&args), *json),
+        Some(Command::Invite { life }) => invite(&args, *life),
+        Some(Command::Evict { slave }) => evict(&args, slave),
         Some(Command::User(command)) => user::run(command, args.state.as_deref()),
         None => serve(&args, &typed),
     };
@@ -89,17 +96,39 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn invite(args: &Args, life: Duration) -> Result<()> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    let known = identity(args, &state)?.map(|identity| identity.fingerprint());
+    invite::invite(&state.fleet_file()?, known, life)
+}
+
+fn evict(args: &Args, slave: &str) -> Result<()> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    invite::evict(&state.fleet_file()?, slave, || {
+        show::identities(args.ask_address(), || itself(args))
+    })
+}
+
+/// By what a master that was started with the same options is known.
+fn itself(args: &Args) -> Result<Trust> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    let identity = identity(args, &state)?.context("this command was told not to speak TLS")?;
+    Ok(Trust::Known(identity.fingerprint()))
+}
+
 /// Serves until a signal ends it.
 fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let address = args.listen_address();
     let state = StateDirectory::open(args.state.as_deref())?;
     let accounts = state.accounts_file()?;
     let settings = settings(args, address, (&state, accounts.read()?))?;
-    let key = state.master_key()?;
     let signals = Signals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
     let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let master = Arc::new(Master::new(key, settings).context("cannot draw a random number")?);
+    let master = Arc::new(Master::new(&state, settings)?);
+    if let Some(changed) = accounts.changed_at()? {
+        master.revoke_before(changed);
+    }
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)
@@ -162,14 +191,24 @@ fn settings(
 /// # Errors
 /// There is no certificate, or none that can be used.
 fn reception(args: &Args, state: &StateDirectory) -> Result<Reception> {
-    let files = args.tls.files()?;
-    let identity = match (args.tls.tls, files) {
-        (TlsUse::Never, _) => return Ok(Reception::default()),
-        (_, Some((certificate, key))) => Identity::read(certificate, key)?,
-        (_, None) => state.identity("master")?,
+    let Some(identity) = identity(args, state)? else {
+        return Ok(Reception::default());
     };
     info!("clients know this master by {}", identity.fingerprint());
     Ok(Reception::new(&identity, args.tls.tls == TlsUse::Always)?)
+}
+
+/// What this master shows over TLS; `None` where it speaks none.
+///
+/// # Errors
+/// There is no certificate, or none that can be used.
+fn identity(args: &Args, state: &StateDirectory) -> Result<Option<Identity>> {
+    let files = args.tls.files()?;
+    Ok(match (args.tls.tls, files) {
+        (TlsUse::Never, _) => None,
+        (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
+        (_, None) => Some(state.identity("master")?),
+    })
 }
 
 /// Takes over what a new configuration changes, and gives its grace. One that is wrong changes nothing.

@@ -44,6 +44,9 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// A slave that says nothing for longer loses its connection; until then it may wake and go on.
 pub(crate) const FORGOTTEN: Duration = Duration::from_secs(30);
 
+/// The list of slaves and invitations is looked at no more often than this.
+pub(crate) const FLEET_LOOK: Duration = Duration::from_millis(200);
+
 /// Between two probes of a slave from the command line.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 

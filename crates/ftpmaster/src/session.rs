@@ -7,12 +7,13 @@ use std::time::Instant;
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
-    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, MAGIC, MasterReply,
-    MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
+    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, FEATURE_TLS_REQUIRED,
+    MAGIC, MasterReply, MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
 };
 use tracing::debug;
 
 use crate::admission::Admitted;
+use crate::join::join;
 use crate::limits::{ANSWER, FIRST_BYTES, HANDSHAKE, IDLE, LOGIN};
 use crate::master::Master;
 use crate::redirect;
@@ -85,6 +86,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                 slave,
                 storage,
                 addresses,
+                fingerprint,
             }) => {
                 let hello = Hello {
                     request: header.request,
@@ -92,6 +94,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                     slave,
                     storage,
                     addresses,
+                    fingerprint,
                 };
                 drop(answering); // a slave's connection is not meant to end
                 return registration::serve(master, link, &hello, admitted);
@@ -154,21 +157,24 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
             return Err(error.into());
         }
     };
+    let stream = link.stream_ref();
+    let may_speak =
+        stream.tls().is_some() || settings.reception.takes_clear(stream.peer()?.is_here);
     let preface = ServerPreface {
         version: version.unwrap_or(0),
         oldest: OLDEST_VERSION,
         newest: VERSION,
         role: Role::Master,
         login_required: settings.everybody.is_none(),
-        features: 0,
+        features: match may_speak {
+            true => 0,
+            false => FEATURE_TLS_REQUIRED,
+        },
         worker: 0,
         window_requests: WINDOW_REQUESTS,
         window_answer_bytes: WINDOW_ANSWER_BYTES,
     };
     link.send_raw(&preface.encode());
-    let stream = link.stream_ref();
-    let may_speak =
-        stream.tls().is_some() || settings.reception.takes_clear(stream.peer()?.is_here);
     if version.is_some() && !may_speak {
         link.send(0, &refusal(ErrorCode::TlsRequired, ""));
     }
@@ -185,10 +191,12 @@ fn answer(
     stream: &DeadlineStream,
     request: &MasterRequest,
 ) -> Result<MasterReply, ConnectionError> {
+    // Before the settings: a ticket by those that are replaced meanwhile is revoked with them.
+    let issued = master.clock.now();
     let standing = || visitor.standing(&master.settings());
     Ok(match request {
         MasterRequest::Locate { tried, renew } => match standing() {
-            Some(standing) => redirect::located(master, &standing, tried, *renew),
+            Some(standing) => redirect::located(master, (&standing, issued), tried, *renew),
             None => refusal(ErrorCode::LoginRequired, ""),
         },
         // The operator needs no account to see who is up.
@@ -203,10 +211,10 @@ fn answer(
             };
             visitor.log_in(master, origin, (user, password))
         }
-        MasterRequest::Join { .. } => refusal(
-            ErrorCode::Unsupported,
-            "this master gives out no invitations",
-        ),
+        MasterRequest::Join { token, slave } => {
+            let is_private = stream.is_private()?;
+            join(master, stream.peer()?, is_private, (token, *slave))
+        }
         MasterRequest::Register { .. }
         | MasterRequest::Prove { .. }
         | MasterRequest::Heartbeat { .. } => {

@@ -62,6 +62,14 @@ impl DeadlineStream {
         Ok(Peer::new(socket.peer_addr()?, socket.local_addr()?))
     }
 
+    /// What makes this connection unlike any other, for proofs that cannot be relayed; empty in the clear.
+    pub(crate) fn channel(&self) -> io::Result<Vec<u8>> {
+        match &self.tls {
+            Some(tls) => Ok(tls.channel_binding()?.to_vec()),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Whether nobody on the way can read what is said.
     pub(crate) fn is_private(&self) -> io::Result<bool> {
         Ok(self.tls.is_some() || self.peer()?.is_here)

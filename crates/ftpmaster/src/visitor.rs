@@ -157,7 +157,7 @@ mod tests {
             accounts,
             reception: Reception::default(),
         };
-        Master::new(state.master_key().unwrap(), settings).unwrap()
+        Master::new(&state, settings).unwrap()
     }
 
     fn answer(

@@ -7,6 +7,8 @@ use auth::{Accounts, RegistrationKey, SlaveKey};
 use protocol::{Rights, SlaveId, StorageId};
 use serde::{Deserialize, Serialize};
 
+use crate::line::Manner;
+
 /// For a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerHandover {
@@ -48,6 +50,10 @@ pub(crate) struct RegistrarHandover {
     /// Further addresses at which clients reach this slave.
     pub(crate) advertised: Vec<(String, u16)>,
     pub(crate) registration_key: Option<Key>,
+    /// How masters are spoken to.
+    pub(crate) manner: Manner,
+    /// By what clients know this slave over TLS.
+    pub(crate) fingerprint: Option<[u8; 32]>,
     pub(crate) logging: cli::Logging,
 }
 

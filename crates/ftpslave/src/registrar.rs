@@ -9,13 +9,13 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use protocol::{Address, StorageId, Text};
+use protocol::{Address, Fingerprint, StorageId, Text};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Helper, HelperEvent, Scoreboard, WorkerExit};
 
 use crate::PROGRAM;
 use crate::handover::RegistrarHandover;
-use master::{Introduction, stay_registered};
+use master::{Credentials, Introduction, stay_registered};
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
@@ -62,10 +62,12 @@ fn attend(mut helper: Helper, handover: RegistrarHandover) -> WorkerExit {
         leaving: AtomicBool::new(false),
     });
     if let Some(key) = handover.registration_key() {
+        let manner = handover.manner;
+        let credentials = Credentials { key, manner };
         for (host, port) in handover.masters {
-            let (shared, key) = (Arc::clone(&shared), key.clone());
+            let (shared, credentials) = (Arc::clone(&shared), credentials.clone());
             spawn("registrar", move || {
-                stay_registered(&shared, &key, (&host, port));
+                stay_registered(&shared, &credentials, (&host, port));
             });
         }
     }
@@ -121,6 +123,7 @@ fn introduction(handover: &RegistrarHandover) -> Introduction {
                 port: handover.port,
             }])
             .collect(),
+        fingerprint: handover.fingerprint.map(Fingerprint),
     }
 }
 

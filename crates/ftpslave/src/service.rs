@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auth::tls::Identity;
-use auth::{Accounts, AccountsFile, StateDirectory};
+use auth::{Accounts, AccountsFile, OwnKeys, StateDirectory};
 use cli::TlsUse;
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
@@ -19,6 +19,8 @@ use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 use crate::PROGRAM;
 use crate::args::Args;
 use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover};
+use crate::join;
+use crate::line::{Encryption, Manner};
 use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
@@ -50,6 +52,14 @@ fn serve(args: &Args) -> anyhow::Result<()> {
         .local_addr()
         .context("cannot tell the listening address")?;
     let slave = state.slave_id(root.as_os_str().as_bytes(), address.port())?;
+    if let Some(typed) = &args.join {
+        join_once(
+            args,
+            typed,
+            (&program, &root),
+            (&state, slave, address.port()),
+        )?;
+    }
     let site = Site {
         program,
         root,
@@ -67,6 +77,38 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     };
     Supervisor::new(pool)?.run(&mut Service { site })?;
     Ok(())
+}
+
+/// Joins with the invitation, unless that has been done.
+fn join_once(
+    args: &Args,
+    typed: &str,
+    (program, root): (&Path, &Path),
+    (state, slave, port): (&StateDirectory, SlaveId, u16),
+) -> anyhow::Result<()> {
+    let invitation = join::invitation(typed)?;
+    let kept = state.own_keys(root.as_os_str().as_bytes(), port)?;
+    if kept.is_some_and(|keys| keys.invitation == invitation.digest()) {
+        tracing::info!("this slave has joined with that invitation before");
+        return Ok(());
+    }
+    let errand = join::Errand {
+        invitation: invitation.reveal(),
+        state: state.path().to_owned(),
+        root: root.to_owned(),
+        port,
+        slave: slave.0,
+        masters: masters(args),
+        encryption: Encryption::from(args.tls.tls),
+    };
+    join::send(program, &errand)
+}
+
+fn masters(args: &Args) -> Vec<(String, u16)> {
+    let masters = args.master.iter();
+    masters
+        .map(|master| (master.host.clone(), master.port))
+        .collect()
 }
 
 /// A path that stays right in every child; what is beneath the root is resolved by the storage alone.
@@ -135,10 +177,25 @@ impl Site {
         })
     }
 
+    /// Those that it was given when it joined, else those that follow from the master's key.
+    fn keys(&self) -> anyhow::Result<OwnKeys> {
+        let (root, port) = (self.root.as_os_str().as_bytes(), self.address.port());
+        if let Some(keys) = self.state.own_keys(root, port)? {
+            return Ok(keys);
+        }
+        let key = self.state.master_key()?;
+        Ok(OwnKeys {
+            ticket: key.slave_key(&self.slave, 0),
+            registration: key.registration_key(&self.slave, 0),
+            master: None,
+            invitation: String::new(),
+        })
+    }
+
     fn for_worker(&self, args: &Args) -> anyhow::Result<Handover> {
         let ticket_key = match args.standalone {
             true => None,
-            false => Some(Key::from(&self.state.master_key()?.slave_key(&self.slave))),
+            false => Some(Key::from(&self.keys()?.ticket)),
         };
         let identity = self.identity(args)?;
         if let Some(identity) = &identity {
@@ -174,20 +231,11 @@ impl Site {
     }
 
     fn for_registrar(&self, args: &Args) -> anyhow::Result<Handover> {
-        let (masters, registration_key) = match args.standalone {
+        let (masters, keys) = match args.standalone {
             true => (Vec::new(), None),
-            false => {
-                let masters = args
-                    .master
-                    .iter()
-                    .map(|master| (master.host.clone(), master.port))
-                    .collect();
-                (
-                    masters,
-                    Some(Key::from(&self.state.master_key()?.registration_key())),
-                )
-            }
+            false => (masters(args), Some(self.keys()?)),
         };
+        let known = keys.as_ref().and_then(|keys| keys.master);
         let advertised = args
             .advertise
             .iter()
@@ -204,7 +252,14 @@ impl Site {
             port: self.address.port(),
             masters,
             advertised: advertised.collect(),
-            registration_key,
+            registration_key: keys.map(|keys| Key::from(&keys.registration)),
+            manner: Manner {
+                encryption: Encryption::from(args.tls.tls),
+                master: known.map(|known| known.0),
+            },
+            fingerprint: self
+                .identity(args)?
+                .map(|identity| identity.fingerprint().0),
             logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())

@@ -16,6 +16,7 @@ use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerE
 
 use crate::PROGRAM;
 use crate::handover::WorkerHandover;
+use crate::revoked::Revoked;
 use crate::service::cannot_serve;
 use crate::session::{
     Context, Doorkeeper, Limits, Peer, Roster, may_ask_after_worker, serve, turn_away,
@@ -24,6 +25,9 @@ use crate::transfer_log::TransferLog;
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Ticks between two looks for sessions that have outlived their tickets.
+const LAPSES: u64 = 40;
 
 /// Connections beyond the places: those that have not begun a session, and those that hear that all is full.
 const WAITING_ROOM: usize = 512;
@@ -109,10 +113,12 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     let door = worker.door();
     let mut orphaned: Option<Instant> = None;
     let mut shown = Instant::now();
+    let mut watch = TicketWatch::default();
     loop {
         if shown.elapsed() >= TICK {
             shown = Instant::now();
             context.roster.show_life();
+            watch.look(context);
         }
         let accepting = if context.roster.count() < most {
             Accepting::Yes
@@ -148,6 +154,31 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
         }
         if orphaned.is_some_and(|since| since.elapsed() >= Duration::from_secs(handover.grace)) {
             return WorkerExit::SupervisorGone;
+        }
+    }
+}
+
+/// Ends sessions whose tickets are no longer good.
+#[derive(Default)]
+struct TicketWatch {
+    edition: u64,
+    looks: u64,
+}
+
+impl TicketWatch {
+    fn look(&mut self, context: &Context) {
+        let Some(revoked) = Revoked::of(&context.scoreboard) else {
+            return;
+        };
+        // Before the table: what is added meanwhile is another edition.
+        let edition = revoked.edition();
+        if edition != self.edition {
+            self.edition = edition;
+            context.roster.cut_off(|holder| revoked.covers(holder));
+        }
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(LAPSES) {
+            context.roster.cut_off(|holder| revoked.has_lapsed(holder));
         }
     }
 }

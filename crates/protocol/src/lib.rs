@@ -39,11 +39,12 @@ pub use identity::{Digest, HexError, Nonce, Proof, Secret, SlaveId, StorageId, U
 pub use master_words::{MasterReply, MasterRequest};
 pub use message::Message;
 pub use preface::{
-    ClientPreface, FEATURE_LOGIN, MAGIC, OLDEST_VERSION, Role, ServerPreface, VERSION,
+    ClientPreface, FEATURE_LOGIN, FEATURE_TLS_REQUIRED, MAGIC, OLDEST_VERSION, Role, ServerPreface,
+    VERSION,
 };
 pub use remote_path::{PathError, RemotePath, check_component};
 pub use slave_words::{Reply, Request};
 pub use words::{
-    Address, Condition, Content, Secretive, SlaveOffer, SlaveState, SlaveStatus, Text, Ticket,
-    Unreadable,
+    Address, Condition, Content, Revocation, Secretive, SlaveOffer, SlaveState, SlaveStatus, Text,
+    Ticket, Unreadable,
 };

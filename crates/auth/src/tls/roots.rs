@@ -4,10 +4,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::RootCertStore;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{CertificateError, RootCertStore};
 
-use super::TlsError;
 use super::identity::{parse_chain, read};
+use super::{Tls, TlsError, provider};
 
 /// Authorities whose word for a server's certificate counts; clones share them.
 #[derive(Clone)]
@@ -42,6 +45,24 @@ impl Roots {
             return Err(TlsError::NoRoots);
         }
         Ok(Self(Arc::new(store)))
+    }
+
+    /// Whether one of them vouches for the server at the other end of a session, by the name `host` that it was dialled by.
+    ///
+    /// # Errors
+    /// [`TlsError::Untrusted`]; [`TlsError::Name`].
+    pub fn check(&self, tls: &Tls, host: &str) -> Result<(), TlsError> {
+        let name = ServerName::try_from(host).map_err(|_| TlsError::Name {
+            host: host.to_owned(),
+        })?;
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.0), provider())
+            .build()
+            .map_err(|_| TlsError::NoRoots)?;
+        let [certificate, chain @ ..] = tls.certificates() else {
+            return Err(TlsError::Untrusted(CertificateError::BadEncoding));
+        };
+        verifier.verify_server_cert(certificate, chain, &name, &[], UnixTime::now())?;
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 
 use protocol::Fingerprint;
 use rustls::Connection;
+use rustls::pki_types::CertificateDer;
 
 use super::{ALPN, TlsError, fingerprint_of};
 
@@ -60,8 +61,7 @@ impl Tls {
         {
             return Err(TlsError::OtherProtocol.into());
         }
-        let shown = self.connection.peer_certificates().unwrap_or_default();
-        let key = shown.first().map(fingerprint_of).transpose();
+        let key = self.certificates().first().map(fingerprint_of).transpose();
         self.peer = key.map_err(TlsError::from)?;
         Ok(())
     }
@@ -155,6 +155,11 @@ impl Tls {
     #[must_use]
     pub fn peer(&self) -> Option<Fingerprint> {
         self.peer
+    }
+
+    /// What the peer has shown: its certificate first.
+    pub(super) fn certificates(&self) -> &[CertificateDer<'static>] {
+        self.connection.peer_certificates().unwrap_or_default()
     }
 
     /// Decrypted bytes that wait: who polls the stream alone would sleep on them.

@@ -6,6 +6,8 @@ use auth::{Accounts, Attempt, ClientClaim, Gatekeeper, LoginError, SlaveKey, Tic
 use protocol::{Condition, ErrorCode, RemotePath, Request, Rights, Secret, SlaveId, Ticket};
 use supervisor::{Admission, Place};
 
+use crate::revoked::Holder;
+
 /// How far a connection has come.
 #[derive(Debug)]
 pub(super) enum Access {
@@ -31,6 +33,8 @@ pub(super) struct Pass {
     pub(super) home: RemotePath,
     /// The most bytes that the files there may hold; `None` for any number.
     pub(super) quota: Option<u64>,
+    /// By what its ticket is known, where it has one.
+    pub(super) holder: Option<Holder>,
 }
 
 /// What a request needs before it is looked at.
@@ -134,6 +138,7 @@ impl Doorkeeper {
         };
         match check(key, &self.slave, claim, now) {
             Ok(grant) => Ok(Pass {
+                holder: Some(Holder::new(&grant.user, grant.issued, grant.expires)),
                 user: grant.user,
                 rights: grant.rights,
                 home: grant.home,
@@ -162,6 +167,7 @@ impl Doorkeeper {
                 rights: account.rights,
                 home: account.home.path().clone(),
                 quota: account.quota,
+                holder: None,
             }),
             Err(error) => {
                 tracing::info!(%error, source = %attempt.source, "login refused");
@@ -183,6 +189,7 @@ impl Doorkeeper {
                 rights,
                 home: RemotePath::root(),
                 quota: None,
+                holder: None,
             }),
             None if self.takes_logins() => Err((ErrorCode::LoginRequired, "")),
             None => Err((ErrorCode::LoginRequired, TICKETS_ALONE)),

@@ -7,8 +7,9 @@ use auth::tls::Reception;
 use protocol::frame::Header;
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
-    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, FEATURE_LOGIN, MAGIC,
-    Message, OLDEST_VERSION, Reply, Request, Role, ServerPreface, Text, VERSION,
+    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, FEATURE_LOGIN,
+    FEATURE_TLS_REQUIRED, MAGIC, Message, OLDEST_VERSION, Reply, Request, Role, ServerPreface,
+    Text, VERSION,
 };
 
 use super::peer::Peer;
@@ -87,8 +88,12 @@ pub(super) fn greet(
             return Err(error.into());
         }
     };
-    connection.send_raw(&ours(introduction, common).encode());
     let may_speak = is_secured || reception.takes_clear(peer.is_near());
+    let mut preface = ours(introduction, common);
+    if !may_speak {
+        preface.features |= FEATURE_TLS_REQUIRED;
+    }
+    connection.send_raw(&preface.encode());
     if common.is_some() && !may_speak {
         let reply = Reply::Error {
             code: ErrorCode::TlsRequired,

@@ -27,10 +27,11 @@ use supervisor::{Admission, Scoreboard};
 use access::{Access, is_harmless};
 use batch::Batch;
 use busy::Errand;
+use entrance::REVOKED;
 use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
 use ledger::Ledger;
 use limits::{Paces, Tally};
-use roster::Entry;
+use roster::{Entry, Held};
 
 use crate::transfer_log::TransferLog;
 
@@ -93,6 +94,10 @@ struct Session<'a> {
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
     refused_logins: u32,
+    /// For the worker to see by which ticket this session runs.
+    held: Arc<Held>,
+    /// The edition of the table of revoked tickets by which ours was good; none yet.
+    looked_at: Option<Option<u64>>,
 }
 
 /// Serves a connection to its end. Without an `admission` it can begin no session, and only questions about the slave are
@@ -132,6 +137,8 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
                     errand: entry.errand(),
                     refused: None,
                     refused_logins: 0,
+                    held: entry.held(),
+                    looked_at: None,
                 };
                 let result = session.run(&entry);
                 session.end_ledger();
@@ -226,6 +233,10 @@ impl Session<'_> {
         }
         if header.kind == DATA {
             return self.skip_refused(header.request);
+        }
+        if self.is_over() {
+            self.refuse(header.request, ErrorCode::TicketExpired, REVOKED);
+            return Ok(Verdict::Close);
         }
         let request = match self.connection.decode::<Request>(header) {
             Ok(Request::StoreEnd { .. } | Request::Abandon {}) => {

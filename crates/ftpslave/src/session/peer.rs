@@ -236,6 +236,22 @@ impl Peer {
         }
     }
 
+    /// Ends both directions at once, for whatever thread works on them.
+    pub(crate) fn cut_off(&self) {
+        self.line
+            .socket
+            .shutdown(Shutdown::Both)
+            .unwrap_or_default();
+    }
+
+    /// What makes this connection unlike any other, for proofs that cannot be relayed; empty in the clear.
+    pub(crate) fn channel(&self) -> io::Result<Vec<u8>> {
+        match self.tls() {
+            Some(tls) => Ok(tls.channel_binding()?.to_vec()),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// Closes so that the client can still read what was written last: closing a socket with unread input would reset the
     /// connection and with it what the client's kernel has not handed over yet.
     pub(crate) fn part(self) {

@@ -24,6 +24,10 @@ impl Secured {
         }
     }
 
+    pub(super) fn channel_binding(&self) -> io::Result<[u8; 32]> {
+        self.tls.channel_binding()
+    }
+
     pub(super) fn read(
         &mut self,
         socket: &mut (impl Read + Write),
