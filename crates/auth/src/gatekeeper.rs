@@ -118,6 +118,7 @@ mod tests {
             password: PasswordHash::of(b"right").unwrap(),
             rights: Rights::READ,
             home: "/pub".parse().unwrap(),
+            quota: None,
         };
         accounts.add("ada".parse().unwrap(), account);
         accounts

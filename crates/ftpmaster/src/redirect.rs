@@ -88,6 +88,7 @@ fn offer(
             slave: candidate.id,
             issued,
             expires,
+            quota: standing.quota,
         };
         let key = master.key.slave_key(&candidate.id, candidate.generation);
         ticket = issue(&key, &grant, &secret)?;
@@ -254,6 +255,7 @@ mod tests {
             user: "ada".to_owned(),
             rights: Rights::READ.with(Rights::WRITE),
             home: "/pub".try_into().unwrap(),
+            quota: Some(1024),
         };
         let offer = offers(located(&master, (&standing, 7), &[], false)).remove(0);
         let claim = ClientClaim {
@@ -272,6 +274,7 @@ mod tests {
             user: grant.user,
             rights: grant.rights,
             home: grant.home,
+            quota: grant.quota,
         };
         assert_eq!(granted, standing);
     }

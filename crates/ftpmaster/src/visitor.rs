@@ -34,6 +34,7 @@ pub(crate) struct Standing {
     pub(crate) user: String,
     pub(crate) rights: Rights,
     pub(crate) home: RemotePath,
+    pub(crate) quota: Option<u64>,
 }
 
 impl Standing {
@@ -43,6 +44,7 @@ impl Standing {
             user: String::new(),
             rights,
             home: RemotePath::root(),
+            quota: None,
         }
     }
 }
@@ -58,6 +60,7 @@ impl Visitor {
             user: name.to_string(),
             rights: account.rights,
             home: account.home.path().clone(),
+            quota: account.quota,
         })
     }
 
@@ -166,6 +169,7 @@ mod tests {
             password: PasswordHash::of(password.as_bytes()).unwrap(),
             rights: Rights::READ,
             home: "/pub".parse().unwrap(),
+            quota: None,
         };
         accounts.add("ada".parse().unwrap(), account);
         Arc::new(accounts)

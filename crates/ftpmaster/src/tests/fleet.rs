@@ -149,6 +149,7 @@ fn heartbeats_are_answered_with_whose_tickets_are_no_longer_good() {
         password: PasswordHash::of(b"x").unwrap(),
         rights: Rights::ALL,
         home: "/".parse().unwrap(),
+        quota: None,
     };
     accounts.add("ada".parse().unwrap(), account);
     let settings = world.master.settings();

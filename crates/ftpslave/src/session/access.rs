@@ -32,6 +32,8 @@ pub(super) struct Pass {
     pub(super) rights: Rights,
     /// What it sees as `/`.
     pub(super) home: RemotePath,
+    /// The most bytes that the files there may hold; `None` for any number.
+    pub(super) quota: Option<u64>,
     /// By what its ticket is known, where it has one.
     pub(super) holder: Option<Holder>,
 }
@@ -141,6 +143,7 @@ impl Doorkeeper {
                 user: grant.user,
                 rights: grant.rights,
                 home: grant.home,
+                quota: grant.quota,
             }),
             Err(TicketError::Expired) => Err(ErrorCode::TicketExpired),
             Err(error) => {
@@ -169,6 +172,7 @@ impl Doorkeeper {
                 user: name.to_string(),
                 rights: account.rights,
                 home: account.home.path().clone(),
+                quota: account.quota,
                 holder: None,
             }),
             Err(LoginError::Refused) => {
@@ -193,6 +197,7 @@ impl Doorkeeper {
                 user: String::new(),
                 rights,
                 home: RemotePath::root(),
+                quota: None,
                 holder: None,
             }),
             None if self.takes_logins() => Err((ErrorCode::LoginRequired, "")),
@@ -222,6 +227,7 @@ mod tests {
             password: PasswordHash::of(b"right").unwrap(),
             rights: Rights::READ,
             home: "/pub".parse().unwrap(),
+            quota: None,
         };
         accounts.add("ada".parse().unwrap(), account);
         let gatekeeper = Gatekeeper::new(NonZeroUsize::MIN, 64).unwrap();

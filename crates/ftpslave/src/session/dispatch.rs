@@ -47,7 +47,7 @@ impl Session<'_> {
                 count,
             } => return self.blocks(id, &path, &expected, (first, count)),
             Request::Checksum { path, fresh } => return self.checksum(id, &path, fresh),
-            Request::DiskFree {} => self.disk_free(id),
+            Request::DiskFree {} => return self.disk_free(id),
             Request::Store {
                 path,
                 upload,

@@ -1,5 +1,7 @@
 //! The step from a connection to a session: a ticket is shown, an account logs in, or nobody is asked.
 
+use std::sync::Arc;
+
 use admission::{Limit, REFUSED_LOGINS};
 use auth::Attempt;
 use protocol::{
@@ -45,19 +47,10 @@ impl Session<'_> {
 
     /// Takes a place, and the account's home for the root.
     fn begin(&mut self, id: u32, pass: Pass) -> Result<(), Verdict> {
+        self.look_from(id, &pass)?;
         let Access::Outside(admission) = &mut self.access else {
             return Ok(());
         };
-        if !pass.home.is_root() {
-            match self.context.whole_storage.beneath(&pass.home) {
-                Ok(home) => self.storage = home,
-                Err(error) => {
-                    tracing::warn!(user = %pass.user, %error, "an account's home cannot be used");
-                    self.refuse(id, error.code(), "the account's home cannot be used");
-                    return Err(Verdict::GoOn);
-                }
-            }
-        }
         if let Some(visit) = &mut self.visit
             && let Err(limit) = visit.begin(&pass.user)
         {
@@ -92,6 +85,26 @@ impl Session<'_> {
         self.refuse(id, ErrorCode::Busy, limit.sentence());
     }
 
+    /// Takes the account's home for the root, with its quota.
+    fn look_from(&mut self, id: u32, pass: &Pass) -> Result<(), Verdict> {
+        if pass.home.is_root() && pass.quota.is_none() {
+            self.storage = Arc::clone(&self.context.whole_storage);
+            return Ok(());
+        }
+        let whole_storage = &self.context.whole_storage;
+        match whole_storage.beneath(&pass.home, pass.quota) {
+            Ok(home) => {
+                self.storage = home;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(user = %pass.user, %error, "an account's home cannot be used");
+                self.refuse(id, error.code(), "the account's home cannot be used");
+                Err(Verdict::GoOn)
+            }
+        }
+    }
+
     /// A ticket opens a session, or renews the rights of one that is its user's already.
     pub(super) fn present(&mut self, id: u32, ticket: &Ticket, secret: &Secret) -> Verdict {
         match self.context.door.admit(ticket, secret) {
@@ -102,9 +115,12 @@ impl Session<'_> {
                 Access::Inside { pass, .. }
                     if (&pass.user, &pass.home) == (&new.user, &new.home) =>
                 {
+                    let has_other_quota = pass.quota != new.quota;
                     *pass = new.clone();
                     self.hold(&new);
-                    self.welcome(id, &new);
+                    if !has_other_quota || self.look_from(id, &new).is_ok() {
+                        self.welcome(id, &new);
+                    }
                 }
                 Access::Inside { .. } => {
                     let detail = "this session is another user's";

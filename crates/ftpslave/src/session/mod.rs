@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use admission::{Gate, Lapse, Limit, MINIMUM_RATE_OVER, RateFloor, Stage, UNKNOWN_REQUESTS, Visit};
 use auth::tls::Reception;
+use cli::human_size;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
 use storage::{StillWanted, Storage, StorageError};
@@ -390,7 +391,7 @@ enum Verdict {
     Close,
 }
 
-/// What the client hears of a failed operation: the code alone; the log has the rest.
+/// What the client hears of a failed operation: the code, and what its quota leaves; the log has the rest.
 fn error_reply(error: &StorageError) -> Reply {
     match error.code() {
         ErrorCode::Internal => {
@@ -398,8 +399,12 @@ fn error_reply(error: &StorageError) -> Reply {
         }
         _ => tracing::debug!(error = error as &dyn std::error::Error, "request refused"),
     }
+    let detail = error.room().map_or_else(String::new, |room| {
+        let (left, limit) = (human_size(room.left), human_size(room.limit));
+        format!("{left} of {limit} left")
+    });
     Reply::Error {
         code: error.code(),
-        detail: Text::default(),
+        detail: Text::new(&detail),
     }
 }
