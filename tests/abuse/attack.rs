@@ -71,7 +71,24 @@ fn offer(master: SocketAddr, user: &str, password: &str) -> SlaveOffer {
     }
 }
 
-/// Attacks, while a good user logs in at `host` and fetches a file again and again.
+/// What the good user fetches.
+fn content() -> Vec<u8> {
+    random_bytes(1, 64 * 1024)
+}
+
+/// A good user logs in at `host` and fetches a file; how long that takes.
+fn fetch(host: Ipv4Addr, (master, slave): (SocketAddr, SocketAddr)) -> Duration {
+    let begun = Instant::now();
+    let offer = offer(at(host, master), "ada", PASSWORD);
+    let mut wire = Wire::open(at(host, slave));
+    let welcome = wire.present(&offer);
+    assert!(matches!(welcome, Reply::Welcome { .. }), "{welcome:?}");
+    let (fetched, end) = wire.fetch(&retrieve("/small.bin"));
+    assert!(fetched == content(), "{end:?}");
+    begun.elapsed()
+}
+
+/// Attacks, while a good user is served at `host` again and again.
 fn attack(from: From, host: Ipv4Addr) {
     use_all_descriptors();
     let clients = setting("MINI_FTP_CLIENTS").unwrap_or(200) as usize;
@@ -79,22 +96,11 @@ fn attack(from: From, host: Ipv4Addr) {
     let lasts = Duration::from_secs(setting("MINI_FTP_SECONDS").unwrap_or(4));
     let limit = setting("MINI_FTP_MILLISECONDS").map_or(PATIENCE, Duration::from_millis);
     let mut cluster = everywhere().start();
-    cluster.write("small.bin", &random_bytes(1, 64 * 1024));
+    cluster.write("small.bin", &content());
     cluster.write("large.bin", &random_bytes(2, 64 * MEBIBYTE));
-    let (master, slave) = (cluster.address(), cluster.slaves[0].address);
-    let content = random_bytes(1, 64 * 1024);
-    let fetch = || {
-        let begun = Instant::now();
-        let offer = offer(at(host, master), "ada", PASSWORD);
-        let mut wire = Wire::open(at(host, slave));
-        let welcome = wire.present(&offer);
-        assert!(matches!(welcome, Reply::Welcome { .. }), "{welcome:?}");
-        let (fetched, end) = wire.fetch(&retrieve("/small.bin"));
-        assert!(fetched == content, "{end:?}");
-        begun.elapsed()
-    };
+    let servers @ (master, slave) = (cluster.address(), cluster.slaves[0].address);
     let before = Holdings::of(&mut cluster);
-    fetch();
+    fetch(host, servers);
 
     let offer = offer(at(Ipv4Addr::LOCALHOST, master), "mallory", "let me in");
     let ways = [
@@ -113,39 +119,43 @@ fn attack(from: From, host: Ipv4Addr) {
     });
     let (begun, mut took, mut peak) = (Instant::now(), Vec::new(), before.clone());
     while begun.elapsed() < lasts {
-        took.push(fetch());
+        took.push(fetch(host, servers));
         let now = Holdings::of(&mut cluster);
         assert_eq!(now.processes, before.processes);
-        peak.threads = peak.threads.max(now.threads);
-        peak.descriptors = peak.descriptors.max(now.descriptors);
-        peak.resident = peak.resident.max(now.resident);
+        peak.grow(&now);
     }
     let inside = connected.load(Relaxed);
     drop((crowd, guessers));
     let after = given_back(&mut cluster, &before);
 
-    took.sort();
-    let [median, late, last] =
-        [took.len() / 2, took.len() * 99 / 100, took.len() - 1].map(|index| took[index]);
-    eprintln!(
-        "{from:?}: {inside} of {clients} clients stall; guesses: {} refused, {} busy, {} not let in; the good user was served \
-         {} times, in {median:?} (p50), {late:?} (p99), {last:?} (max)\nbefore: {}\npeak:   {}\nafter:  {}",
-        heard.refused.load(Relaxed),
-        heard.busy.load(Relaxed),
-        heard.not_let_in.load(Relaxed),
-        took.len(),
-        before.shown(),
-        peak.shown(),
-        after.shown()
-    );
+    eprintln!("{from:?}: {inside} of {clients} clients stall; {heard:?}");
+    let last = report(took);
+    for (when, held) in [("before", &before), ("peak", &peak), ("after", &after)] {
+        eprintln!("{when}: {}", held.shown());
+    }
     assert!(last <= limit, "{last:?}");
     assert!(after.resident <= before.resident + LEFT_OVER);
-    let ended = cluster.master().process.terminate(PATIENCE);
-    assert!(ended.success());
+    assert!(cluster.master().process.terminate(PATIENCE).success());
     eprintln!("{}", super::logs(&mut cluster));
 }
 
+/// Says how the good user fared; the longest time.
+fn report(mut took: Vec<Duration>) -> Duration {
+    took.sort();
+    let at = |percent: usize| took[(took.len() - 1) * percent / 100];
+    let (median, late, last) = (at(50), at(99), at(100));
+    let times = took.len();
+    eprintln!("served {times} times, in {median:?} (p50), {late:?} (p99), {last:?} (max)");
+    last
+}
+
 impl Holdings {
+    fn grow(&mut self, now: &Self) {
+        self.threads = self.threads.max(now.threads);
+        self.descriptors = self.descriptors.max(now.descriptors);
+        self.resident = self.resident.max(now.resident);
+    }
+
     fn shown(&self) -> String {
         let (processes, mebibytes) = (self.processes.len(), self.resident / MEBIBYTE as u64);
         format!(

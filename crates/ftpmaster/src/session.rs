@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use admission::{Lapse, Limit, Stage, UNKNOWN_REQUESTS, Visit};
+use admission::{Lapse, Limit, Stage, Visit};
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
@@ -83,8 +83,7 @@ fn converse(
     visit: &mut Visit,
     stage: &mut Stage,
 ) -> Result<(), ConnectionError> {
-    let limits = master.gate.limits();
-    let log_in_by = Instant::now() + limits.login;
+    let log_in_by = Instant::now() + master.gate.limits().login;
     if !agree(link, master)? {
         return Ok(());
     }
@@ -92,16 +91,10 @@ fn converse(
         visit.begin("").unwrap_or_default(); // nobody in particular has no limit
     }
     let mut visitor = Visitor::default();
-    let mut unknown_requests = 0;
     loop {
-        *stage = match visitor.standing(&master.settings()) {
-            Some(_) => Stage::Inside,
-            None => Stage::Outside,
-        };
-        link.stream().allow(match stage {
-            Stage::Inside => limits.idle,
-            _ => log_in_by.saturating_duration_since(Instant::now()),
-        });
+        let (now, time) = patience(master, &visitor, log_in_by);
+        *stage = now;
+        link.stream().allow(time);
         let Some(header) = link.receive()? else {
             return Ok(());
         };
@@ -113,41 +106,22 @@ fn converse(
             return Err(DecodeError::UnknownKind(DATA).into());
         }
         let reply = match link.decode(&header) {
-            Ok(MasterRequest::Register {
-                nonce,
-                slave,
-                storage,
-                addresses,
-                fingerprint,
-            }) => {
-                let hello = Hello {
-                    request: header.request,
-                    nonce,
-                    slave,
-                    storage,
-                    addresses,
-                    fingerprint,
-                };
-                drop(answering); // a slave's connection is not meant to end
-                return registration::serve(master, link, &hello, visit);
+            Ok(request) => {
+                if let Some(hello) = registers(header.request, &request) {
+                    drop(answering); // a slave's connection is not meant to end
+                    return registration::serve(master, link, &hello, visit);
+                }
+                let who = (&mut visitor, &mut *visit);
+                answer(master, who, link.stream_ref(), &request)?
             }
-            Ok(request) => answer(
-                master,
-                (&mut visitor, &mut *visit),
-                link.stream_ref(),
-                &request,
-            )?,
             Err(DecodeError::UnknownKind(_)) => {
-                unknown_requests += u32::from(*stage == Stage::Outside);
+                visitor.asks_nonsense(master);
                 refusal(ErrorCode::Unsupported, "")
             }
             Err(error) => return Err(error.into()),
         };
         link.send(header.request, &reply);
-        if unknown_requests >= UNKNOWN_REQUESTS {
-            master.gate.hit(Limit::UnknownRequests);
-        }
-        if visitor.is_refused() || needs_login(&reply) || unknown_requests >= UNKNOWN_REQUESTS {
+        if visitor.is_refused() || needs_login(&reply) {
             link.stream().allow(ANSWER);
             link.flush()?;
             return Ok(());
@@ -159,6 +133,38 @@ fn converse(
             link.stream().rest();
         }
         drop(answering);
+    }
+}
+
+/// What a slave says that registers.
+fn registers(request: u32, message: &MasterRequest) -> Option<Hello> {
+    match message {
+        MasterRequest::Register {
+            nonce,
+            slave,
+            storage,
+            addresses,
+            fingerprint,
+        } => Some(Hello {
+            request,
+            nonce: *nonce,
+            slave: *slave,
+            storage: *storage,
+            addresses: addresses.clone(),
+            fingerprint: *fingerprint,
+        }),
+        _ => None,
+    }
+}
+
+/// How far the connection has come, and how long its next word may take.
+fn patience(master: &Master, visitor: &Visitor, log_in_by: Instant) -> (Stage, Duration) {
+    match visitor.standing(&master.settings()) {
+        Some(_) => (Stage::Inside, master.gate.limits().idle),
+        None => (
+            Stage::Outside,
+            log_in_by.saturating_duration_since(Instant::now()),
+        ),
     }
 }
 

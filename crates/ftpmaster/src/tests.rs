@@ -89,7 +89,7 @@ impl World {
             .spawn(move || {
                 server
                     .serve_until(&woken, &shared, &mut Reporter::default())
-                    .unwrap()
+                    .unwrap();
             })
             .unwrap();
         Self {

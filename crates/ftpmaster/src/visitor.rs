@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use admission::{Limit, Offence, REFUSED_LOGINS, Visit};
+use admission::{Limit, Offence, REFUSED_LOGINS, UNKNOWN_REQUESTS, Visit};
 use auth::{Attempt, LoginError, PasswordHash, UserName};
 use protocol::{ErrorCode, MasterReply, RemotePath, Rights, Secretive, Text};
 use tracing::{error, info};
@@ -15,6 +15,7 @@ pub(crate) struct Visitor {
     /// As which account it has logged in, and with which password: another one ends what the old one opened.
     login: Option<(UserName, PasswordHash)>,
     refusals: u32,
+    unknown_requests: u32,
     /// Whether it may not come in, whoever it is.
     is_turned_away: bool,
 }
@@ -67,6 +68,16 @@ impl Visitor {
     /// Whether the connection ends: it may not come in, or too many logins were refused.
     pub(crate) const fn is_refused(&self) -> bool {
         self.is_turned_away || self.refusals >= REFUSED_LOGINS
+    }
+
+    /// It asked for what nobody knows. Who does that again and again without saying who they are speaks something else.
+    pub(crate) fn asks_nonsense(&mut self, master: &Master) {
+        self.unknown_requests += 1;
+        let is_known = self.standing(&master.settings()).is_some();
+        if self.unknown_requests >= UNKNOWN_REQUESTS && !is_known {
+            master.gate.hit(Limit::UnknownRequests);
+            self.is_turned_away = true;
+        }
     }
 
     fn count_refusal(&mut self, master: &Master) {

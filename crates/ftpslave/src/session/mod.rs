@@ -126,9 +126,7 @@ pub(crate) fn serve(context: &Context, mut peer: Peer, arrival: Option<Arrival>)
     let (admission, mut visit) = arrival
         .map(|arrival| (arrival.admission, arrival.visit))
         .unzip();
-    let mut end = (Stage::Arrived, None);
     let enter_by = Instant::now() + patience;
-    let tally = Tally::default();
     let introduction = Introduction {
         login_required: context.door.asks_who_comes(),
         takes_logins: context.door.takes_logins(),
@@ -136,48 +134,18 @@ pub(crate) fn serve(context: &Context, mut peer: Peer, arrival: Option<Arrival>)
         first_byte: limits.first_byte,
         handshake: limits.tls,
     };
-    let result = greeting::greet(peer.clone(), enter_by, &context.reception, introduction)
-        .and_then(|connection| match connection {
-            None => Ok(()),
-            Some(connection) => {
-                let access = Access::Outside(admission);
-                let mut session = Session {
-                    context,
-                    storage: Arc::clone(&context.whole_storage),
-                    connection,
-                    enter_by,
-                    access,
-                    visit: visit.as_mut(),
-                    late: None,
-                    paces: Paces::new(context.limits, &context.scoreboard, &tally),
-                    ledger: context.ledger(&peer),
-                    batch: Batch::default(),
-                    wanted: StillWanted::new({
-                        let peer = peer.clone();
-                        move || !peer.is_gone()
-                    }),
-                    errand: entry.errand(),
-                    refused: None,
-                    refused_logins: 0,
-                    unknown_requests: 0,
-                    held: entry.held(),
-                    looked_at: None,
-                };
-                let result = session.run(&entry);
-                end = (session.stage(), session.late);
-                session.end_ledger();
-                if let Err(error) = &result {
-                    session.explain(error);
-                }
-                result
-            }
-        });
+    let greeted = greeting::greet(peer.clone(), enter_by, &context.reception, introduction);
+    let ((stage, late), result) = match greeted {
+        Ok(Some(connection)) => {
+            let arrival = (admission, visit.as_mut());
+            converse(context, &entry, connection, arrival, enter_by)
+        }
+        Ok(None) => ((Stage::Arrived, None), Ok(())),
+        Err(error) => ((Stage::Arrived, None), Err(error)),
+    };
     if let Some(visit) = &visit {
-        let (stage, late) = end;
-        visit.end(
-            stage,
-            late.or_else(|| result.as_ref().err().and_then(lapse)),
-        );
+        let limit = late.or_else(|| result.as_ref().err().and_then(lapse));
+        visit.end(stage, limit);
     }
     match result {
         Ok(()) => peer.say_goodbye(),
@@ -188,6 +156,43 @@ pub(crate) fn serve(context: &Context, mut peer: Peer, arrival: Option<Arrival>)
             }
         }
     }
+}
+
+/// Answers what comes over a connection to its end: how far it came, the limit that ended it without an error, and the error.
+fn converse(
+    context: &Context,
+    entry: &Entry<'_>,
+    connection: Connection<Peer>,
+    (admission, visit): (Option<Admission>, Option<&mut Visit>),
+    enter_by: Instant,
+) -> ((Stage, Option<Limit>), Result<(), ConnectionError>) {
+    let tally = Tally::default();
+    let peer = connection.stream_ref().clone();
+    let mut session = Session {
+        context,
+        storage: Arc::clone(&context.whole_storage),
+        connection,
+        enter_by,
+        access: Access::Outside(admission),
+        visit,
+        late: None,
+        paces: Paces::new(context.limits, &context.scoreboard, &tally),
+        ledger: context.ledger(&peer),
+        batch: Batch::default(),
+        wanted: StillWanted::new(move || !peer.is_gone()),
+        errand: entry.errand(),
+        refused: None,
+        refused_logins: 0,
+        unknown_requests: 0,
+        held: entry.held(),
+        looked_at: None,
+    };
+    let result = session.run(entry);
+    session.end_ledger();
+    if let Err(error) = &result {
+        session.explain(error);
+    }
+    ((session.stage(), session.late), result)
 }
 
 /// The limit that ended a connection.
