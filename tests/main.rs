@@ -27,6 +27,7 @@ mod fleet;
 mod framed;
 mod kill_loop;
 mod limits;
+mod logs;
 mod mirror;
 mod namespace;
 mod pool;

@@ -430,6 +430,9 @@ mod tests {
     #[test]
     fn bytes_pass_within_tls_and_its_end_is_told_from_a_cut() {
         let (mut pair, mut theirs) = encrypted(Duration::from_secs(30));
+        pair.patient.watch(7);
+        let asked = pair.patient.waiting.watched.unwrap();
+        assert!(asked.key.is_some(), "whoever is met within TLS is asked so");
         pair.patient.write_more(b"pi").unwrap();
         pair.patient.write_all(b"ng").unwrap();
         let mut bytes = [0; 4];
@@ -451,6 +454,9 @@ mod tests {
         let (mut pair, mut theirs) = encrypted(Duration::from_secs(30));
         theirs.close(&mut pair.peer).unwrap();
         assert_eq!(pair.patient.read(&mut bytes).unwrap(), 0);
+        // And this side tells its own.
+        drop(pair.patient);
+        assert_eq!(theirs.read(&mut pair.peer, &mut bytes).unwrap(), 0);
     }
 
     #[test]

@@ -143,6 +143,7 @@ impl Write for Deadline {
 pub(crate) mod tests {
     use std::net::TcpListener;
 
+    use auth::tls::{Acceptor, Identity, Tls};
     use protocol::Role;
 
     use super::*;
@@ -158,14 +159,17 @@ pub(crate) mod tests {
     }
 
     /// Plays a slave that is asked about a worker.
-    pub(crate) fn answer_probe(stream: TcpStream, silent: Duration) {
-        let mut connection = Connection::new(stream);
+    pub(crate) fn answer_probe(stream: impl Read + Write, silent: Duration) {
+        converse(Connection::new(stream), b"220 mini-ftp ready\r\n", silent);
+    }
+
+    fn converse(mut connection: Connection<impl Read + Write>, greeting: &[u8], silent: Duration) {
         let mut preface = [0; ClientPreface::LENGTH];
         connection.read_exact(&mut preface).unwrap();
         let header = connection.receive_answer().unwrap();
         let request: Request = connection.decode(&header).unwrap();
         assert!(matches!(request, Request::Probe { .. }));
-        connection.send_raw(b"220 mini-ftp ready\r\n");
+        connection.send_raw(greeting);
         connection.send_raw(&preface_of_a_slave().encode());
         connection.send(
             header.request,
@@ -211,6 +215,52 @@ pub(crate) mod tests {
             with_peer(move |stream| answer_probe(stream, silent)),
             Probed::Alive { silent }
         );
+    }
+
+    struct Secured(Tls, TcpStream);
+
+    impl Read for Secured {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut self.1, bytes)
+        }
+    }
+
+    impl Write for Secured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(&mut self.1, bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.0.flush(&mut self.1)
+        }
+    }
+
+    #[test]
+    fn within_tls_only_the_same_slave_is_alive() {
+        let identity = Identity::generate(&[]).unwrap();
+        let silent = Duration::from_millis(1234);
+        for (key, expected) in [
+            (identity.fingerprint(), Probed::Alive { silent }),
+            (Fingerprint([7; 32]), Probed::Dead),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let asked = Asked {
+                key: Some(key),
+                ..in_clear(listener.local_addr().unwrap())
+            };
+            let mut tls = Acceptor::new(&identity).unwrap().start().unwrap();
+            let answering = std::thread::Builder::new()
+                .spawn(move || {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    stream.write_all(b"220 mini-ftp ready\r\n").unwrap();
+                    if tls.handshake(&mut stream).is_ok() {
+                        converse(Connection::new(Secured(tls, stream)), b"", silent);
+                    }
+                })
+                .unwrap();
+            assert_eq!(probe(&asked, LIMIT), expected);
+            answering.join().unwrap();
+        }
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(stop) => return stop.report(PROGRAM, CANNOT_START),
     };
-    cli::start_logging(PROGRAM, args.shared.verbosity());
+    cli::start_logging(PROGRAM, args.shared.logging());
     let done = match &args.command {
         Some(Command::Slaves { json }) => show::slaves(args.ask_address(), || itself(&args), *json),
         Some(Command::Invite { life }) => invite(&args, *life),

@@ -76,6 +76,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "INVITATION", hide_env_values = true)]
     pub(crate) join: Option<String>,
 
+    /// Keep in FILE, one JSON object a line, what clients fetch, store and change
+    #[arg(long, value_name = "FILE")]
+    pub(crate) transfer_log: Option<PathBuf>,
+
     /// Where keys and this slave's identity are kept
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,

@@ -27,13 +27,15 @@ pub(crate) struct WorkerHandover {
     pub(crate) ticket_key: Option<Key>,
     /// Who may log in here; `None` where there are no accounts, or the master keeps them.
     pub(crate) accounts: Option<Accounts>,
+    /// Where it is kept what clients move and change.
+    pub(crate) transfer_log: Option<PathBuf>,
     /// What is shown over TLS; `None` where nobody speaks it.
     pub(crate) identity: Option<IdentityBytes>,
     /// Whether not even this machine is heard in the clear.
     pub(crate) tls_alone: bool,
     /// Seconds for running transfers once nobody is left to enforce a deadline.
     pub(crate) grace: u64,
-    pub(crate) verbosity: u8,
+    pub(crate) logging: cli::Logging,
 }
 
 /// For the registrar.
@@ -52,7 +54,7 @@ pub(crate) struct RegistrarHandover {
     pub(crate) manner: Manner,
     /// By what clients know this slave over TLS.
     pub(crate) fingerprint: Option<[u8; 32]>,
-    pub(crate) verbosity: u8,
+    pub(crate) logging: cli::Logging,
 }
 
 /// Key bytes on their way to a child; never shown.
@@ -133,25 +135,5 @@ impl RegistrarHandover {
         self.registration_key
             .as_ref()
             .map(|key| RegistrationKey::from_bytes(key.0))
-    }
-}
-
-/// The number that stands for a verbosity in a handover.
-pub(crate) fn verbosity_number(verbosity: cli::Verbosity) -> u8 {
-    match verbosity {
-        cli::Verbosity::Quiet => 0,
-        cli::Verbosity::Normal => 1,
-        cli::Verbosity::Verbose => 2,
-        cli::Verbosity::Debug => 3,
-    }
-}
-
-/// The verbosity of that number.
-pub(crate) fn verbosity_of(number: u8) -> cli::Verbosity {
-    match number {
-        0 => cli::Verbosity::Quiet,
-        1 => cli::Verbosity::Normal,
-        2 => cli::Verbosity::Verbose,
-        _ => cli::Verbosity::Debug,
     }
 }

@@ -16,6 +16,7 @@ mod registrar;
 mod revoked;
 mod service;
 mod session;
+mod transfer_log;
 mod worker;
 
 use std::ffi::OsStr;

@@ -18,7 +18,7 @@ use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 
 use crate::PROGRAM;
 use crate::args::Args;
-use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover, verbosity_number};
+use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover};
 use crate::join;
 use crate::line::{Encryption, Manner};
 use crate::session::Peer;
@@ -31,7 +31,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(args) => args,
         Err(stop) => return stop.report(PROGRAM, 1),
     };
-    cli::start_logging(PROGRAM, args.shared.verbosity());
+    cli::start_logging(PROGRAM, args.shared.logging());
     match serve(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -111,10 +111,10 @@ fn masters(args: &Args) -> Vec<(String, u16)> {
         .collect()
 }
 
-/// The root by a path that stays right in every child; what is beneath it is resolved by the storage alone.
-fn absolute(root: &Path) -> anyhow::Result<PathBuf> {
-    let shown = cli::name(root.as_os_str().as_bytes());
-    std::path::absolute(root).with_context(|| format!("cannot serve '{shown}'"))
+/// A path that stays right in every child; what is beneath the root is resolved by the storage alone.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    let shown = cli::name(path.as_os_str().as_bytes());
+    std::path::absolute(path).with_context(|| format!("cannot use '{shown}'"))
 }
 
 /// The storage knows its root as `/`; a person knows it by the path they typed.
@@ -211,10 +211,11 @@ impl Site {
             open_rights: args.open_rights().map(protocol::Rights::bits),
             ticket_key,
             accounts: accounts(args)?,
+            transfer_log: args.transfer_log.as_deref().map(absolute).transpose()?,
             identity: identity.as_ref().map(IdentityBytes::from),
             tls_alone: args.tls.tls == TlsUse::Always,
             grace: args.grace,
-            verbosity: verbosity_number(args.shared.verbosity()),
+            logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
     }
@@ -259,7 +260,7 @@ impl Site {
             fingerprint: self
                 .identity(args)?
                 .map(|identity| identity.fingerprint().0),
-            verbosity: verbosity_number(args.shared.verbosity()),
+            logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
     }
