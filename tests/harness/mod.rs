@@ -28,7 +28,7 @@ pub use proc::{
 };
 pub use process::{Process, code_of, signal_pid, stop_pid};
 pub use proxy::{Direction, Fault, Proxy};
-pub use secured::{Secured, secure};
+pub use secured::{Secured, secure, secure_over};
 pub use session::Session;
 pub use terminal::{AT_ITS_TERMINAL, Terminal};
 pub use wait::{PATIENCE, wait_for, wait_until};
