@@ -49,9 +49,10 @@ use settings::Settings;
 type Scenario = (&'static str, fn(&mut World));
 
 /// Every scenario, in the order in which it is run.
-const SCENARIOS: [Scenario; 7] = [
+const SCENARIOS: [Scenario; 8] = [
     ("rates", scenarios::rates::run),
     ("large file", scenarios::large::run),
+    ("over TLS", scenarios::tls::run),
     ("trees", scenarios::trees::run),
     ("latency", scenarios::latency::run),
     ("links", scenarios::links::run),

@@ -10,6 +10,7 @@ use protocol::{
 };
 
 use super::{Dialer, unexpected};
+use crate::harness::{Secured, secure_over};
 
 /// Whole sessions: connect, fetch one file, leave.
 pub fn sessions(slave: SocketAddr, lane: usize, path: &str) -> impl FnMut() -> io::Result<u64> {
@@ -88,6 +89,18 @@ pub fn idle(slave: SocketAddr, lane: usize, path: &str) -> io::Result<TcpStream>
     connection.stream().try_clone()
 }
 
+/// The same over TLS.
+pub fn idle_over_tls(slave: SocketAddr, lane: usize, path: &str) -> io::Result<Secured> {
+    let stream = secure_over(Dialer::new(slave, lane).dial()?, None)?;
+    let mut connection = Connection::new(stream);
+    connection.send_raw(&ClientPreface::ours().encode());
+    connection.send(1, &retrieve(path));
+    connection.flush()?;
+    preface(&mut connection)?;
+    content(&mut connection)?;
+    Ok(connection.into_stream())
+}
+
 fn retrieve(path: &str) -> Request {
     Request::Retrieve {
         path: RemotePath::try_from(path).unwrap(),
@@ -103,6 +116,10 @@ fn greeting(connection: &mut Connection<impl Read + Write>) -> io::Result<()> {
     if !line.starts_with(b"220 ") {
         return Err(unexpected(String::from_utf8_lossy(&line)));
     }
+    preface(connection)
+}
+
+fn preface(connection: &mut Connection<impl Read + Write>) -> io::Result<()> {
     connection
         .read_exact(&mut [0; ServerPreface::LENGTH])
         .map_err(plain)

@@ -77,6 +77,21 @@ impl Pair {
     }
 }
 
+/// The pair whose content is encrypted on the way. It takes any certificate: that one was made for the run.
+pub const OVER_TLS: Pair = Pair {
+    get: Some(|server, path, local| {
+        let mut command = curl();
+        command.args(["-k", "-o"]).arg(local).arg(server.url(path));
+        command
+    }),
+    put: Some(|server, path, local| {
+        let mut command = curl();
+        command.args(["-k", "-T"]).arg(local).arg(server.url(path));
+        command
+    }),
+    ..Pair::new("nginx https + curl", "nginx over TLS", "curl")
+};
+
 /// Every pair.
 pub const PAIRS: [Pair; 10] = [
     Pair::curl("vsftpd + curl", "vsftpd"),
@@ -168,6 +183,7 @@ impl Served {
         let (address, (user, password)) = (self.address, self.peer.login);
         match self.peer.name {
             "nginx" => format!("http://{address}/{path}"),
+            "nginx over TLS" => format!("https://{address}/{path}"),
             "rsync daemon" => format!("rsync://{address}/bench/{path}"),
             "xrootd" => format!("root://{address}//{path}"),
             _ => format!("ftp://{user}:{password}@{address}/{path}"),

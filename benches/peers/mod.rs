@@ -1,7 +1,7 @@
 //! The servers and clients that others use for the same work: found, configured in a temporary folder, started, ended.
 
 pub mod clients;
-mod nginx;
+pub mod nginx;
 mod pure_ftpd;
 mod rsync;
 mod ssh;

@@ -13,7 +13,29 @@ pub const PEER: Peer = Peer {
     configure,
 };
 
+/// The same over TLS, with a certificate made for this run.
+pub const OVER_TLS: Peer = Peer {
+    name: "nginx over TLS",
+    configure: configure_tls,
+    ..PEER
+};
+
 fn configure(room: &Room<'_>) -> Command {
+    configure_with(room, "")
+}
+
+fn configure_tls(room: &Room<'_>) -> Command {
+    let identity = auth::tls::Identity::generate(&["localhost".to_owned()]).unwrap();
+    let pem = String::from_utf8(identity.to_pem()).unwrap();
+    let pem = room.write("tls.pem", &pem);
+    let pem = pem.display();
+    let lines = format!(
+        "ssl_certificate {pem};\nssl_certificate_key {pem};\nssl_protocols TLSv1.2 TLSv1.3;\n"
+    );
+    configure_with(room, &lines)
+}
+
+fn configure_with(room: &Room<'_>, tls: &str) -> Command {
     let user = match &room.account {
         Some(account) => format!("user {} {};\n", account.name, group_name(account.group)),
         None => String::new(),
@@ -28,9 +50,10 @@ fn configure(room: &Room<'_>) -> Command {
          client_body_temp_path {folder}/body;\n proxy_temp_path {folder}/proxy;\n fastcgi_temp_path {folder}/fastcgi;\n\
          uwsgi_temp_path {folder}/uwsgi;\n scgi_temp_path {folder}/scgi;\n\
          default_type application/octet-stream;\n autoindex on;\n\
-         server {{\n listen {address} backlog=4096;\n root {root};\n\
+         server {{\n listen {address}{ssl} backlog=4096;\n{tls} root {root};\n\
          location / {{ dav_methods PUT; create_full_put_path on; }}\n }}\n}}\n",
         root = room.root.display(),
+        ssl = if tls.is_empty() { "" } else { " ssl" },
         address = room.address,
     );
     let mut command = Command::new(&room.program);

@@ -6,6 +6,7 @@ pub mod latency;
 pub mod links;
 pub mod listing;
 pub mod rates;
+pub mod tls;
 pub mod trees;
 
 use std::cell::Cell;

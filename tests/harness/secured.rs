@@ -17,8 +17,13 @@ pub struct Secured {
 
 /// Connects and speaks TLS at once with whoever shows this key; `None`: any.
 pub fn secure(server: SocketAddr, key: Option<Fingerprint>) -> io::Result<Secured> {
-    let mut socket = TcpStream::connect(server)?;
+    let socket = TcpStream::connect(server)?;
     socket.set_read_timeout(Some(PATIENCE))?;
+    secure_over(socket, key)
+}
+
+/// The same over a connection that was just made.
+pub fn secure_over(mut socket: TcpStream, key: Option<Fingerprint>) -> io::Result<Secured> {
     let trust = key.map_or(Trust::Anyone, Trust::Known);
     let mut tls = Connector::new(trust)?.start("localhost")?;
     let mut greeting = Vec::new();

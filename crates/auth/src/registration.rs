@@ -35,8 +35,8 @@ pub struct Introduction<'a> {
 /// The peer does not hold the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error(
-    "the proof is wrong: the slave has neither the master's key nor one from an invitation that still counts \
-     ('ftpmaster invite' makes one)"
+    "the proof is wrong: master and slave do not share a state directory, nor has the slave keys from an invitation that \
+     still counts ('ftpmaster invite' makes one)"
 )]
 pub struct ProofError;
 

@@ -10,6 +10,9 @@ use thiserror::Error;
 
 use crate::master::unix_now;
 
+/// A slave that has never answered.
+const NOBODY: SlaveId = SlaveId([0; 16]);
+
 /// Why nobody is invited.
 #[derive(Debug, Error)]
 enum NotInvited {
@@ -67,12 +70,11 @@ pub(crate) fn evict(
 }
 
 fn find(name: &str, known: &[(String, SlaveId)]) -> Result<SlaveId> {
-    let mut found = known.iter().filter(|(address, _)| address == name);
+    let found = known.iter().filter(|(address, _)| address == name);
+    let mut found = found.map(|(_, slave)| *slave);
     match (found.next(), found.next()) {
-        (Some((_, SlaveId([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]))), _) => {
-            bail!("the slave at {name} has never said who it is")
-        }
-        (Some((_, slave)), None) => Ok(*slave),
+        (Some(NOBODY), _) => bail!("the slave at {name} has never said who it is"),
+        (Some(slave), None) => Ok(slave),
         (Some(_), Some(_)) => {
             bail!("there are several slaves at {name}: name one by its identity")
         }

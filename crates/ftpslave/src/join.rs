@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 use auth::{Invitation, OwnKeys, RegistrationKey, SlaveKey, StateDirectory};
-use protocol::{ErrorCode, MasterReply, MasterRequest, SlaveId};
+use protocol::{MasterReply, MasterRequest, SlaveId};
 use serde::{Deserialize, Serialize};
 
 use crate::line::{Encryption, LineError, Manner, ask, connect};
@@ -117,26 +117,9 @@ fn redeem(
         encryption: errand.encryption,
         master: invitation.master().map(|master| master.0),
     };
-    match redeem_so(errand, invitation, master, (manner, false)) {
-        Err(error) if wants_tls(&error) && errand.encryption != Encryption::Never => {
-            redeem_so(errand, invitation, master, (manner, true))
-        }
-        result => result,
-    }
-}
-
-fn wants_tls(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref();
-    matches!(error, Some(LineError::Refused(ErrorCode::TlsRequired, _)))
-}
-
-fn redeem_so(
-    errand: &Errand,
-    invitation: &Invitation,
-    master: (&str, u16),
-    (manner, demanded): (Manner, bool),
-) -> anyhow::Result<OwnKeys> {
-    let mut connection = connect(master, manner, demanded)?;
+    // On this machine, too, another program may have the master's port: by its key it is known.
+    let knows_key = invitation.master().is_some() && errand.encryption != Encryption::Never;
+    let mut connection = connect(master, manner, knows_key)?;
     let line = connection.stream();
     if !line.is_private()? {
         bail!("an invitation is not shown in the clear to another machine");

@@ -144,7 +144,8 @@ fn is_here(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// Connects to the master at that host and port and agrees on a version; `demanded` says that it wants TLS.
+/// Connects to the master at that host and port and agrees on a version. Where it has `demanded` TLS, or will
+/// take it, that is spoken on this machine as well.
 pub(crate) fn connect(
     (host, port): (&str, u16),
     manner: Manner,

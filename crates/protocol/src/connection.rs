@@ -316,6 +316,11 @@ impl<S: Read + Write> Connection<S> {
         &self.stream
     }
 
+    /// The stream itself; what was read ahead is lost.
+    pub fn into_stream(self) -> S {
+        self.stream
+    }
+
     fn skip_data(&mut self) -> Result<(), ConnectionError> {
         let mut scratch = [0; 4096];
         while self.data_left > 0 {

@@ -1,12 +1,14 @@
 //! The digests of a file's blocks, computed behind whoever writes or sends it: what has passed is read back from the
 //! kernel's cache, beside the transfer where that is worth a thread. So content moves past our memory and is hashed all the
-//! same, as it stands in the file.
+//! same, as it stands in the file. Content that went through our memory all the same, since it was encrypted, may be handed
+//! over instead: then it is not read a second time.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use blake3::Hasher;
@@ -28,6 +30,17 @@ const STACK: usize = 128 * 1024;
 /// Steps that hashing may be behind; then the transfer waits for it.
 const MOST_BEHIND: usize = 64;
 
+/// Content in memory that is not hashed yet, at most, in pieces of a block each; what is beyond is read back.
+const MOST_RECENT: usize = 4;
+
+/// Content that was written to the file and is still in memory.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    /// Where it stands in the file.
+    pub(crate) start: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
 /// Hashes one file from its beginning on.
 #[derive(Debug)]
 pub struct HashBehind {
@@ -41,9 +54,20 @@ enum Lane {
     Off,
     Here(Blocks),
     Beside {
-        passed: SyncSender<u64>,
+        passed: SyncSender<Step>,
+        /// Buffers that come back.
+        spare: Receiver<Vec<u8>>,
+        /// How many there are.
+        buffers: usize,
         thread: JoinHandle<io::Result<Blocks>>,
     },
+}
+
+/// The file has come so far, and what of it is at hand.
+#[derive(Debug)]
+struct Step {
+    position: u64,
+    recent: Option<Recent>,
 }
 
 /// Digests of blocks that are known not to be the last one.
@@ -81,6 +105,16 @@ impl HashBehind {
     /// # Errors
     /// What reading the file says, sooner or later: otherwise [`Self::finish`] reports it.
     pub fn advance(&mut self, file: &File, position: u64) -> io::Result<()> {
+        self.advance_with(file, position, None)
+    }
+
+    /// As [`Self::advance`], with content before `position` in a buffer that was [borrowed](Self::borrow).
+    pub(crate) fn advance_with(
+        &mut self,
+        file: &File,
+        position: u64,
+        recent: Option<Recent>,
+    ) -> io::Result<()> {
         if let Lane::Here(blocks) = &mut self.lane {
             if self.expected.saturating_sub(blocks.length()) < WORTH_A_THREAD {
                 return blocks.hash_up_to(file, position);
@@ -90,9 +124,24 @@ impl HashBehind {
         }
         if let Lane::Beside { passed, .. } = &self.lane {
             // Fails only where the thread has ended, which `finish` reports.
-            passed.send(position).unwrap_or_default();
+            passed.send(Step { position, recent }).unwrap_or_default();
         }
         Ok(())
+    }
+
+    /// An empty buffer for what is received next; `None` where there is none, or nothing would be gained.
+    pub(crate) fn borrow(&mut self) -> Option<Vec<u8>> {
+        let Lane::Beside { spare, buffers, .. } = &mut self.lane else {
+            return None;
+        };
+        if let Ok(buffer) = spare.try_recv() {
+            return Some(buffer);
+        }
+        let is_new = *buffers < MOST_RECENT;
+        is_new.then(|| {
+            *buffers += 1;
+            Vec::new()
+        })
     }
 
     /// Waits until the first `position` bytes of `file` are hashed; `None` where nothing is.
@@ -103,7 +152,7 @@ impl HashBehind {
         let blocks = match self.lane {
             Lane::Off => return Ok(None),
             Lane::Here(blocks) => blocks,
-            Lane::Beside { passed, thread } => {
+            Lane::Beside { passed, thread, .. } => {
                 drop(passed);
                 thread
                     .join()
@@ -122,16 +171,50 @@ fn closed_blocks(length: u64) -> usize {
 
 fn beside(file: &File, mut blocks: Blocks) -> io::Result<Lane> {
     let file = file.try_clone()?;
-    let (passed, passing): (_, Receiver<u64>) = sync_channel(MOST_BEHIND);
+    let (passed, passing): (_, Receiver<Step>) = sync_channel(MOST_BEHIND);
+    let (back, spare) = channel();
     let hash = move || {
-        for position in passing {
-            blocks.hash_up_to(&file, position)?;
+        let mut recent = VecDeque::new();
+        for step in passing {
+            recent.extend(step.recent);
+            blocks.hash_with(&file, step.position, &recent)?;
+            give_back(&mut recent, blocks.length(), &back);
         }
         Ok(blocks)
     };
     let builder = Builder::new().name("hash".to_owned());
     let thread = builder.stack_size(STACK).spawn(hash)?;
-    Ok(Lane::Beside { passed, thread })
+    Ok(Lane::Beside {
+        passed,
+        spare,
+        buffers: 0,
+        thread,
+    })
+}
+
+/// Gives back the buffers that hold nothing behind `hashed`.
+fn give_back(recent: &mut VecDeque<Recent>, hashed: u64, back: &Sender<Vec<u8>>) {
+    while recent.front().is_some_and(|recent| recent.end() <= hashed) {
+        if let Some(mut done) = recent.pop_front() {
+            done.bytes.clear();
+            back.send(done.bytes).unwrap_or_default(); // fails only where nobody borrows any more
+        }
+    }
+}
+
+impl Recent {
+    /// Where in the file it ends.
+    pub(crate) fn end(&self) -> u64 {
+        let length = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
+        self.start.saturating_add(length)
+    }
+
+    /// The bytes of a block that begins at `start`, if all of it is here.
+    fn block(&self, start: u64) -> Option<&[u8]> {
+        let from = usize::try_from(start.checked_sub(self.start)?).ok()?;
+        let length = usize::try_from(BLOCK).ok()?;
+        self.bytes.get(from..from.checked_add(length)?)
+    }
 }
 
 impl Blocks {
@@ -148,9 +231,22 @@ impl Blocks {
     }
 
     fn hash_up_to(&mut self, file: &File, position: u64) -> io::Result<()> {
+        self.hash_with(file, position, &VecDeque::new())
+    }
+
+    /// Takes from `recent` what is there, the rest from the file.
+    fn hash_with(
+        &mut self,
+        file: &File,
+        position: u64,
+        recent: &VecDeque<Recent>,
+    ) -> io::Result<()> {
         while self.digests.len() < closed_blocks(position) {
             let start = self.length();
-            let hasher = self.hash(file, start..start + BLOCK)?;
+            let hasher = match recent.iter().find_map(|recent| recent.block(start)) {
+                Some(bytes) => hash_bytes(start, bytes),
+                None => self.hash(file, start..start + BLOCK)?,
+            };
             self.digests.push(Digest(hasher.finalize_non_root()));
         }
         Ok(())
@@ -190,6 +286,13 @@ impl Blocks {
         }
         Ok(hasher)
     }
+}
+
+fn hash_bytes(start: u64, bytes: &[u8]) -> Hasher {
+    let mut hasher = Hasher::new();
+    hasher.set_input_offset(start);
+    hasher.update(bytes);
+    hasher
 }
 
 #[cfg(test)]
@@ -257,6 +360,43 @@ mod tests {
             let error = advanced.and_then(|()| hashing.finish(&file, 9 * BLOCK));
             assert_eq!(error.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         }
+    }
+
+    #[test]
+    fn what_is_at_hand_is_not_read_and_no_more_is_kept_than_was_lent() {
+        let (file, content) = file_of(usize::try_from(9 * BLOCK).unwrap());
+        let other = tempfile::tempfile().unwrap();
+        other.set_len(9 * BLOCK).unwrap(); // zeros: read back, they would show
+        let mut hashing = HashBehind::new(Hashed::default(), u64::MAX);
+        hashing.advance(&other, 0).unwrap();
+        let mut bytes = content.as_slice();
+        let mut position = 0;
+        while let Some((block, rest)) = bytes.split_at_checked(usize::try_from(BLOCK).unwrap()) {
+            let mut buffer = loop {
+                match hashing.borrow() {
+                    Some(buffer) => break buffer,
+                    None => std::thread::yield_now(),
+                }
+            };
+            buffer.extend_from_slice(block);
+            let recent = Recent {
+                start: position,
+                bytes: buffer,
+            };
+            position += BLOCK;
+            hashing
+                .advance_with(&other, position, Some(recent))
+                .unwrap();
+            bytes = rest;
+        }
+        let Lane::Beside { buffers, .. } = &hashing.lane else {
+            panic!("not beside");
+        };
+        assert!(*buffers <= MOST_RECENT);
+        // The last block is read from the file.
+        let expected = hash_in_steps(&file, Hashed::default(), &[9 * BLOCK], 0);
+        let hashed = hashing.finish(&file, 9 * BLOCK).unwrap().unwrap();
+        assert_eq!(hashed.blocks[..8], expected.blocks[..8]);
     }
 
     #[test]

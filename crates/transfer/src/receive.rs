@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 
+use protocol::limits::MAX_DATA_PAYLOAD;
 use protocol::{Connection, ConnectionError};
 
 use crate::block_tree::Hashed;
-use crate::hash_behind::HashBehind;
+use crate::hash_behind::{HashBehind, Recent};
 use crate::pipe::Pipe;
 use crate::wire::retrying;
 use crate::{TransferError, Wire};
@@ -27,6 +28,8 @@ pub struct Receiver {
     expected: u64,
     way: Way,
     buffer: Vec<u8>,
+    /// What came through our memory since the last confirmation, to be hashed there.
+    recent: Option<Recent>,
     hashing: HashBehind,
 }
 
@@ -66,6 +69,7 @@ impl Receiver {
             expected,
             way,
             buffer: Vec::new(),
+            recent: None,
             hashing,
         }
     }
@@ -129,15 +133,33 @@ impl Receiver {
         wanted: usize,
     ) -> Result<usize, TransferError> {
         // Behind what the connection holds already, the rest may go through the pipe.
-        let buffered = match self.way {
+        let at_once = match self.way {
             Way::Pipe(_) => connection.buffered_data(),
             _ => BUFFER,
         };
-        self.buffer.resize(wanted.min(buffered), 0);
-        fill(connection, &mut self.buffer)?;
-        file.write_all_at(&self.buffer, self.position)
-            .map_err(TransferError::Local)?;
-        Ok(self.buffer.len())
+        let wanted = wanted.min(at_once);
+        match self.recent_with_room_for(wanted) {
+            Some(mut recent) => {
+                let kept = recent.bytes.len();
+                recent.bytes.resize(kept + wanted, 0);
+                let place = recent.bytes.get_mut(kept..).unwrap_or_default();
+                fill_and_write(connection, place, (file, self.position))?;
+                self.recent = Some(recent);
+            }
+            None => {
+                self.buffer.resize(wanted, 0);
+                fill_and_write(connection, &mut self.buffer, (file, self.position))?;
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// What came through memory so far, if the next `wanted` bytes can stand behind it.
+    fn recent_with_room_for(&mut self, wanted: usize) -> Option<Recent> {
+        let most = usize::try_from(MAX_DATA_PAYLOAD).unwrap_or(0);
+        self.recent.take().filter(|recent| {
+            recent.end() == self.position && recent.bytes.len().saturating_add(wanted) <= most
+        })
     }
 
     /// What was taken so far is content, as the frame behind it shows: it may be hashed.
@@ -145,12 +167,20 @@ impl Receiver {
     /// # Errors
     /// What reading the file back says.
     pub fn confirm(&mut self, file: &File) -> io::Result<()> {
-        self.hashing.advance(file, self.position)
+        let recent = self.recent.take();
+        self.hashing.advance_with(file, self.position, recent)?;
+        if let Way::Buffer = self.way {
+            let start = self.position;
+            let buffer = self.hashing.borrow();
+            self.recent = buffer.map(|bytes| Recent { start, bytes });
+        }
+        Ok(())
     }
 
     /// Forgets what was taken behind `position`, all of which is not confirmed.
     pub fn go_back(&mut self, position: u64) {
         self.position = self.position.min(position);
+        self.recent = None;
     }
 
     /// Waits until everything that was taken is hashed; `None` from an unverified receiver.
@@ -180,6 +210,16 @@ fn splice<W: Wire>(
 /// Nothing was taken: this wire has no way past our memory.
 fn is_unsupported(error: &ConnectionError) -> bool {
     matches!(error, ConnectionError::Io(error) if error.kind() == io::ErrorKind::Unsupported)
+}
+
+fn fill_and_write<S: Read + Write>(
+    connection: &mut Connection<S>,
+    buffer: &mut [u8],
+    (file, position): (&File, u64),
+) -> Result<(), TransferError> {
+    fill(connection, buffer)?;
+    file.write_all_at(buffer, position)
+        .map_err(TransferError::Local)
 }
 
 fn fill<S: Read + Write>(
