@@ -385,7 +385,10 @@ mod tests {
             heard(client)
         });
         assert!(greeted.unwrap().is_none());
-        let rest = heard.strip_prefix(welcome_and_preface().as_slice());
+        let mut demanding = ours(INTRODUCTION, Some(VERSION));
+        demanding.features |= FEATURE_TLS_REQUIRED;
+        let begin = [WELCOME, &demanding.encode()].concat();
+        let rest = heard.strip_prefix(begin.as_slice());
         let mut frames = Connection::new(io::Cursor::new(rest.unwrap().to_vec()));
         let header = frames.receive().unwrap().unwrap();
         let Reply::Error { code, .. } = frames.decode(&header).unwrap() else {
