@@ -36,7 +36,9 @@ pub(crate) struct Root {
     pub(crate) staging: std::result::Result<OwnFolder, ErrorCode>,
     /// Where the ledgers of quotas are, or why there are none.
     pub(crate) ledgers: std::result::Result<OwnFolder, ErrorCode>,
-    /// The most bytes that what is seen here may hold.
+    /// Whether there is a quota.
+    pub(crate) is_limited: bool,
+    /// The quota; `None` too where it cannot be kept: then nothing can be stored.
     pub(crate) quota: Option<Arc<Quota>>,
     /// Which run of this machine it is, where the system says.
     pub(crate) boot: Option<u128>,
@@ -70,10 +72,10 @@ impl Root {
         let folder = self.open_folder(context)?;
         let keep = |limit| Quota::open(self, context.path, (&folder, limit)).map(Arc::new);
         Ok(Self {
+            is_limited: quota.is_some(),
             quota: match &self.ledgers {
-                // Nothing can be stored where there is no staging, and no ledger for the same reason.
-                Err(code) if self.staging.as_ref().err() == Some(code) => None,
-                _ => quota.map(keep).transpose()?,
+                Ok(_) => quota.map(keep).transpose()?,
+                Err(_) => None,
             },
             folder,
             facts: self.facts,

@@ -70,6 +70,7 @@ impl Root {
             reserved: own.reserved(),
             staging: own.staging,
             ledgers: own.ledgers,
+            is_limited: false,
             quota: None,
             boot: boot(),
             umask: umask(),

@@ -62,6 +62,11 @@ impl Target {
 
     /// The staging folder, or this one where a rename from there could not succeed.
     pub(crate) fn place(&self, root: &Root, context: Context<'_>) -> Result<Place> {
+        if let Err(code) = &root.ledgers
+            && root.is_limited
+        {
+            return Err(context.refuse(*code));
+        }
         match &root.staging {
             Ok(staging) if staging.facts.shares_file_system(&self.facts) => Ok(Place {
                 folder: Arc::clone(&staging.folder),

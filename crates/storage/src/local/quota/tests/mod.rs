@@ -555,6 +555,24 @@ fn a_quota_that_cannot_be_kept_lets_nobody_store() {
 }
 
 #[test]
+fn where_no_ledger_can_be_there_is_reading_alone() {
+    let mut served = Served::new();
+    fs::write(served.at("home/there"), b"x").unwrap();
+    let root = Arc::get_mut(&mut served.storage.root).unwrap();
+    // As below a root that cannot be written, with another mount in the home that can.
+    root.ledgers = Err(ErrorCode::ReadOnly);
+    let session = served.session();
+    session.storage.stat(&path("/there"), true).unwrap();
+    let refused = session.store("/a", 1).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::ReadOnly);
+    let refused = session.begin("/a", 1, 1).unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::ReadOnly);
+    let unlimited = served.storage.beneath(&path("/home"), None).unwrap();
+    let storage = Session { storage: unlimited };
+    storage.store("/a", 1).unwrap();
+}
+
+#[test]
 fn a_ledger_that_somebody_never_lets_go_of_holds_nobody_up_for_ever() {
     let served = Served::new();
     let session = served.session();
