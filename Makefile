@@ -7,13 +7,14 @@ MASTER_PORT ?= 2121
 SLAVE_PORTS ?= 2122 2123
 SECONDS     ?= 60
 ROUNDS      ?= 200
+RACES       ?= 1000000
 BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_TARGETS = request reply master
 
-.PHONY: all build sample run test kill-loop check install uninstall clean fuzz bench help
+.PHONY: all build sample run test kill-loop races guards check install uninstall clean fuzz bench help
 
 all: build
 
@@ -33,6 +34,13 @@ test: ## run every test
 kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, and compare
 	MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MEBIBYTES=64 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite kill_loop -- --nocapture
+
+races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \
+	    $(CARGO) test --release --locked -p storage races -- --nocapture
+
+guards: ## take every guard out of a copy of the source, and see its test fail; WORD= picks some
+	python3 scripts/guards.py '$(WORD)'
 
 check: ## format, lints and documentation, every warning an error
 	$(CARGO) fmt --all --check

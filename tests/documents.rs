@@ -13,15 +13,25 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// Whether `subject::…::function` is a test of this program.
+/// Whether `subject::…::function` is a test of this program, or `crate::…::function` one of a crate.
 fn is_test(name: &str) -> bool {
     let Some((modules, function)) = name.rsplit_once("::") else {
         return false;
     };
-    let file = PathBuf::from("tests")
-        .join(modules.replace("::", "/"))
-        .with_extension("rs");
-    read(file).contains(&format!("#[test]\nfn {function}()"))
+    let (first, rest) = modules.split_once("::").unwrap_or((modules, ""));
+    let places = [
+        format!("tests/{modules}"),
+        format!("crates/{first}/src/{rest}"),
+        format!("crates/{first}/tests/{rest}"),
+    ];
+    places.iter().any(|place| {
+        let file = PathBuf::from(place.replace("::", "/")).with_extension("rs");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        fs::read_to_string(file).is_ok_and(|source| {
+            source.contains(&format!("#[test]\nfn {function}()"))
+                || source.contains(&format!("#[test]\n    fn {function}()"))
+        })
+    })
 }
 
 #[test]
@@ -79,5 +89,40 @@ fn every_linked_file_exists() {
             let file = link.split('#').next().unwrap();
             read(Path::new(document).parent().unwrap().join(file));
         }
+    }
+}
+
+#[test]
+fn every_class_of_mistakes_names_its_tests() {
+    let document = read("SECURITY.md");
+    let (_, table) = document.split_once("| class | rule | tested by |").unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() > 20);
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let named: Vec<&str> = quoted(cells[2])
+            .filter(|name| name.contains("::"))
+            .collect();
+        assert!(!named.is_empty(), "{row}");
+        for name in named {
+            assert!(is_test(name), "no test {name}");
+        }
+    }
+}
+
+/// `make guards` needs each guard where the list says it is.
+#[test]
+fn every_guard_stands_where_the_list_says() {
+    let list: toml::Table = read("tests/guards.toml").parse().unwrap();
+    let guards = list["guard"].as_array().unwrap();
+    assert!(guards.len() > 20);
+    for guard in guards {
+        let text = |key: &str| guard[key].as_str().unwrap();
+        let found = read(text("file")).matches(text("remove")).count();
+        assert_eq!(found, 1, "{}: {}", text("file"), text("guard"));
     }
 }

@@ -26,6 +26,7 @@ mod faults;
 mod framed;
 mod kill_loop;
 mod limits;
+mod logs;
 mod mirror;
 mod namespace;
 mod pool;

@@ -191,32 +191,36 @@ fn a_wire_that_damages_all_content_ends_with_the_status_for_it_and_nothing_is_st
     assert_eq!(staged(&line.cluster.root()), Vec::<PathBuf>::new());
 }
 
-/// The slave sends, rightly, what the file is now: the digest that was kept when it was stored knows better.
+/// The slave sends, rightly, what the file is now: the digest that was kept when it was stored knows better. A large file is
+/// hashed apart from being sent, a small one goes in one piece.
 #[test]
 fn a_file_that_rotted_on_the_slave_s_disk_is_never_taken_for_whole() {
-    let line = Line::new();
-    line.client.write("a.bin", &random_bytes(4, 3 * MEBIBYTE));
-    line.client.run(["put", "a.bin"]).succeeded();
-    fs::remove_file(line.client.path("a.bin")).unwrap();
-    // A byte changes, and nothing that would tell: neither size nor time.
-    let stored = line.cluster.path("a.bin");
-    let modified = fs::metadata(&stored).unwrap().modified().unwrap();
-    let mut content = fs::read(&stored).unwrap();
-    content[MEBIBYTE] ^= 1;
-    fs::write(&stored, &content).unwrap();
-    let file = fs::File::options().write(true).open(&stored).unwrap();
-    file.set_modified(modified).unwrap();
-    let damaged = "the slave's file is not what the digest kept with it says";
-    let said = format!("cannot get '/a.bin': {damaged}");
-    line.client.run(["get", "a.bin"]).failed(5, &said);
-    assert!(!line.client.path("a.bin").exists());
-    line.client
-        .run(["cat", "a.bin"])
-        .failed(5, "cannot cat '/a.bin': the content could not be verified");
-    // It stays so until a person has looked at it.
-    line.client.run(["get", "a.bin"]).failed(5, damaged);
-    line.client.run(["--no-verify", "get", "a.bin"]).succeeded();
-    assert!(line.client.read("a.bin") == content);
-    file.set_modified(SystemTime::now()).unwrap();
-    line.client.run(["get", "-f", "a.bin"]).succeeded();
+    for size in [3 * MEBIBYTE, 5_000] {
+        let line = Line::new();
+        line.client.write("tree/a.bin", &random_bytes(4, size));
+        line.client.run(["put", "-r", "tree"]).succeeded();
+        fs::remove_dir_all(line.client.path("tree")).unwrap();
+        // A byte changes, and nothing that would tell: neither size nor time.
+        let stored = line.cluster.path("tree/a.bin");
+        let modified = fs::metadata(&stored).unwrap().modified().unwrap();
+        let mut content = fs::read(&stored).unwrap();
+        content[size / 3] ^= 1;
+        fs::write(&stored, &content).unwrap();
+        let file = fs::File::options().write(true).open(&stored).unwrap();
+        file.set_modified(modified).unwrap();
+        let damaged = "the slave's file is not what the digest kept with it says";
+        let get = |options: &[&str]| line.client.run([options, &["tree/a.bin"]].concat());
+        get(&["get"]).failed(5, &format!("cannot get '/tree/a.bin': {damaged}"));
+        assert!(!line.client.path("a.bin").exists());
+        let unverified = "the content could not be verified";
+        get(&["cat"]).failed(5, &format!("cannot cat '/tree/a.bin': {unverified}"));
+        line.client.run(["get", "-r", "tree"]).failed(5, damaged);
+        assert!(!line.client.path("tree/a.bin").exists());
+        // It stays so until a person has looked at it.
+        get(&["get"]).failed(5, damaged);
+        get(&["--no-verify", "get"]).succeeded();
+        assert!(line.client.read("a.bin") == content);
+        file.set_modified(SystemTime::now()).unwrap();
+        get(&["get", "-f"]).succeeded();
+    }
 }

@@ -40,7 +40,7 @@ impl fmt::Display for Escaped<'_> {
                     '\0'..='\u{7f}' if character.is_control() => {
                         write!(formatter, "\\x{:02x}", u32::from(character))?;
                     }
-                    _ if character.is_control() || deceives(character) => {
+                    _ if disturbs(character) => {
                         write!(formatter, "\\u{{{:x}}}", u32::from(character))?;
                     }
                     _ => formatter.write_char(character)?,
@@ -52,6 +52,11 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a character does something to a terminal beyond showing itself.
+pub(crate) fn disturbs(character: char) -> bool {
+    character.is_control() || deceives(character)
 }
 
 /// Whether a character changes how its neighbours are read: direction (Unicode UAX 9, section 2), lines (UAX 14, BK).
@@ -95,14 +100,14 @@ mod tests {
         #[test]
         fn nothing_shown_controls_a_terminal(bytes: Vec<u8>) {
             for shown in [name(&bytes).to_string(), text(&bytes).to_string()] {
-                prop_assert!(!shown.chars().any(|c| c.is_control() || deceives(c)), "{shown:?}");
+                prop_assert!(!shown.contains(disturbs), "{shown:?}");
             }
         }
 
         #[test]
         fn nor_does_any_text(text: String) {
             let shown = name(&text).to_string();
-            prop_assert!(!shown.chars().any(|c| c.is_control() || deceives(c)), "{shown:?}");
+            prop_assert!(!shown.contains(disturbs), "{shown:?}");
         }
 
         #[test]

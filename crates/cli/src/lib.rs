@@ -12,7 +12,7 @@
 //!         Ok(args) => args,
 //!         Err(stop) => return stop.report("ftpdemo", 1),
 //!     };
-//!     cli::start_logging("ftpdemo", args.shared.verbosity());
+//!     cli::start_logging("ftpdemo", args.shared.logging());
 //!     match serve(args) {
 //!         Ok(()) => std::process::ExitCode::SUCCESS,
 //!         Err(error) => {
@@ -27,6 +27,8 @@
 
 mod config_file;
 mod display;
+mod json;
+mod log_format;
 mod logging;
 mod number;
 mod parse;
@@ -38,12 +40,13 @@ mod size;
 mod stop;
 
 pub use display::{Escaped, name, text};
+pub use json::{base64_unless_text, json_line};
 pub use logging::start_logging;
 pub use number::number;
 pub use parse::parse;
 pub use password::{ask_password, read_password};
 pub use ready::{listening, reloaded, reloading, stopping};
 pub use report::{one_line, report, say};
-pub use shared::{Shared, Verbosity};
+pub use shared::{LogFormat, Logging, Shared, Verbosity};
 pub use size::{HumanSize, SizeError, human_size, parse_rate, parse_size};
 pub use stop::Stop;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 /// To be flattened into a program's arguments.
 #[derive(Args, Clone, Debug, Default)]
@@ -24,10 +25,21 @@ pub struct Shared {
         help_heading = "General"
     )]
     pub quiet: bool,
+
+    /// How events are written to stderr
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        global = true,
+        help_heading = "General"
+    )]
+    pub log_format: LogFormat,
 }
 
 /// How much is said on stderr.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verbosity {
     /// Errors.
     Quiet,
@@ -40,7 +52,35 @@ pub enum Verbosity {
     Debug,
 }
 
+/// How an event becomes a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// What is logged, and how: the same in a server and all its processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logging {
+    /// How much.
+    pub verbosity: Verbosity,
+    /// In which form.
+    pub format: LogFormat,
+}
+
 impl Shared {
+    /// What the options say of logs.
+    #[must_use]
+    pub const fn logging(&self) -> Logging {
+        Logging {
+            verbosity: self.verbosity(),
+            format: self.log_format,
+        }
+    }
+
     /// What `-q`, `-v` and `-vv` come to.
     #[must_use]
     pub const fn verbosity(&self) -> Verbosity {

@@ -194,7 +194,9 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                     job.version = None;
                     self.again.push_back(job);
                 } else if error.is(ErrorCode::Corrupt) {
-                    self.give_up(&job, ClientError::not_verified())?;
+                    // By itself it is repaired, or it is found out whose fault it is.
+                    self.shared.set_aside(job.remote, job.relative);
+                    self.shared.desk.done();
                 } else {
                     self.give_up(&job, error)?;
                 }

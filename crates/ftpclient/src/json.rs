@@ -94,9 +94,9 @@ impl<'a> TransferRecord<'a> {
         Self {
             op: direction.word(),
             remote: remote.map(String::from_utf8_lossy),
-            remote_base64: remote.and_then(base64_unless_text),
+            remote_base64: remote.and_then(cli::base64_unless_text),
             local: local.map(String::from_utf8_lossy),
-            local_base64: local.and_then(base64_unless_text),
+            local_base64: local.and_then(cli::base64_unless_text),
             bytes: 0,
             resumed_at: 0,
             seconds: 0.0,
@@ -130,7 +130,7 @@ impl<'a> EntryRecord<'a> {
     pub(crate) fn listed(entry: &'a Listed) -> Self {
         Self {
             name: String::from_utf8_lossy(&entry.name),
-            name_base64: base64_unless_text(&entry.name),
+            name_base64: cli::base64_unless_text(&entry.name),
             r#type: type_word(entry.kind),
             size: entry.size,
             modified: listed::time(entry.modified_ns),
@@ -142,7 +142,7 @@ impl<'a> EntryRecord<'a> {
     pub(crate) fn facts(path: &'a RemotePath, entry: &Entry) -> Self {
         Self {
             name: String::from_utf8_lossy(path.as_bytes()),
-            name_base64: base64_unless_text(path.as_bytes()),
+            name_base64: cli::base64_unless_text(path.as_bytes()),
             r#type: type_word(entry.kind),
             size: entry.size,
             modified: listed::time(entry.modified_ns),
@@ -166,7 +166,7 @@ impl<'a> SumRecord<'a> {
     pub(crate) fn new(path: &'a RemotePath, sum: &Sum) -> Self {
         Self {
             name: String::from_utf8_lossy(path.as_bytes()),
-            name_base64: base64_unless_text(path.as_bytes()),
+            name_base64: cli::base64_unless_text(path.as_bytes()),
             blake3: sum.digest.to_string(),
             size: sum.size,
         }
@@ -185,7 +185,7 @@ impl<'a> FolderRecord<'a> {
     pub(crate) fn new(path: &'a [u8]) -> Self {
         Self {
             path: String::from_utf8_lossy(path),
-            path_base64: base64_unless_text(path),
+            path_base64: cli::base64_unless_text(path),
         }
     }
 }
@@ -234,30 +234,6 @@ pub(crate) const fn type_word(kind: EntryKind) -> &'static str {
         EntryKind::Link => "link",
         EntryKind::Other => "other",
     }
-}
-
-/// JSON knows text only: the exact bytes of a name that is none.
-pub(crate) fn base64_unless_text(name: &[u8]) -> Option<String> {
-    std::str::from_utf8(name).is_err().then(|| base64(name))
-}
-
-/// RFC 4648, section 4. Twenty lines are not worth a dependency.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0_usize, |bits, index| {
-            bits << 8 | usize::from(chunk.get(index).copied().unwrap_or(0))
-        });
-        for index in 0..4 {
-            let digit = ALPHABET.get(bits >> (18 - 6 * index) & 63);
-            text.push(match digit {
-                Some(&digit) if index <= chunk.len() => char::from(digit),
-                _ => '=',
-            });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -335,23 +311,6 @@ mod tests {
             "{\"name\":\"caf\u{fffd}\",\"name_base64\":\"Y2Fm6Q==\",\"type\":\"dir\",\"size\":0,\
              \"modified\":\"1970-01-01T00:00:01.5Z\"}"
         );
-    }
-
-    /// RFC 4648, section 10.
-    #[test]
-    fn base64_is_the_rfc_s() {
-        for (bytes, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("fooba", "Zm9vYmE="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-        }
-        assert_eq!(base64(b"\xff\xfe\xfd"), "//79");
     }
 
     trait ToJson {

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 
+use cli::base64_unless_text;
 use client::{Change, MirrorItem, MirrorSummary};
 use protocol::EntryKind;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::json::{base64_unless_text, type_word};
+use crate::json::type_word;
 use crate::transfer::Direction;
 
 /// One change, made or planned.

@@ -26,7 +26,7 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(args) => args,
         Err(stop) => return stop.report(PROGRAM, ExitStatus::Usage.number()),
     };
-    cli::start_logging(PROGRAM, args.shared.verbosity());
+    cli::start_logging(PROGRAM, args.shared.logging());
     let failure = match Settings::new(&args).and_then(work) {
         Ok(()) => return ExitStatus::Done.into(),
         Err(failure) => failure,

@@ -72,7 +72,7 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(stop) => return stop.report(PROGRAM, CANNOT_START),
     };
-    cli::start_logging(PROGRAM, args.shared.verbosity());
+    cli::start_logging(PROGRAM, args.shared.logging());
     let done = match &args.command {
         Some(Command::Slaves) => show::slaves(args.ask_address()),
         Some(Command::User(command)) => user::run(command, args.state.as_deref()),

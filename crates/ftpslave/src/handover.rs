@@ -24,9 +24,11 @@ pub(crate) struct WorkerHandover {
     pub(crate) ticket_key: Option<Key>,
     /// Who may log in here; `None` where there are no accounts, or the master keeps them.
     pub(crate) accounts: Option<Accounts>,
+    /// Where it is kept what clients move and change.
+    pub(crate) transfer_log: Option<PathBuf>,
     /// Seconds for running transfers once nobody is left to enforce a deadline.
     pub(crate) grace: u64,
-    pub(crate) verbosity: u8,
+    pub(crate) logging: cli::Logging,
 }
 
 /// For the registrar.
@@ -41,7 +43,7 @@ pub(crate) struct RegistrarHandover {
     /// Further addresses at which clients reach this slave.
     pub(crate) advertised: Vec<(String, u16)>,
     pub(crate) registration_key: Option<Key>,
-    pub(crate) verbosity: u8,
+    pub(crate) logging: cli::Logging,
 }
 
 /// Key bytes on their way to a child; never shown.
@@ -99,25 +101,5 @@ impl RegistrarHandover {
         self.registration_key
             .as_ref()
             .map(|key| RegistrationKey::from_bytes(key.0))
-    }
-}
-
-/// The number that stands for a verbosity in a handover.
-pub(crate) fn verbosity_number(verbosity: cli::Verbosity) -> u8 {
-    match verbosity {
-        cli::Verbosity::Quiet => 0,
-        cli::Verbosity::Normal => 1,
-        cli::Verbosity::Verbose => 2,
-        cli::Verbosity::Debug => 3,
-    }
-}
-
-/// The verbosity of that number.
-pub(crate) fn verbosity_of(number: u8) -> cli::Verbosity {
-    match number {
-        0 => cli::Verbosity::Quiet,
-        1 => cli::Verbosity::Normal,
-        2 => cli::Verbosity::Verbose,
-        _ => cli::Verbosity::Debug,
     }
 }

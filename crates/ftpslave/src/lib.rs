@@ -12,6 +12,7 @@ mod handover;
 mod registrar;
 mod service;
 mod session;
+mod transfer_log;
 mod worker;
 
 use std::process::ExitCode;

@@ -14,7 +14,7 @@ use storage::{LocalDirectory, Storage};
 use supervisor::{Helper, HelperEvent, Scoreboard, WorkerExit};
 
 use crate::PROGRAM;
-use crate::handover::{RegistrarHandover, verbosity_of};
+use crate::handover::RegistrarHandover;
 use master::{Introduction, stay_registered};
 
 /// Between two ticks of the main thread.
@@ -51,7 +51,7 @@ fn boot() -> anyhow::Result<(Helper, RegistrarHandover)> {
     let mut helper = Helper::from_inherited().context("cannot take over from the supervisor")?;
     let handover: RegistrarHandover = serde_json::from_slice(&helper.take_handover())
         .context("the supervisor's word is not understood")?;
-    cli::start_logging(PROGRAM, verbosity_of(handover.verbosity));
+    cli::start_logging(PROGRAM, handover.logging);
     Ok((helper, handover))
 }
 

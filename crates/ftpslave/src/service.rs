@@ -16,7 +16,7 @@ use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 
 use crate::PROGRAM;
 use crate::args::Args;
-use crate::handover::{Key, RegistrarHandover, WorkerHandover, verbosity_number};
+use crate::handover::{Key, RegistrarHandover, WorkerHandover};
 use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
@@ -27,7 +27,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(args) => args,
         Err(stop) => return stop.report(PROGRAM, 1),
     };
-    cli::start_logging(PROGRAM, args.shared.verbosity());
+    cli::start_logging(PROGRAM, args.shared.logging());
     match serve(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -67,10 +67,10 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The root by a path that stays right in every child; what is beneath it is resolved by the storage alone.
-fn absolute(root: &Path) -> anyhow::Result<PathBuf> {
-    let shown = cli::name(root.as_os_str().as_bytes());
-    std::path::absolute(root).with_context(|| format!("cannot serve '{shown}'"))
+/// A path that stays right in every child; what is beneath the root is resolved by the storage alone.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    let shown = cli::name(path.as_os_str().as_bytes());
+    std::path::absolute(path).with_context(|| format!("cannot use '{shown}'"))
 }
 
 /// The storage knows its root as `/`; a person knows it by the path they typed.
@@ -148,8 +148,9 @@ impl Site {
             open_rights: args.open_rights().map(protocol::Rights::bits),
             ticket_key,
             accounts: accounts(args)?,
+            transfer_log: args.transfer_log.as_deref().map(absolute).transpose()?,
             grace: args.grace,
-            verbosity: verbosity_number(args.shared.verbosity()),
+            logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
     }
@@ -186,7 +187,7 @@ impl Site {
             masters,
             advertised: advertised.collect(),
             registration_key,
-            verbosity: verbosity_number(args.shared.verbosity()),
+            logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
     }

@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -14,11 +15,12 @@ use storage::LocalDirectory;
 use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerExit};
 
 use crate::PROGRAM;
-use crate::handover::{WorkerHandover, verbosity_of};
+use crate::handover::WorkerHandover;
 use crate::service::cannot_serve;
 use crate::session::{
     Context, Doorkeeper, Limits, Peer, Roster, asks_after_worker, serve, turn_away,
 };
+use crate::transfer_log::TransferLog;
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
@@ -46,7 +48,7 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
     let mut worker = Worker::from_inherited().context("cannot take over from the supervisor")?;
     let mut handover: WorkerHandover = serde_json::from_slice(&worker.take_handover())
         .context("the supervisor's word is not understood")?;
-    cli::start_logging(PROGRAM, verbosity_of(handover.verbosity));
+    cli::start_logging(PROGRAM, handover.logging);
     use_all_descriptors();
     let context = Context {
         whole_storage: Arc::new(
@@ -66,11 +68,16 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
             slave: handover.limit_rate,
             session: handover.limit_session_rate,
         },
+        transfer_log: handover.transfer_log.as_deref().map(open_log).transpose()?,
     };
     worker
         .ready(handover.sessions)
         .context("cannot answer the supervisor")?;
     Ok((worker, Arc::new(context), handover))
+}
+
+fn open_log(path: &Path) -> anyhow::Result<TransferLog> {
+    TransferLog::open(path).with_context(|| format!("cannot write to '{}'", path.display()))
 }
 
 /// There is a worker for each core as a rule, so each computes one hash at a time.

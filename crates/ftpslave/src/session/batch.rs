@@ -65,7 +65,7 @@ impl Session<'_> {
         request: u32,
         commit: PendingCommit,
     ) -> Result<(), ConnectionError> {
-        self.connection.send(request, &Reply::Received {});
+        self.reply(request, &Reply::Received {});
         self.batch.add(request, commit);
         if self.batch.is_full() {
             self.publish()
@@ -102,7 +102,7 @@ impl Session<'_> {
                 },
                 Err(error) => error_reply(&error),
             };
-            self.connection.send(request, &reply);
+            self.reply(request, &reply);
         }
         Ok(())
     }

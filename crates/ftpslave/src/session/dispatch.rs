@@ -10,6 +10,9 @@ impl Session<'_> {
     /// Carries out a request that has been let pass, and collects or sends its answers.
     #[allow(clippy::too_many_lines, reason = "a table: one row for each request")]
     pub(super) fn execute(&mut self, id: u32, request: Request) -> Result<(), ConnectionError> {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.begin(id, &request, self.paces.moved());
+        }
         match request {
             Request::Probe { worker } => self.probe(id, worker),
             Request::Identify { nonce } => self.identify(id, &nonce),

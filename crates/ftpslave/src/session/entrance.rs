@@ -58,6 +58,9 @@ impl Session<'_> {
         }
         match admission.take().and_then(Admission::begin) {
             Some(place) => {
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.enter(&pass);
+                }
                 self.access = Access::Inside {
                     pass,
                     _place: place,

@@ -6,6 +6,7 @@ mod busy;
 mod dispatch;
 mod entrance;
 mod greeting;
+mod ledger;
 mod limits;
 mod namespace;
 mod peer;
@@ -14,7 +15,6 @@ mod roster;
 mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
@@ -26,8 +26,11 @@ use access::{Access, is_harmless};
 use batch::Batch;
 use busy::Errand;
 use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
-use limits::Paces;
+use ledger::Ledger;
+use limits::{Paces, Tally};
 use roster::Entry;
+
+use crate::transfer_log::TransferLog;
 
 pub(crate) use access::Doorkeeper;
 pub(crate) use greeting::{asks_after_worker, turn_away};
@@ -55,6 +58,17 @@ pub(crate) struct Context {
     pub(crate) worker: u32,
     pub(crate) roster: Roster,
     pub(crate) limits: Limits,
+    /// Where it is kept what clients move and change.
+    pub(crate) transfer_log: Option<TransferLog>,
+}
+
+impl Context {
+    /// For a client whose address is known; one whose is not has gone already.
+    fn ledger(&self, peer: &Peer) -> Option<Ledger<'_>> {
+        let log = self.transfer_log.as_ref()?;
+        let (from, _) = peer.origin().ok()?;
+        Some(Ledger::new(log, from))
+    }
 }
 
 /// One connection that speaks the framed dialect.
@@ -68,6 +82,7 @@ struct Session<'a> {
     enter_by: Instant,
     access: Access,
     paces: Paces<'a>,
+    ledger: Option<Ledger<'a>>,
     batch: Batch,
     /// Whether the client still waits for its uploads.
     wanted: StillWanted,
@@ -87,7 +102,7 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
         AT_THE_GATE
     };
     let enter_by = Instant::now() + patience;
-    let paid_until = AtomicU64::new(0);
+    let tally = Tally::default();
     let introduction = Introduction {
         login_required: context.door.asks_who_comes(),
         takes_logins: context.door.takes_logins(),
@@ -105,7 +120,8 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
                         connection,
                         enter_by,
                         access,
-                        paces: Paces::new(context.limits, &context.scoreboard, &paid_until),
+                        paces: Paces::new(context.limits, &context.scoreboard, &tally),
+                        ledger: context.ledger(&peer),
                         batch: Batch::default(),
                         wanted: StillWanted::new({
                             let peer = peer.clone();
@@ -116,6 +132,7 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
                         refused_logins: 0,
                     };
                     let result = session.run(&entry);
+                    session.end_ledger();
                     if let Err(error) = &result {
                         session.explain(error);
                     }
@@ -249,14 +266,23 @@ impl Session<'_> {
         }
     }
 
+    /// Collects an answer that may be the last one to its request, for the client and for the transfer log.
+    fn reply(&mut self, id: u32, reply: &Reply) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.answer(id, reply, self.paces.moved());
+        }
+        self.connection.send(id, reply);
+    }
+
+    fn end_ledger(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.end(self.paces.moved());
+        }
+    }
+
     fn refuse(&mut self, id: u32, code: ErrorCode, detail: &str) {
-        self.connection.send(
-            id,
-            &Reply::Error {
-                code,
-                detail: Text::new(detail),
-            },
-        );
+        let detail = Text::new(detail);
+        self.reply(id, &Reply::Error { code, detail });
     }
 
     fn flush_if_much(&mut self) -> Result<(), ConnectionError> {

@@ -130,7 +130,7 @@ impl Session<'_> {
 
     fn answer_with(&mut self, request: u32, result: Result<Reply, StorageError>) {
         let reply = result.unwrap_or_else(|error| error_reply(&error));
-        self.connection.send(request, &reply);
+        self.reply(request, &reply);
     }
 }
 

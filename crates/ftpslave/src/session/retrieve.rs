@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use protocol::limits::MAX_BLOCK_DIGESTS;
 use protocol::{ConnectionError, Digest, ErrorCode, RemotePath, Reply, Version};
-use storage::{OpenFile, StorageError};
+use storage::{OpenFile, Progress, StorageError};
 use transfer::block_tree::block_digest;
 use transfer::{Range, Sent, Source, TransferError, send_range};
 
@@ -46,7 +46,7 @@ impl Session<'_> {
             Ok(file) if wanted.offset <= file.entry().size => file,
             Ok(_) => return self.refuse_content(request, wanted, ErrorCode::Changed),
             Err(error) => {
-                self.connection.send(request, &error_reply(&error));
+                self.reply(request, &error_reply(&error));
                 return Ok(());
             }
         };
@@ -61,7 +61,7 @@ impl Session<'_> {
             self.send_apart(file, range, wanted.digest)
         }?;
         if let Err(error) = result {
-            self.connection.send(request, &error_reply(&error));
+            self.reply(request, &error_reply(&error));
         }
         Ok(())
     }
@@ -72,10 +72,8 @@ impl Session<'_> {
         wanted: &Wanted,
         code: ErrorCode,
     ) -> Result<(), ConnectionError> {
-        self.connection.send(
-            request,
-            &error_reply(&StorageError::new("read", &wanted.path, code)),
-        );
+        let error = StorageError::new("read", &wanted.path, code);
+        self.reply(request, &error_reply(&error));
         Ok(())
     }
 
@@ -88,8 +86,10 @@ impl Session<'_> {
         digest: bool,
     ) -> Result<Result<(), StorageError>, ConnectionError> {
         let is_whole = range.offset == 0 && range.length == file.entry().size;
-        let mut announced = None;
-        if digest && !is_whole {
+        // What is kept is told even where hashing costs little: it knows of a disk that has gone bad since.
+        let mut announced = if digest { file.cached_digest() } else { None };
+        let is_unknown = digest && announced.is_none();
+        if is_unknown && !is_whole {
             match self.digest_with_heartbeat(file, range.request)? {
                 Ok(known) => announced = known,
                 Err(error) => return Ok(Err(error)),
@@ -102,7 +102,7 @@ impl Session<'_> {
         let length = u32::try_from(range.length).unwrap_or(u32::MAX);
         let read = |content: &mut [u8]| {
             read_whole(file, range.offset, content)?;
-            if digest && is_whole {
+            if is_unknown && is_whole {
                 announced = Some(block_digest(0, content, true));
             }
             Ok(())
@@ -111,8 +111,7 @@ impl Session<'_> {
             .connection
             .send_data_from((range.request, length), kept, read);
         if filled.is_ok() {
-            self.connection
-                .send(range.request, &Reply::ContentEnd { digest: announced });
+            self.reply(range.request, &Reply::ContentEnd { digest: announced });
         }
         Ok(filled)
     }
@@ -122,8 +121,16 @@ impl Session<'_> {
         file: &dyn OpenFile,
         request: u32,
     ) -> Result<Hashed, ConnectionError> {
+        self.hash_with_heartbeat(request, |progress| file.digest(progress))
+    }
+
+    fn hash_with_heartbeat(
+        &mut self,
+        request: u32,
+        hash: impl FnOnce(Progress<'_>) -> Hashed,
+    ) -> Result<Hashed, ConnectionError> {
         let mut heart = Heartbeat::new(&mut self.connection, request);
-        let digest = file.digest(&mut |_| heart.beat());
+        let digest = hash(&mut |_| heart.beat());
         heart.finish()?;
         Ok(digest)
     }
@@ -135,9 +142,7 @@ impl Session<'_> {
         file: &dyn OpenFile,
         request: u32,
     ) -> Result<Hashed, ConnectionError> {
-        let mut heart = Heartbeat::new(&mut self.connection, request);
-        let digest = file.digest_anew(&mut |_| heart.beat());
-        heart.finish()?;
+        let digest = self.hash_with_heartbeat(request, |progress| file.digest_anew(progress))?;
         if let (Ok(Some(now)), Some(kept)) = (&digest, file.cached_digest())
             && *now != kept
         {
@@ -170,8 +175,7 @@ impl Session<'_> {
             if !file.unchanged()? {
                 return Err(file.changed());
             }
-            self.connection
-                .send(range.request, &Reply::ContentEnd { digest });
+            self.reply(range.request, &Reply::ContentEnd { digest });
             Ok(())
         }))
     }

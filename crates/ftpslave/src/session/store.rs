@@ -51,7 +51,7 @@ impl Session<'_> {
             let work = || storage.store_whole(upload, whole);
             self.errand.run(request, work)?
         };
-        self.connection.send(request, &stored_reply(result));
+        self.reply(request, &stored_reply(result));
         Ok(())
     }
 
@@ -90,7 +90,7 @@ impl Session<'_> {
             }
             Ok(Arrival::Abandoned) => {
                 upload.keep();
-                self.connection.send(request, &Reply::Done {});
+                self.reply(request, &Reply::Done {});
                 Ok(())
             }
             Ok(Arrival::Refused(error)) => {
@@ -185,7 +185,7 @@ impl Session<'_> {
                 tracing::error!(?unknown, "received content cannot be hashed");
                 upload.keep();
                 let error = StorageError::new("store", path, ErrorCode::Internal);
-                self.connection.send(request, &error_reply(&error));
+                self.reply(request, &error_reply(&error));
                 return Ok(());
             }
         };
@@ -199,7 +199,7 @@ impl Session<'_> {
         }
         // Even a small file waits for all that the disk has taken before it.
         let result = self.errand.run(request, || upload.commit(&received))?;
-        self.connection.send(request, &stored_reply(result));
+        self.reply(request, &stored_reply(result));
         Ok(())
     }
 
@@ -227,14 +227,14 @@ impl Session<'_> {
                 }
             },
         };
-        self.connection.send(request, &stored_reply(result));
+        self.reply(request, &stored_reply(result));
         Ok(())
     }
 
     /// Says at once that an upload is refused: the client may be in the middle of sending it.
     fn refuse_upload(&mut self, request: u32, error: &StorageError) -> Result<(), ConnectionError> {
         self.refused = Some(request);
-        self.connection.send(request, &error_reply(error));
+        self.reply(request, &error_reply(error));
         self.connection.flush()?;
         Ok(())
     }

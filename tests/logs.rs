@@ -1,0 +1,169 @@
+//! What the servers write down: events, and what their clients moved and changed.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::harness::{
+    Client, Cluster, Setup, digest_of, random_bytes, staged, wait_for, wait_until,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// The objects of a log, every line one.
+fn lines(text: &str) -> Vec<Value> {
+    let parse =
+        |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    text.lines().map(parse).collect()
+}
+
+/// A cluster with a transfer log, and a client that logs in.
+struct Watched {
+    cluster: Cluster,
+    client: Client,
+    log: PathBuf,
+    _folder: TempDir,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("transfers.log");
+        let cluster = Setup::new(1)
+            .account(["ada", "--home", "/ada"], "secret")
+            .slave_options(["--transfer-log".into(), log.clone().into_os_string()])
+            .start();
+        fs::create_dir(cluster.path("ada")).unwrap();
+        Self {
+            client: cluster.client().with_login("ada", "secret"),
+            cluster,
+            log,
+            _folder: folder,
+        }
+    }
+
+    fn lines(&self) -> Vec<Value> {
+        lines(&fs::read_to_string(&self.log).unwrap())
+    }
+}
+
+#[test]
+fn the_transfer_log_says_who_moved_and_changed_what_and_how_it_ended() {
+    let watched = Watched::new();
+    let client = &watched.client;
+    let large = random_bytes(1, 3_000_000);
+    client.write("large.bin", &large);
+    for name in ["one", "two"] {
+        client.write(format!("tree/{name}"), name.as_bytes());
+    }
+    client.run(["put", "large.bin"]).succeeded();
+    client.run(["put", "-r", "tree"]).succeeded();
+    client.run(["get", "large.bin", "again.bin"]).succeeded();
+    client
+        .run(["mv", "large.bin", "moved\u{202e}.bin"])
+        .succeeded();
+    client.run(["rm", "-r", "tree"]).succeeded();
+    let log = watched.lines();
+    for line in &log {
+        assert_eq!(line["user"], "ada", "{line}");
+        assert_eq!(line["from"], "127.0.0.1", "{line}");
+        assert_eq!(line["home"], "/ada", "{line}");
+        assert!(
+            line["seconds"].is_f64() && line["time"].is_string(),
+            "{line}"
+        );
+    }
+    let find = |op: &str, path: &str, result: &str| {
+        let is_it = |line: &&Value| {
+            (&line["op"], &line["path"], &line["result"])
+                == (&op.into(), &path.into(), &result.into())
+        };
+        log.iter()
+            .find(is_it)
+            .unwrap_or_else(|| panic!("no {op} {path} {result} in {log:#?}"))
+    };
+    for op in ["put", "get"] {
+        let line = find(op, "/large.bin", "done");
+        assert_eq!(line["bytes"], large.len());
+        assert_eq!(line["blake3"], digest_of(&large));
+    }
+    for name in ["one", "two"] {
+        let line = find("put", &format!("/tree/{name}"), "done");
+        assert_eq!(line["bytes"], name.len());
+        assert_eq!(line["blake3"], digest_of(name.as_bytes()));
+    }
+    assert_eq!(find("mv", "/large.bin", "done")["to"], "/moved\u{202e}.bin");
+    find("rm", "/tree", "done");
+    let raw = fs::read_to_string(&watched.log).unwrap();
+    assert!(!raw.contains('\u{202e}'));
+}
+
+#[test]
+fn the_transfer_log_tells_of_what_failed_and_of_what_was_lost() {
+    const SIZE: usize = 3_000_000;
+    let mut watched = Watched::new();
+    watched.client.write("large.bin", &random_bytes(1, SIZE));
+    let client = &watched.client;
+    client.run(["rm", "absent"]).failed(1, "no such file");
+    // A client disappears in the middle of a transfer.
+    watched.client = watched.client.options(["--limit-rate", "100K"]);
+    let mut slow = watched.client.spawn(["put", "large.bin"]);
+    let root = watched.cluster.root();
+    wait_until("an upload", SOON, || !staged(&root).is_empty());
+    slow.kill();
+    let of = |result: &str| {
+        let line = watched
+            .lines()
+            .into_iter()
+            .find(|line| line["result"] == result)?;
+        Some((
+            line["op"].clone(),
+            line["path"].clone(),
+            line["bytes"].as_u64()?,
+        ))
+    };
+    let (op, path, bytes) = wait_for("its line", SOON, || of("lost"));
+    assert_eq!((op, path), ("put".into(), "/large.bin".into()));
+    assert!(bytes < SIZE as u64);
+    let failed = of("not-found");
+    assert_eq!(failed, Some(("rm".into(), "/absent".into(), 0)));
+}
+
+#[test]
+fn events_are_objects_where_asked_for_in_every_process() {
+    let mut cluster = Setup::new(1)
+        .account(["ada"], "secret")
+        .master_options(["-v", "--log-format", "json"])
+        .slave_options(["-v", "--log-format", "json"])
+        .start();
+    let client = cluster.client();
+    client.with_login("ada\u{9b}", "wrong").run(["ls"]);
+    let client = Client::new(cluster.slaves[0].address.to_string());
+    client.run(["ls"]).failed(4, "login required");
+    cluster.slaves[0].kill();
+    cluster.master().process.wait_for_line("left", SOON);
+    for (program, said) in [
+        ("ftpmaster", cluster.master().process.stderr()),
+        ("ftpslave", cluster.slaves[0].process.stderr()),
+    ] {
+        let events: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.starts_with(program))
+            .collect();
+        assert!(!events.is_empty());
+        for event in lines(&events.join("\n")) {
+            assert_eq!(event["program"], program, "{event}");
+            assert!(
+                event["message"].is_string() && event["pid"].is_u64(),
+                "{event}"
+            );
+        }
+        assert!(
+            !said.contains("secret") && !said.contains("wrong"),
+            "{said}"
+        );
+    }
+}
