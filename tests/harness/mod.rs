@@ -18,8 +18,8 @@ pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary, user_comm
 pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
 pub use machine::{SmallDisk, tamper, without_privileges};
 pub use proc::{
-    children, descendants, is_alive, is_stopped, open_descriptors, owner_of_connection, peers_of,
-    resident_bytes,
+    children, descendants, field, is_alive, is_stopped, limit_of, open_descriptors,
+    owner_of_connection, peers_of, resident_bytes, status_of,
 };
 pub use process::{Process, code_of, signal_pid, stop_pid};
 pub use proxy::{Direction, Fault, Proxy};

@@ -26,5 +26,5 @@ mod user;
 pub use error::{ConfinementError, UserError};
 pub use hierarchies::{Allowed, Hierarchy, Network};
 pub use kernel::{Kernel, Missing};
-pub use process::{Confinement, Sandbox};
+pub use process::{Confinement, Sandbox, give_up_privileges};
 pub use user::User;

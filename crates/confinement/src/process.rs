@@ -46,13 +46,10 @@ impl Confinement<'_> {
             return Err(ConfinementError::Threads);
         }
         limit_descriptors(self.descriptors)?;
-        capabilities::keep_those_over_files()
-            .map_err(|error| doing("give up capabilities")(io::Error::from(error)))?;
-        set_no_new_privs(true).map_err(doing("give up new privileges"))?;
+        give_up_privileges(self.sandbox)?;
         if self.sandbox == Sandbox::Off {
             return Ok(());
         }
-        keep_memory_to_itself()?;
         let kernel = Kernel::ask();
         hierarchies::restrict(kernel, self.hierarchies, &self.network)?;
         self_test::files_and_ports(kernel, self.hierarchies, &self.network)?;
@@ -64,8 +61,23 @@ impl Confinement<'_> {
     }
 }
 
+/// Gives up what no process of a server needs, also one that starts others and reads its configuration again, which is as
+/// much as such a one can: capabilities, new privileges, and, in a sandbox, a memory that others can see.
+///
+/// # Errors
+/// The kernel refuses a step.
+pub fn give_up_privileges(sandbox: Sandbox) -> Result<(), ConfinementError> {
+    capabilities::keep_those_over_files()
+        .map_err(|error| doing("give up capabilities")(io::Error::from(error)))?;
+    set_no_new_privs(true).map_err(doing("give up new privileges"))?;
+    match sandbox {
+        Sandbox::On => keep_memory_to_itself(),
+        Sandbox::Off => Ok(()),
+    }
+}
+
 /// No core, and no look into the memory, not even for this process's own user: keys are in it.
-pub(crate) fn keep_memory_to_itself() -> Result<(), ConfinementError> {
+fn keep_memory_to_itself() -> Result<(), ConfinementError> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     pub(crate) grace: Duration,
 
     #[command(flatten)]
+    pub(crate) privileges: cli::Privileges,
+
+    #[command(flatten)]
     pub(crate) shared: cli::Shared,
 
     #[command(subcommand)]

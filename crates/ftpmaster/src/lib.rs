@@ -14,6 +14,7 @@
 //! | `server` `admission` `session` `stream` | connections, their bounds and deadlines |
 //! | `peer` `show` | asking other servers |
 //! | `signals` `limits` `master` | the process, every bound, what all share |
+//! | `rights` | who the process is, and what it can reach |
 #![forbid(unsafe_code)]
 
 mod admission;
@@ -26,6 +27,7 @@ mod probe;
 mod redirect;
 mod registration;
 mod registry;
+mod rights;
 mod rotation;
 mod server;
 mod session;
@@ -46,8 +48,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use auth::{Accounts, AccountsFile, StateDirectory};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use auth::{Accounts, AccountsFile};
+use confinement::Kernel;
 use tracing::{error, info, warn};
 
 use crate::args::{Args, Command};
@@ -90,18 +92,22 @@ pub fn main() -> ExitCode {
 /// Serves until a signal ends it.
 fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let address = args.listen_address();
-    let state = StateDirectory::open(args.state.as_deref())?;
+    let (state, user) = rights::open_state(args)?;
+    let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    // Everything that is read from here on can be read again on SIGHUP.
+    let state = rights::become_user(user.as_ref(), state)?;
     let accounts = state.accounts_file()?;
     let settings = settings(args, address, accounts.read()?)?;
     let key = state.master_key()?;
     let signals = Signals::catch().context("cannot catch signals")?;
-    raise_descriptor_limit();
-    let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let kernel = Kernel::ask();
+    rights::confine(args, &state)?;
     let master = Arc::new(Master::new(key, settings).context("cannot draw a random number")?);
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)
         .context("cannot look after the slaves")?;
+    args.privileges.complain(kernel);
     cli::listening(PROGRAM, server.address()?);
     let mut grace = args.grace;
     loop {
@@ -188,16 +194,4 @@ fn finish(master: &Master, signals: &Signals, grace: Duration) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Every connection takes a descriptor, and the usual limit is meant for programs that use `select`.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        warn!("cannot raise the number of descriptors: {error}");
-    }
 }

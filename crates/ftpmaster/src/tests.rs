@@ -14,6 +14,7 @@ use protocol::{
     Address, ClientPreface, Connection, ErrorCode, MasterReply, MasterRequest, Nonce, Proof, Reply,
     Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus, StorageId, VERSION,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::limits::MAX_CLIENTS;
 use crate::master::{Master, Settings, unix_now};
@@ -61,7 +62,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        crate::raise_descriptor_limit();
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        setrlimit(Resource::Nofile, raised).unwrap();
         let settings = Settings {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),

@@ -84,6 +84,9 @@ pub(crate) struct Args {
     pub(crate) grace: u64,
 
     #[command(flatten)]
+    pub(crate) privileges: cli::Privileges,
+
+    #[command(flatten)]
     pub(crate) shared: cli::Shared,
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use auth::{Accounts, RegistrationKey, SlaveKey};
+use confinement::Sandbox;
 use protocol::{Rights, SlaveId, StorageId};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,7 @@ pub(crate) struct WorkerHandover {
     pub(crate) transfer_log: Option<PathBuf>,
     /// Seconds for running transfers once nobody is left to enforce a deadline.
     pub(crate) grace: u64,
+    pub(crate) sandboxed: bool,
     pub(crate) logging: cli::Logging,
 }
 
@@ -43,6 +45,7 @@ pub(crate) struct RegistrarHandover {
     /// Further addresses at which clients reach this slave.
     pub(crate) advertised: Vec<(String, u16)>,
     pub(crate) registration_key: Option<Key>,
+    pub(crate) sandboxed: bool,
     pub(crate) logging: cli::Logging,
 }
 
@@ -77,6 +80,10 @@ impl WorkerHandover {
         StorageId(self.storage)
     }
 
+    pub(crate) const fn sandbox(&self) -> Sandbox {
+        sandbox(self.sandboxed)
+    }
+
     pub(crate) fn ticket_key(&self) -> Option<SlaveKey> {
         self.ticket_key
             .as_ref()
@@ -97,9 +104,20 @@ impl RegistrarHandover {
         StorageId(self.storage)
     }
 
+    pub(crate) const fn sandbox(&self) -> Sandbox {
+        sandbox(self.sandboxed)
+    }
+
     pub(crate) fn registration_key(&self) -> Option<RegistrationKey> {
         self.registration_key
             .as_ref()
             .map(|key| RegistrationKey::from_bytes(key.0))
+    }
+}
+
+const fn sandbox(sandboxed: bool) -> Sandbox {
+    match sandboxed {
+        true => Sandbox::On,
+        false => Sandbox::Off,
     }
 }

@@ -10,6 +10,7 @@
 mod args;
 mod handover;
 mod registrar;
+mod rights;
 mod service;
 mod session;
 mod transfer_log;

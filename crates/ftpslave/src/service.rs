@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auth::{Accounts, AccountsFile, StateDirectory};
+use confinement::{Kernel, Sandbox};
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 
 use crate::PROGRAM;
 use crate::args::Args;
-use crate::handover::{Key, RegistrarHandover, WorkerHandover};
+use crate::handover::{RegistrarHandover, WorkerHandover};
+use crate::rights::{self, Keys};
 use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
@@ -41,18 +43,23 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     args.check()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let root = absolute(&args.root)?;
-    let storage = LocalDirectory::open(&root).map_err(|error| cannot_serve(&root, error))?;
+    let user = rights::user(args, &root)?;
     let state = StateDirectory::open(args.state.as_deref())?;
     let listener = listen(SocketAddr::new(args.bind, args.port))?;
     let address = listener
         .local_addr()
         .context("cannot tell the listening address")?;
     let slave = state.slave_id(root.as_os_str().as_bytes(), address.port())?;
+    let keys = Keys::of(args, &state, &slave)?;
+    // What only root may read or bind has been; what is made in the folder from here on is to be the user's.
+    rights::become_user(user.as_ref(), args, &program)?;
+    let storage = LocalDirectory::open(&root).map_err(|error| cannot_serve(&root, error))?;
     let site = Site {
         program,
         root,
         state,
         slave,
+        keys,
         storage: storage.id(),
         address,
     };
@@ -63,7 +70,8 @@ fn serve(args: &Args) -> anyhow::Result<()> {
         grace: Duration::from_secs(args.grace),
         silent_after: Pool::SILENT_AFTER,
     };
-    Supervisor::new(pool)?.run(&mut Service { site })?;
+    let privileges = args.privileges.clone();
+    Supervisor::new(pool)?.run(&mut Service { site, privileges })?;
     Ok(())
 }
 
@@ -106,6 +114,7 @@ struct Site {
     root: PathBuf,
     state: StateDirectory,
     slave: SlaveId,
+    keys: Option<Keys>,
     storage: StorageId,
     address: SocketAddr,
 }
@@ -121,23 +130,25 @@ impl Site {
 
     fn launch(&self, args: &Args) -> anyhow::Result<Launch> {
         let workers = NonZeroUsize::try_from(args.worker_count())?;
+        let read_now = match &self.keys {
+            Some(_) => None,
+            None => Keys::of(args, &self.state, &self.slave)?,
+        };
+        let keys = self.keys.as_ref().filter(|_| !args.standalone);
+        let keys = keys.or(read_now.as_ref());
         Ok(Launch {
             program: self.program.clone(),
             arguments: vec![OsString::from(self.address.port().to_string())],
             workers,
-            handover: self.for_worker(args)?,
+            handover: self.for_worker(args, keys)?,
             helper: Some(HelperLaunch {
                 name: "registrar".to_owned(),
-                handover: self.for_registrar(args)?,
+                handover: self.for_registrar(args, keys)?,
             }),
         })
     }
 
-    fn for_worker(&self, args: &Args) -> anyhow::Result<Handover> {
-        let ticket_key = match args.standalone {
-            true => None,
-            false => Some(Key::from(&self.state.master_key()?.slave_key(&self.slave))),
-        };
+    fn for_worker(&self, args: &Args, keys: Option<&Keys>) -> anyhow::Result<Handover> {
         let handover = WorkerHandover {
             root: self.root.clone(),
             slave: self.slave.0,
@@ -146,30 +157,25 @@ impl Site {
             limit_rate: args.limit_rate,
             limit_session_rate: args.limit_session_rate,
             open_rights: args.open_rights().map(protocol::Rights::bits),
-            ticket_key,
+            ticket_key: keys.map(|keys| keys.ticket.clone()),
             accounts: accounts(args)?,
             transfer_log: args.transfer_log.as_deref().map(absolute).transpose()?,
             grace: args.grace,
+            sandboxed: args.privileges.sandbox() == Sandbox::On,
             logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
     }
 
-    fn for_registrar(&self, args: &Args) -> anyhow::Result<Handover> {
-        let (masters, registration_key) = match args.standalone {
-            true => (Vec::new(), None),
-            false => {
-                let masters = args
-                    .master
-                    .iter()
-                    .map(|master| (master.host.clone(), master.port))
-                    .collect();
-                (
-                    masters,
-                    Some(Key::from(&self.state.master_key()?.registration_key())),
-                )
-            }
+    fn for_registrar(&self, args: &Args, keys: Option<&Keys>) -> anyhow::Result<Handover> {
+        let masters = match args.standalone {
+            true => &[],
+            false => args.master.as_slice(),
         };
+        let masters = masters
+            .iter()
+            .map(|master| (master.host.clone(), master.port))
+            .collect();
         let advertised = args
             .advertise
             .iter()
@@ -186,7 +192,8 @@ impl Site {
             port: self.address.port(),
             masters,
             advertised: advertised.collect(),
-            registration_key,
+            registration_key: keys.map(|keys| keys.registration.clone()),
+            sandboxed: args.privileges.sandbox() == Sandbox::On,
             logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
@@ -207,6 +214,7 @@ fn accounts(args: &Args) -> anyhow::Result<Option<Accounts>> {
 /// What the supervisor asks at the turns of the pool's life.
 struct Service {
     site: Site,
+    privileges: cli::Privileges,
 }
 
 impl Service {
@@ -220,12 +228,16 @@ impl Service {
         if absolute(&args.root)? != self.site.root {
             anyhow::bail!("another root needs a restart");
         }
+        if args.privileges.user != self.privileges.user {
+            anyhow::bail!("another user needs a restart");
+        }
         self.site.launch(&args)
     }
 }
 
 impl Owner for Service {
     fn ready(&mut self) {
+        self.privileges.complain(Kernel::ask());
         cli::listening(PROGRAM, self.site.address);
     }
 

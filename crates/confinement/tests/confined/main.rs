@@ -52,9 +52,10 @@ fn run_tests(arguments: &[String]) -> ExitCode {
         passed += usize::from(is_ok);
         failed += usize::from(!is_ok);
     }
-    println!("\ntest result: {passed} passed; {failed} failed");
-    match failed {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
+    let (verdict, status) = match failed {
+        0 => ("ok", ExitCode::SUCCESS),
+        _ => ("FAILED", ExitCode::FAILURE),
+    };
+    println!("\ntest result: {verdict}. {passed} passed; {failed} failed");
+    status
 }

@@ -33,6 +33,7 @@ use roster::Entry;
 use crate::transfer_log::TransferLog;
 
 pub(crate) use access::Doorkeeper;
+pub(crate) use batch::MOST_FILES;
 pub(crate) use greeting::{asks_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
