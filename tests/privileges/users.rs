@@ -1,5 +1,6 @@
 //! Started as root, a server becomes somebody who is not.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -9,6 +10,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::walls::with_calls_that;
 use crate::harness::{
     Client, PATIENCE, Process, Server, field, master_binary, slave_binary, status_of, user_command,
     wait_until,
@@ -63,7 +65,14 @@ impl Machine {
 
     /// What a slave says that cannot start.
     fn complaint(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(self.path("ftpslave"));
+        self.complaint_behind(&[], arguments)
+    }
+
+    /// The same, of one that another program starts.
+    fn complaint_behind(&self, helper: &[OsString], arguments: &[&str]) -> String {
+        let words = [helper, &[self.path("ftpslave").into()]].concat();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.args(["0", "--standalone", "--state"]);
         command.arg(self.path("state")).args(arguments);
         command.arg("--root").arg(self.path("root"));
@@ -203,4 +212,31 @@ fn who_cannot_become_the_user_or_serve_as_them_says_why() {
     set_mode(&machine.path("ftpslave"), 0o700);
     let said = machine.complaint(&[]);
     assert!(said.contains("may not run"), "{said}");
+}
+
+#[test]
+fn a_server_that_did_not_become_its_user_for_good_does_not_start() {
+    let Some(machine) = Machine::new() else {
+        return;
+    };
+    chown(machine.path("root"), Some(OWNER.0), Some(OWNER.1)).unwrap();
+    let steps = [
+        ("setgroups", "further groups"),
+        ("setresgid", "the group id"),
+        ("setresuid", "the user id"),
+    ];
+    let has_groups = !rustix::process::getgroups().unwrap().is_empty();
+    for (call, left) in steps {
+        if call == "setgroups" && !has_groups {
+            eprintln!("skipped in part: whoever runs the tests has no groups to give up");
+            continue;
+        }
+        // The kernel is kept from doing it, and says that it has.
+        let Some(helper) = with_calls_that(call, "retval=0") else {
+            return;
+        };
+        let said = machine.complaint_behind(&helper, &[]);
+        let sentence = format!("did not become '54321' for good: {left}");
+        assert!(said.contains(&sentence), "{call}: {said}");
+    }
 }

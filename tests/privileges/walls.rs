@@ -1,13 +1,13 @@
 //! Every process has what it was given, and finds out when a wall around it does not stand.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{assert_privileges_given_up, is_filtered};
 use crate::harness::{
-    Cluster, PATIENCE, Process, Server, Setup, master_binary, open_descriptors, random_bytes,
-    slave_binary, wait_for, wait_until,
+    Cluster, PATIENCE, Process, Server, Setup, children, master_binary, open_descriptors,
+    random_bytes, slave_binary, wait_for, wait_until,
 };
 
 /// What a process has open, each by its kind, sorted.
@@ -76,9 +76,32 @@ fn without_the_sandbox_it_says_so() {
     }
 }
 
+#[test]
+fn a_child_closes_what_its_supervisor_left_open() {
+    // The supervisor's own guard is taken away, and something is left open by whoever started it.
+    let Some(strace) = with_calls_that("close_range", "retval=0") else {
+        return;
+    };
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root sees the descriptors of a sandboxed process");
+    }
+    let mut helper: Vec<OsString> = ["sh", "-c", "exec 9</; exec \"$@\"", "sh"]
+        .map(OsString::from)
+        .to_vec();
+    helper.extend(strace);
+    let cluster = Setup::new(1).without_master().behind(helper).start();
+    let of_the_machine = |pid: u32| open_descriptors(pid).contains(&PathBuf::from("/"));
+    let tracer = &cluster.slaves[0];
+    let supervisor = children(tracer.pid())[0];
+    assert!(of_the_machine(supervisor));
+    let family = children(supervisor);
+    assert!(family.len() > 2);
+    assert!(!family.into_iter().any(of_the_machine));
+}
+
 /// What stands before a program so that a system call of it comes to something else, as strace(1) spells it; `None`, and a
 /// line that says so, where there is no strace.
-fn with_calls_that(call: &str, what: &str) -> Option<Vec<OsString>> {
+pub(super) fn with_calls_that(call: &str, what: &str) -> Option<Vec<OsString>> {
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
     let words = [
         "strace",
@@ -106,14 +129,10 @@ fn refusal(helper: &[OsString], program: &Path, arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(&helper[0]);
     command.args(&helper[1..]).arg(program).args(arguments);
-    for option in ["--state", "--root"].into_iter().take(arguments.len()) {
-        let path = folder.path().join(&option[2..]);
-        if option == "--root" {
-            std::fs::create_dir(&path).unwrap();
-        }
-        command.arg(option).arg(path);
-    }
-    let mut process = Process::spawn("server", &mut command);
+    command.arg("--state").arg(folder.path().join("state"));
+    // The folder that a slave serves where none is named.
+    std::fs::create_dir(folder.path().join("_FTPROOT")).unwrap();
+    let mut process = Process::spawn("server", command.current_dir(folder.path()));
     assert_eq!(process.wait_code(PATIENCE), 1, "{}", process.stderr());
     process.stderr()
 }
