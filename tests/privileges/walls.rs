@@ -94,8 +94,9 @@ fn a_child_closes_what_its_supervisor_left_open() {
     let tracer = &cluster.slaves[0];
     let supervisor = children(tracer.pid())[0];
     assert!(of_the_machine(supervisor));
-    let family = children(supervisor);
-    assert!(family.len() > 2);
+    let family = wait_for("two workers and a registrar", PATIENCE, || {
+        Some(children(supervisor)).filter(|family| family.len() == 3)
+    });
     assert!(!family.into_iter().any(of_the_machine));
 }
 
