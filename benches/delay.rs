@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use sys::tun;
 
-use crate::namespace::Place;
+use crate::harness::Place;
 
 const DEVICE: &str = "wan";
 

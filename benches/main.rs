@@ -34,7 +34,6 @@ mod harness;
 mod limits;
 mod load;
 mod memory;
-mod namespace;
 mod peers;
 mod report;
 mod scenarios;

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::namespace::Place;
+use crate::harness::Place;
 
 /// The client's network and the servers', until dropped.
 pub struct Star {

@@ -192,6 +192,7 @@ class Fields:
         addresses = self.list(lambda: self.address(same_host))
         ticket, secret = self.text(), self.take(32)
         self.number(">I"), self.number(">I")
+        self.option(lambda: self.take(32))  # by what it is known over TLS
         return addresses, ticket, secret
 
     def entry(self):

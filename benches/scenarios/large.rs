@@ -9,11 +9,10 @@ use std::time::SystemTime;
 use super::{Transfer, UPLOADS, World, share};
 use crate::content::fill;
 use crate::contest::{Asked, Contest, Unit};
-use crate::harness::{Client, Cluster};
+use crate::harness::{Client, Cluster, Place};
 use crate::limits;
 use crate::limits::netcat;
 use crate::limits::stream::{Shape, fetcher};
-use crate::namespace::Place;
 use crate::peers::clients::pairs;
 
 const FIRST: &str = "get, verified, first serving";

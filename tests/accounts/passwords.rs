@@ -134,7 +134,7 @@ fn it_does_not_leave_this_machine_in_the_clear() {
     let client = cluster.client().with_login("ada", PASSWORD);
     client.run(["ls"]).succeeded();
     // The kernel takes this address for this machine, but it is not a loopback address.
-    let mut elsewhere = client;
+    let mut elsewhere = client.options(["--tls", "never"]);
     elsewhere.move_to(format!("0.0.0.0:{}", cluster.address().port()));
     let refused = elsewhere.run(["ls"]);
     refused.failed(4, "a password is not sent in the clear to another machine");

@@ -230,6 +230,22 @@ impl Finished {
     }
 }
 
+/// What a person types at a shell that finds the programs, away from their home and settings.
+pub fn shell(line: &str, home: &Path) -> Command {
+    let mut command = Command::new("sh");
+    private_environment(&mut command, home);
+    let ours = Path::new(env!("CARGO_BIN_EXE_ftpclient")).parent().unwrap();
+    let mut path = OsString::from(ours);
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    // The shell gives its place to the program, which hears the signals then.
+    command
+        .arg("-c")
+        .arg(format!("exec {line}"))
+        .env("PATH", path);
+    command
+}
+
 /// Keeps a program away from the home and the settings of whoever runs the tests.
 pub(super) fn private_environment(command: &mut Command, home: &Path) {
     for (name, _) in std::env::vars_os() {

@@ -301,6 +301,24 @@ impl Cluster {
         });
     }
 
+    /// Runs a command of `ftpmaster` beside the running master, with the same options.
+    pub fn operator<S: Into<OsString>>(&self, words: impl IntoIterator<Item = S>) -> Finished {
+        let mut command = Command::new(master_binary());
+        private_environment(&mut command, &self.home());
+        let port = self.address().port().to_string();
+        command
+            .args(self.common_arguments())
+            .args(["--port", &port])
+            .args(words.into_iter().map(Into::into));
+        Client::new("nobody").finish(command, b"")
+    }
+
+    /// An invitation for one slave.
+    pub fn invite(&self) -> String {
+        let invited = self.operator(["invite"]);
+        invited.succeeded().stdout.trim_end().to_owned()
+    }
+
     fn start_master(&mut self) {
         let mut arguments = self.common_arguments();
         arguments.extend(self.setup.master_options.iter().cloned());

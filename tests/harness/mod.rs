@@ -4,7 +4,9 @@ mod checks;
 mod client;
 mod cluster;
 mod content;
+mod impostor;
 mod machine;
+mod namespace;
 mod proc;
 mod process;
 mod proxy;
@@ -13,10 +15,12 @@ mod terminal;
 mod wait;
 mod wire;
 
-pub use client::{Client, Finished};
+pub use client::{Client, Finished, shell};
 pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary, user_command};
 pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
+pub use impostor::Impostor;
 pub use machine::{SmallDisk, tamper, without_privileges};
+pub use namespace::{HERE, Place};
 pub use proc::{
     children, descendants, field, is_alive, is_stopped, limit_of, open_descriptors,
     owner_of_connection, peers_of, resident_bytes, status_of,

@@ -26,6 +26,8 @@ pub enum Fault {
     FlipEvery { direction: Direction, bytes: u64 },
     /// Both directions end once this many bytes have passed.
     CutAfter { direction: Direction, bytes: u64 },
+    /// Both directions end once this many whole TLS records have passed to the client, behind the server's greeting.
+    CutAfterRecords { records: u64 },
     /// Nothing passes any more in either direction once this many bytes have; the connection stays open.
     StallAfter { direction: Direction, bytes: u64 },
     /// So many bytes pass in each second, either way.
@@ -184,6 +186,7 @@ fn forward(client: TcpStream, shared: &Arc<Shared>) {
             from,
             to,
             passed: 0,
+            records: Records::default(),
             stalled: Arc::clone(&stalled),
             shared: Arc::clone(shared),
         };
@@ -197,8 +200,43 @@ struct Pump {
     from: TcpStream,
     to: TcpStream,
     passed: u64,
+    records: Records,
     stalled: Arc<AtomicBool>,
     shared: Arc<Shared>,
+}
+
+/// Where the records of a TLS stream end (RFC 8446, section 5.1), behind a line in clear.
+#[derive(Default)]
+struct Records {
+    is_behind_greeting: bool,
+    header: Vec<u8>,
+    /// Bytes of the record at hand that are still to come.
+    left: usize,
+    whole: u64,
+}
+
+impl Records {
+    /// How many of `bytes`, which come next, belong to the first `most` records.
+    fn within(&mut self, most: u64, bytes: &[u8]) -> usize {
+        for (index, byte) in bytes.iter().enumerate() {
+            if self.whole >= most {
+                return index;
+            }
+            if !self.is_behind_greeting {
+                self.is_behind_greeting = *byte == b'\n';
+            } else if self.left > 0 {
+                self.left -= 1;
+                self.whole += u64::from(self.left == 0);
+            } else {
+                self.header.push(*byte);
+                if let [_, _, _, high, low] = self.header[..] {
+                    self.left = usize::from(u16::from_be_bytes([high, low]));
+                    self.header.clear();
+                }
+            }
+        }
+        bytes.len()
+    }
 }
 
 impl Pump {
@@ -233,7 +271,7 @@ impl Pump {
     }
 
     /// Damages `bytes` if they are meant, and says how many of them may pass.
-    fn bend(&self, bytes: &mut [u8]) -> usize {
+    fn bend(&mut self, bytes: &mut [u8]) -> usize {
         let length = bytes.len();
         match self.fault {
             Fault::FlipBit { direction, offset } if direction == self.direction => {
@@ -261,6 +299,9 @@ impl Pump {
             {
                 usize::try_from(bytes - self.passed).map_or(length, |left| left.min(length))
             }
+            Fault::CutAfterRecords { records } if self.direction == Direction::ToClient => {
+                self.records.within(records, bytes)
+            }
             Fault::Throttle { bytes_per_second } => {
                 thread::sleep(Duration::from_secs_f64(
                     length as f64 / bytes_per_second as f64,
@@ -276,6 +317,10 @@ impl Pump {
             Fault::CutAfter { direction, bytes }
                 if direction == self.direction && self.passed >= bytes =>
             {
+                self.from.shutdown(Shutdown::Both).ok();
+                self.to.shutdown(Shutdown::Both).ok();
+            }
+            Fault::CutAfterRecords { records } if self.records.whole >= records => {
                 self.from.shutdown(Shutdown::Both).ok();
                 self.to.shutdown(Shutdown::Both).ok();
             }

@@ -14,7 +14,7 @@ use crate::harness::{
 fn kinds(pid: u32, cluster: &Cluster) -> Vec<&'static str> {
     let root = cluster.root();
     let staging = root.join(".mini-ftp/staging");
-    let kind = |target: &std::path::PathBuf| match target.to_str() {
+    let kind = |target: &PathBuf| match target.to_str() {
         Some("/dev/null") => "null",
         Some(text) if text.starts_with("pipe:") => "pipe",
         Some(text) if text.starts_with("socket:") => "socket",

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use thiserror::Error;
 
 use crate::accounts::{Accounts, Malformed};
@@ -96,6 +96,27 @@ impl AccountsFile {
         content.map(|content| self.parse(&content)).transpose()
     }
 
+    /// When they were changed last, milliseconds since 1970; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn changed_at(&self) -> Result<Option<u64>, AccountsError> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        match rustix::fs::statat(&self.directory, &self.name, flags) {
+            Ok(facts) => {
+                let seconds = u64::try_from(facts.st_mtime).unwrap_or(0);
+                let behind = facts.st_mtime_nsec / 1_000_000;
+                Ok(Some(seconds.saturating_mul(1000).saturating_add(behind)))
+            }
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(AccountsError::from(StateError::Io {
+                operation: "look at",
+                path: self.path.clone(),
+                source: error.into(),
+            })),
+        }
+    }
+
     /// Changes the accounts, making the file where there is none. Nothing is changed where `change` fails; and nobody else
     /// changes them meanwhile. On return the new ones are durable.
     ///
@@ -175,11 +196,20 @@ mod tests {
     #[test]
     fn it_is_made_for_the_owner_alone_and_found_by_its_path_too() {
         let (_place, file) = file();
-        assert_eq!(file.read().unwrap(), None);
+        assert_eq!(
+            (file.read().unwrap(), file.changed_at().unwrap()),
+            (None, None)
+        );
         add(&file, "ada");
         let mode = fs::metadata(file.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         let again = AccountsFile::at(file.path()).unwrap();
+        let modified = fs::metadata(file.path()).unwrap().modified().unwrap();
+        let since = modified.duration_since(std::time::UNIX_EPOCH).unwrap();
+        assert_eq!(
+            again.changed_at().unwrap().map(u128::from),
+            Some(since.as_millis())
+        );
         assert!(again.read().unwrap().unwrap().get("ada").is_some());
     }
 

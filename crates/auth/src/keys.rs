@@ -35,7 +35,7 @@ key! {
     SlaveKey
 }
 key! {
-    /// The secret that masters and slaves of one state directory prove to each other when a slave registers.
+    /// The secret between the masters and one slave, which both prove to hold when the slave registers.
     RegistrationKey
 }
 
@@ -44,16 +44,25 @@ impl MasterKey {
         Self(bytes)
     }
 
-    /// The key for the tickets of the slave `id`.
+    /// The key for the tickets of the slave `id`. Its keys are others in each generation, which begins when the slave joins
+    /// with an invitation ([`Fleet`](crate::Fleet)); a slave that derives them itself is of generation 0.
     #[must_use]
-    pub fn slave_key(&self, id: &SlaveId) -> SlaveKey {
-        SlaveKey(derive(&self.0, &[b"mini-ftp slave ticket", &id.0]))
+    pub fn slave_key(&self, id: &SlaveId, generation: u32) -> SlaveKey {
+        let generation = generation.to_be_bytes();
+        SlaveKey(derive(
+            &self.0,
+            &[b"mini-ftp slave ticket", &id.0, &generation],
+        ))
     }
 
-    /// The key for registering.
+    /// The key with which the slave `id` of that generation registers.
     #[must_use]
-    pub fn registration_key(&self) -> RegistrationKey {
-        RegistrationKey(derive(&self.0, &[b"mini-ftp registration"]))
+    pub fn registration_key(&self, id: &SlaveId, generation: u32) -> RegistrationKey {
+        let generation = generation.to_be_bytes();
+        RegistrationKey(derive(
+            &self.0,
+            &[b"mini-ftp registration", &id.0, &generation],
+        ))
     }
 }
 
@@ -77,7 +86,7 @@ macro_rules! handed_over {
                 Self(bytes)
             }
 
-            /// The key itself, for a supervisor to hand to its children; never for a disk or a log.
+            /// The key itself, for a supervisor to hand to its children or a master to give to the slave; for its own disk, and never for a log.
             #[must_use]
             pub const fn to_bytes(&self) -> [u8; KEY_LENGTH] {
                 self.0
@@ -112,29 +121,35 @@ mod tests {
 
     #[test]
     fn every_purpose_and_every_slave_has_a_key_of_its_own() {
-        let one = MASTER.slave_key(&SlaveId([1; 16])).to_bytes();
-        let two = MASTER.slave_key(&SlaveId([2; 16])).to_bytes();
-        let registration = MASTER.registration_key().0;
-        assert_ne!(one, two);
-        assert_ne!(one, registration);
-        assert_ne!(one, MASTER.0);
-        assert_ne!(registration, MASTER.0);
-        assert_eq!(one, MASTER.slave_key(&SlaveId([1; 16])).to_bytes());
+        let mut all = vec![MASTER.0];
+        for id in [SlaveId([1; 16]), SlaveId([2; 16])] {
+            for generation in [0, 1, 256] {
+                all.push(MASTER.slave_key(&id, generation).to_bytes());
+                all.push(MASTER.registration_key(&id, generation).to_bytes());
+            }
+        }
+        for (index, key) in all.iter().enumerate() {
+            assert!(!all[..index].contains(key), "key {index} stands twice");
+        }
+        assert_eq!(
+            MASTER.slave_key(&SlaveId([1; 16]), 0).to_bytes(),
+            MASTER.slave_key(&SlaveId([1; 16]), 0).to_bytes()
+        );
     }
 
     #[test]
     fn a_slave_key_survives_being_handed_over() {
-        let key = MASTER.slave_key(&SlaveId([1; 16]));
+        let key = MASTER.slave_key(&SlaveId([1; 16]), 0);
         assert_eq!(SlaveKey::from_bytes(key.to_bytes()).id(), key.id());
     }
 
     #[test]
     fn nothing_prints_a_key() {
-        let slave = MASTER.slave_key(&SlaveId([1; 16]));
+        let slave = MASTER.slave_key(&SlaveId([1; 16]), 0);
         assert_eq!(format!("{MASTER:?}"), "MasterKey(***)");
         assert_eq!(format!("{slave:?}"), "SlaveKey(***)");
         assert_eq!(
-            format!("{:?}", MASTER.registration_key()),
+            format!("{:?}", MASTER.registration_key(&SlaveId([1; 16]), 0)),
             "RegistrationKey(***)"
         );
     }

@@ -1,11 +1,12 @@
 //! Registering: master and slave prove to each other that they hold the registration key, without showing it.
 //!
-//! Each proof covers a label for the role, both sides' random numbers and everything that the slave said of itself, so
-//! none can be sent back to its maker, used again, or carried over to another identity, storage or address.
+//! Each proof covers a label for the role, both sides' random numbers, the TLS connection and everything that the slave
+//! said of itself, so none can be sent back to its maker, used again, relayed over another connection, or carried over to
+//! another identity, storage, certificate or address.
 
 use std::net::IpAddr;
 
-use protocol::{Address, Nonce, Proof, SlaveId, StorageId};
+use protocol::{Address, Fingerprint, Nonce, Proof, SlaveId, StorageId};
 use thiserror::Error;
 
 use crate::keys::{RegistrationKey, SlaveKey};
@@ -22,13 +23,21 @@ pub struct Introduction<'a> {
     pub slave: &'a SlaveId,
     /// Which storage it says it serves.
     pub storage: &'a StorageId,
+    /// What makes this connection unlike any other ([`Tls::channel_binding`](crate::tls::Tls::channel_binding)); empty in
+    /// the clear.
+    pub channel: &'a [u8],
+    /// By which clients shall know it.
+    pub fingerprint: Option<&'a Fingerprint>,
     /// The addresses that it announces, in the order in which it sent them.
     pub addresses: &'a [Address],
 }
 
 /// The peer does not hold the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the proof is wrong: master and slave do not share a state directory")]
+#[error(
+    "the proof is wrong: the slave has neither the master's key nor one from an invitation that still counts \
+     ('ftpmaster invite' makes one)"
+)]
 pub struct ProofError;
 
 impl Introduction<'_> {
@@ -67,6 +76,8 @@ impl Introduction<'_> {
             &self.master_nonce.0,
             &self.slave.0,
             &self.storage.0,
+            self.channel,
+            self.fingerprint.map_or(&[], |fingerprint| &fingerprint.0),
         ];
         parts.extend(addresses.iter().map(Vec::as_slice));
         use_them(&parts)
@@ -119,6 +130,8 @@ pub struct Identification<'a> {
     pub slave: &'a SlaveId,
     /// Which storage it says it serves.
     pub storage: &'a StorageId,
+    /// As in [`Introduction`].
+    pub channel: &'a [u8],
 }
 
 impl Identification<'_> {
@@ -136,12 +149,13 @@ impl Identification<'_> {
         check(key.secret(), IDENTITY, &self.parts(), proof)
     }
 
-    const fn parts(&self) -> [&[u8]; 4] {
+    const fn parts(&self) -> [&[u8]; 5] {
         [
             &self.master_nonce.0,
             &self.slave_nonce.0,
             &self.slave.0,
             &self.storage.0,
+            self.channel,
         ]
     }
 }
@@ -161,12 +175,14 @@ mod tests {
         master_nonce: &Nonce([2; 32]),
         slave: &SlaveId([3; 16]),
         storage: &StorageId([4; 16]),
+        channel: &[5; 32],
+        fingerprint: Some(&Fingerprint([6; 32])),
         addresses: &[Address::SameHost { port: 2122 }],
     };
 
     #[test]
     fn who_shares_the_key_is_believed() {
-        let key = OURS.registration_key();
+        let key = OURS.registration_key(INTRODUCTION.slave, 0);
         let (master, slave) = (
             INTRODUCTION.master_proof(&key),
             INTRODUCTION.slave_proof(&key),
@@ -177,7 +193,10 @@ mod tests {
 
     #[test]
     fn who_does_not_is_refused() {
-        let (ours, theirs) = (OURS.registration_key(), THEIRS.registration_key());
+        let (ours, theirs) = (
+            OURS.registration_key(INTRODUCTION.slave, 0),
+            THEIRS.registration_key(INTRODUCTION.slave, 0),
+        );
         let (master, slave) = (
             INTRODUCTION.master_proof(&theirs),
             INTRODUCTION.slave_proof(&theirs),
@@ -188,14 +207,14 @@ mod tests {
 
     #[test]
     fn a_proof_cannot_be_reflected() {
-        let key = OURS.registration_key();
+        let key = OURS.registration_key(INTRODUCTION.slave, 0);
         let master = INTRODUCTION.master_proof(&key);
         assert_eq!(INTRODUCTION.check_slave(&key, &master), Err(ProofError));
     }
 
     #[test]
     fn a_proof_counts_for_one_introduction_only() {
-        let key = OURS.registration_key();
+        let key = OURS.registration_key(INTRODUCTION.slave, 0);
         let proof = INTRODUCTION.slave_proof(&key);
         let text = Text::new("h");
         for other in [
@@ -213,6 +232,23 @@ mod tests {
             },
             Introduction {
                 storage: &StorageId([9; 16]),
+                ..INTRODUCTION
+            },
+            // Relayed: another connection, or one in the clear.
+            Introduction {
+                channel: &[9; 32],
+                ..INTRODUCTION
+            },
+            Introduction {
+                channel: &[],
+                ..INTRODUCTION
+            },
+            Introduction {
+                fingerprint: Some(&Fingerprint([9; 32])),
+                ..INTRODUCTION
+            },
+            Introduction {
+                fingerprint: None,
                 ..INTRODUCTION
             },
             Introduction {
@@ -271,11 +307,12 @@ mod tests {
             slave_nonce: &Nonce([2; 32]),
             slave: &SlaveId([3; 16]),
             storage: &StorageId([4; 16]),
+            channel: &[5; 32],
         };
-        let key = OURS.slave_key(claim.slave);
+        let key = OURS.slave_key(claim.slave, 0);
         let proof = claim.proof(&key);
         assert_eq!(claim.check(&key, &proof), Ok(()));
-        let foreign = OURS.slave_key(&SlaveId([9; 16]));
+        let foreign = OURS.slave_key(&SlaveId([9; 16]), 0);
         assert_eq!(claim.check(&foreign, &proof), Err(ProofError));
         for other in [
             Identification {
@@ -292,6 +329,10 @@ mod tests {
             },
             Identification {
                 storage: &StorageId([9; 16]),
+                ..claim
+            },
+            Identification {
+                channel: &[],
                 ..claim
             },
         ] {

@@ -13,9 +13,11 @@ use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
 use crate::accounts_file::AccountsFile;
+use crate::fleet_file::FleetFile;
 use crate::keys::{KEY_LENGTH, MasterKey};
 use crate::random::random_bytes;
 use crate::state_file::{FileError, give_to_owner, is_ours, read_or_make};
+use crate::tls::Identity;
 
 /// Our folder beneath a place for state.
 const NAME: &str = "mini-ftp";
@@ -98,7 +100,11 @@ impl StateDirectory {
             None => default_path(rustix::process::geteuid().is_root(), env::var_os)
                 .ok_or(StateError::NoPlace)?,
         };
-        make_durable(&path, owner)?;
+        make_durable(&path, owner).map_err(|source| StateError::Io {
+            operation: "make",
+            path: path.clone(),
+            source,
+        })?;
         let failed = |source: rustix::io::Errno| StateError::Io {
             operation: "open",
             path: path.clone(),
@@ -143,14 +149,7 @@ impl StateDirectory {
     /// # Errors
     /// It cannot be read or made, or is damaged.
     pub fn slave_id(&self, root: &[u8], port: u16) -> Result<SlaveId, StateError> {
-        let slaves = self.path.join("slaves");
-        let handle = self
-            .make_folder("slaves")
-            .map_err(|source| StateError::Io {
-                operation: "make",
-                path: slaves.clone(),
-                source,
-            })?;
+        let (handle, slaves) = self.slaves_folder()?;
         let name = place_name(rustix::system::uname().nodename().to_bytes(), root, port);
         let path = slaves.join(&name);
         let expected = "32 hexadecimal digits";
@@ -163,20 +162,76 @@ impl StateDirectory {
         id.map_err(|_| explain(FileError::NotSmallFile, &path, expected))
     }
 
+    /// The certificate and the key of `name`, made by whichever program asks first: `NAME.pem`.
+    ///
+    /// # Errors
+    /// It cannot be read or made, is open to others, or is damaged.
+    pub fn identity(&self, name: &str) -> Result<Identity, StateError> {
+        let file = format!("{name}.pem");
+        let path = self.path.join(&file);
+        let expected = "a private key and its certificate, in PEM";
+        let found = read_or_make(&self.handle, &file, || {
+            let machine = rustix::system::uname()
+                .nodename()
+                .to_string_lossy()
+                .into_owned();
+            let made = Identity::generate(&names_of(machine))?;
+            Ok(made.to_pem())
+        });
+        let text = found.map_err(|error| explain(error, &path, expected))?;
+        Identity::from_pem(&text).map_err(|_| explain(FileError::NotSmallFile, &path, expected))
+    }
+
+    /// The folder, file and path of the keys that the slave at that place was given.
+    pub(crate) fn keys_of(
+        &self,
+        root: &[u8],
+        port: u16,
+    ) -> Result<(OwnedFd, String, PathBuf), StateError> {
+        let (handle, slaves) = self.slaves_folder()?;
+        let name = place_name(rustix::system::uname().nodename().to_bytes(), root, port);
+        let name = format!("{name}.keys");
+        let path = slaves.join(&name);
+        Ok((handle, name, path))
+    }
+
+    fn slaves_folder(&self) -> Result<(OwnedFd, PathBuf), StateError> {
+        let path = self.path.join("slaves");
+        match self.make_folder("slaves") {
+            Ok(handle) => Ok((handle, path)),
+            Err(source) => Err(StateError::Io {
+                operation: "make",
+                path,
+                source: source.into(),
+            }),
+        }
+    }
+
     /// The accounts of the masters that use this directory.
     ///
     /// # Errors
     /// The system has no descriptors left.
     pub fn accounts_file(&self) -> Result<AccountsFile, StateError> {
         let path = self.path.join(AccountsFile::NAME);
-        match self.handle.try_clone() {
-            Ok(handle) => Ok(AccountsFile::within(handle, AccountsFile::NAME, path)),
-            Err(source) => Err(StateError::Io {
-                operation: "open",
-                path,
-                source,
-            }),
-        }
+        let handle = self.another_handle(&path)?;
+        Ok(AccountsFile::within(handle, AccountsFile::NAME, path))
+    }
+
+    /// The slaves and invitations of the masters that use this directory.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn fleet_file(&self) -> Result<FleetFile, StateError> {
+        let path = self.path.join(FleetFile::NAME);
+        Ok(FleetFile::within(self.another_handle(&path)?, path))
+    }
+
+    fn another_handle(&self, path: &Path) -> Result<OwnedFd, StateError> {
+        self.handle.try_clone().map_err(|source| StateError::Io {
+            operation: "open",
+            path: path.to_owned(),
+            source,
+        })
     }
 
     fn make_folder(&self, name: &str) -> io::Result<OwnedFd> {
@@ -196,6 +251,17 @@ impl AsFd for StateDirectory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
+}
+
+/// Under which names a server on `machine` is found by default.
+fn names_of(machine: String) -> Vec<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let mut names = vec!["localhost".to_owned()];
+    // A machine may be called anything; a certificate is for names of the DNS.
+    if !machine.is_empty() && machine != "localhost" && machine.bytes().all(is_plain) {
+        names.push(machine);
+    }
+    names
 }
 
 pub(crate) fn explain(error: FileError, path: &Path, expected: &'static str) -> StateError {
@@ -231,12 +297,7 @@ fn default_path(
 }
 
 /// Makes a folder and those above it that are missing, for their owner alone, so that they outlive a power cut.
-fn make_durable(path: &Path, owner: Option<(u32, u32)>) -> Result<(), StateError> {
-    let failed = |source| StateError::Io {
-        operation: "make",
-        path: path.to_owned(),
-        source,
-    };
+pub(crate) fn make_durable(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     let missing: Vec<&Path> = path
         .ancestors()
         .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
@@ -245,17 +306,16 @@ fn make_durable(path: &Path, owner: Option<(u32, u32)>) -> Result<(), StateError
         match DirBuilder::new().mode(0o700).create(folder) {
             Ok(()) => {
                 if let Some((user, group)) = owner {
-                    lchown(folder, Some(user), Some(group)).map_err(failed)?;
+                    lchown(folder, Some(user), Some(group))?;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(error)),
+            Err(error) => return Err(error),
         }
         let parent = folder
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
-        let parent = fs::File::open(parent.unwrap_or(Path::new("."))).map_err(failed)?;
-        parent.sync_all().map_err(failed)?;
+        fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     Ok(())
 }
@@ -356,12 +416,12 @@ mod tests {
     fn the_master_key_stays_the_same() {
         let (_place, state) = temporary();
         let slave = SlaveId([1; 16]);
-        let key = || state.master_key().unwrap().slave_key(&slave).to_bytes();
+        let key = || state.master_key().unwrap().slave_key(&slave, 0).to_bytes();
         assert_eq!(key(), key());
         let (_other_place, other) = temporary();
         assert_ne!(
             key(),
-            other.master_key().unwrap().slave_key(&slave).to_bytes()
+            other.master_key().unwrap().slave_key(&slave, 0).to_bytes()
         );
     }
 
@@ -408,6 +468,48 @@ mod tests {
         fs::write(entry.unwrap().path(), "not an identity").unwrap();
         let refusal = state.slave_id(b"/srv", 2122).unwrap_err().to_string();
         assert!(refusal.contains("is damaged"), "{refusal}");
+    }
+
+    #[test]
+    fn a_server_shows_the_same_key_whenever_it_is_started_again() {
+        let (_place, state) = temporary();
+        let one = state.identity("master").unwrap();
+        assert_eq!(
+            state.identity("master").unwrap().fingerprint(),
+            one.fingerprint()
+        );
+        assert_ne!(
+            state.identity("slave").unwrap().fingerprint(),
+            one.fingerprint()
+        );
+        let file = state.path().join("master.pem");
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        set_mode(&file, 0o640);
+        let refusal = state.identity("master").unwrap_err().to_string();
+        assert!(refusal.contains("chmod 600"), "{refusal}");
+        let text = fs::read_to_string(&file).unwrap();
+        for damaged in ["", text.split_once("-----END").unwrap().0] {
+            fs::write(&file, damaged).unwrap();
+            set_mode(&file, 0o600);
+            let refusal = state.identity("master").unwrap_err().to_string();
+            assert!(refusal.contains("master.pem' is damaged"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_made_whatever_the_machine_is_called() {
+        for (machine, count) in [
+            ("nas", 2),
+            ("nas.example.org", 2),
+            ("localhost", 1),
+            ("", 1),
+            ("my nas", 1),
+        ] {
+            let names = names_of(machine.to_owned());
+            assert_eq!(names.len(), count, "{machine}");
+            Identity::generate(&names).unwrap();
+        }
     }
 
     #[test]

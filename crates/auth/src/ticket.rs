@@ -4,7 +4,7 @@
 //! client sends there and nowhere else. Layout, integers big-endian; the code covers everything before it:
 //!
 //! ```text
-//! version u8 · key id [4] · slave id [16] · nonce [16] · expires u64 · BLAKE3(secret) [32] · rights u8 · length u8 · user … · home … · code [32]
+//! version u8 · key id [4] · slave id [16] · nonce [16] · issued u64 · expires u64 · BLAKE3(secret) [32] · rights u8 · length u8 · user … · home … · code [32]
 //! ```
 
 use std::io;
@@ -18,10 +18,10 @@ use crate::mac;
 use crate::random::random_bytes;
 
 /// The layout above.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Bytes of a ticket beside user and home.
-const FRAME: usize = 1 + 4 + 16 + 16 + 8 + 32 + 1 + 1 + mac::LENGTH;
+const FRAME: usize = 1 + 4 + 16 + 16 + 8 + 8 + 32 + 1 + 1 + mac::LENGTH;
 
 /// What a ticket's code is said for.
 const LABEL: &str = "mini-ftp ticket";
@@ -40,6 +40,9 @@ pub struct Grant {
     pub home: RemotePath,
     /// The one slave it counts at.
     pub slave: SlaveId,
+    /// When it was made by the master's clock, milliseconds since 1970: a revocation names a moment up to which tickets
+    /// are no longer good.
+    pub issued: u64,
     /// Its end by the master's clock, seconds since 1970.
     pub expires: u64,
 }
@@ -100,6 +103,7 @@ pub fn issue(key: &SlaveKey, grant: &Grant, secret: &Secret) -> Result<Vec<u8>, 
     ticket.extend(key.id());
     ticket.extend(grant.slave.0);
     ticket.extend(nonce);
+    ticket.extend(grant.issued.to_be_bytes());
     ticket.extend(grant.expires.to_be_bytes());
     ticket.extend(blake3::hash(&secret.0).as_bytes());
     ticket.push(grant.rights.bits());
@@ -158,6 +162,7 @@ impl Body {
         let (&key, rest) = rest.split_first_chunk()?;
         let (&slave, rest) = rest.split_first_chunk()?;
         let (_nonce, rest) = rest.split_first_chunk::<16>()?;
+        let (&issued, rest) = rest.split_first_chunk()?;
         let (&expires, rest) = rest.split_first_chunk()?;
         let (&confirmation, rest) = rest.split_first_chunk()?;
         let (&rights, rest) = rest.split_first()?;
@@ -171,6 +176,7 @@ impl Body {
                 rights: Rights::from_bits(rights)?,
                 home: RemotePath::parse(home).ok()?,
                 slave: SlaveId(slave),
+                issued: u64::from_be_bytes(issued),
                 expires: u64::from_be_bytes(expires),
             },
             confirmation,
@@ -190,7 +196,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn key() -> SlaveKey {
-        MasterKey::from_bytes([1; 32]).slave_key(&SLAVE)
+        MasterKey::from_bytes([1; 32]).slave_key(&SLAVE, 0)
     }
 
     fn grant() -> Grant {
@@ -199,6 +205,7 @@ mod tests {
             rights: Rights::READ_ONLY,
             home: "/pub/ada".try_into().unwrap(),
             slave: SLAVE,
+            issued: NOW * 1000 + 7,
             expires: NOW + 600,
         }
     }
@@ -271,7 +278,7 @@ mod tests {
             ticket: &ticket(),
             secret: &SECRET,
         };
-        let others_key = MasterKey::from_bytes([1; 32]).slave_key(&other);
+        let others_key = MasterKey::from_bytes([1; 32]).slave_key(&other, 0);
         assert_eq!(
             check(&others_key, &other, claim, NOW),
             Err(TicketError::Forged)
@@ -287,8 +294,8 @@ mod tests {
         for body in [
             b"".as_slice(),
             &[VERSION],
-            &[VERSION; 79],
-            &[1; 79],
+            &[VERSION; 87],
+            &[2; 87],
             &[0xff; 200],
         ] {
             let mut ticket = body.to_vec();
@@ -326,13 +333,14 @@ mod tests {
             home in "/[^/\0.]{0,40}",
             bits in 0u8..8,
             slave: [u8; 16],
+            issued: u64,
             expires in NOW..,
             secret: [u8; 32],
         ) {
             let rights = Rights::from_bits(bits).unwrap();
             let home = RemotePath::parse(home.as_bytes()).unwrap();
-            let grant = Grant { user, rights, home, slave: SlaveId(slave), expires };
-            let key = MasterKey::from_bytes([1; 32]).slave_key(&grant.slave);
+            let grant = Grant { user, rights, home, slave: SlaveId(slave), issued, expires };
+            let key = MasterKey::from_bytes([1; 32]).slave_key(&grant.slave, 0);
             let ticket = issue(&key, &grant, &Secret(secret)).unwrap();
             let claim = ClientClaim { ticket: &ticket, secret: &Secret(secret) };
             prop_assert_eq!(check(&key, &grant.slave, claim, NOW), Ok(grant));

@@ -12,13 +12,16 @@ use std::path::Path;
 
 use auth::{ClientClaim, Grant, Identification, Introduction, MasterKey, StateDirectory};
 use hmac::{Hmac, KeyInit, Mac};
-use protocol::{Address, Nonce, Proof, Rights, Secret, SlaveId, StorageId};
+use protocol::{Address, Fingerprint, Nonce, Proof, Rights, Secret, SlaveId, StorageId};
 use sha2::Sha256;
 
 const SLAVE: SlaveId = SlaveId([0x11; 16]);
 const STORAGE: StorageId = StorageId([0x22; 16]);
 const OF_SLAVE: Nonce = Nonce([0x33; 32]);
 const OF_MASTER: Nonce = Nonce([0x44; 32]);
+const FINGERPRINT: Fingerprint = Fingerprint([0x99; 32]);
+/// What makes the connection unlike any other.
+const CHANNEL: [u8; 32] = [0xaa; 32];
 const SECRET: Secret = Secret([0x55; 32]);
 
 /// The bytes of the example of that name.
@@ -53,9 +56,11 @@ fn master_key() -> MasterKey {
 }
 
 #[test]
-fn the_tickets_key_is_as_shown() {
-    let key = master_key().slave_key(&SLAVE).to_bytes();
+fn the_slaves_keys_are_as_shown() {
+    let key = master_key().slave_key(&SLAVE, 1).to_bytes();
     assert_eq!(key.as_slice(), example("ticket-key"));
+    let key = master_key().registration_key(&SLAVE, 1).to_bytes();
+    assert_eq!(key.as_slice(), example("registration-key"));
 }
 
 #[test]
@@ -65,9 +70,11 @@ fn the_proofs_of_registration_are_as_shown() {
         master_nonce: &OF_MASTER,
         slave: &SLAVE,
         storage: &STORAGE,
+        channel: &CHANNEL,
+        fingerprint: Some(&FINGERPRINT),
         addresses: &[Address::SameHost { port: 2122 }],
     };
-    let key = master_key().registration_key();
+    let key = master_key().registration_key(&SLAVE, 1);
     assert_eq!(introduction.master_proof(&key), proof("challenge", 0));
     assert_eq!(introduction.slave_proof(&key), proof("prove", 0));
 }
@@ -87,9 +94,13 @@ fn the_proof_of_identity_is_as_shown() {
         slave_nonce: &OF_SLAVE,
         slave: &SLAVE,
         storage: &STORAGE,
+        channel: &CHANNEL,
     };
     let shown = proof("identity", 4 + 4 + 1);
-    assert_eq!(identification.proof(&master_key().slave_key(&SLAVE)), shown);
+    assert_eq!(
+        identification.proof(&master_key().slave_key(&SLAVE, 1)),
+        shown
+    );
 }
 
 #[test]
@@ -105,9 +116,10 @@ fn the_ticket_is_good_until_its_end() {
         rights: Rights::ALL,
         home: protocol::RemotePath::root(),
         slave: SLAVE,
+        issued: 1_800_000_000_000,
         expires,
     };
-    let key = master_key().slave_key(&SLAVE);
+    let key = master_key().slave_key(&SLAVE, 1);
     assert_eq!(auth::check(&key, &SLAVE, claim, expires), Ok(grant));
     assert!(auth::check(&key, &SLAVE, claim, expires + 6).is_err());
 }

@@ -39,6 +39,7 @@ mod report;
 mod shared;
 mod size;
 mod stop;
+mod tls;
 
 pub use display::{Escaped, name, text};
 pub use json::{base64_unless_text, json_line};
@@ -52,3 +53,4 @@ pub use report::{one_line, report, say};
 pub use shared::{LogFormat, Logging, Shared, Verbosity};
 pub use size::{HumanSize, SizeError, human_size, parse_rate, parse_size};
 pub use stop::Stop;
+pub use tls::{ServerTls, TlsUse};

@@ -1,21 +1,53 @@
-//! The first words on a new connection: greeting line and prefaces.
+//! A new connection: in clear or within TLS, and the first words on it, greeting line and prefaces.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use auth::tls::Connector;
 use protocol::limits::MAX_GREETING;
-use protocol::{ClientPreface, Connection, ErrorCode, ServerPreface, VERSION};
+use protocol::{
+    ClientPreface, Connection, ErrorCode, FEATURE_TLS_REQUIRED, ServerPreface, VERSION,
+};
 
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::patient::Patient;
-use crate::{ClientError, ClientErrorKind};
+use crate::trust::{Encryption, Peer, check, is_encrypted};
+use crate::{ClientError, ClientErrorKind, Result};
 
 /// How long a connection may take to come about, and the server to say its first words.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Connects to `address`, once. Our preface is collected, to be sent with whatever the caller adds to it.
-pub(crate) fn dial(address: SocketAddr, context: &Context) -> Attempt<Connection<Patient>> {
+/// Connects to `address`, once, and finds out who is there, or that it is somebody else than `peer`. What `say` collects
+/// travels with our preface, on a connection that is fit for it or not at all.
+pub(crate) fn meet(
+    address: SocketAddr,
+    peer: Peer<'_>,
+    context: &Context,
+    say: impl Fn(&mut Connection<Patient>) -> Result<()>,
+) -> Attempt<(Connection<Patient>, ServerPreface)> {
+    let mut is_encrypted = is_encrypted(address, peer, context)?;
+    loop {
+        let mut patient = connect(address, context)?;
+        if is_encrypted {
+            encrypt(&mut patient, peer, context)?;
+        }
+        let mut connection = Connection::new(patient);
+        connection.send_raw(&ClientPreface::ours().encode());
+        say(&mut connection)?;
+        let preface = greet(&mut connection)?;
+        if is_encrypted || preface.features & FEATURE_TLS_REQUIRED == 0 {
+            return Ok((connection, preface));
+        }
+        if context.options.tls == Encryption::Never {
+            let sentence = ErrorCode::TlsRequired.sentence();
+            return Err(ClientError::new(ClientErrorKind::NoConnection, sentence).into());
+        }
+        is_encrypted = true;
+    }
+}
+
+fn connect(address: SocketAddr, context: &Context) -> Attempt<Patient> {
     context.check()?;
     let begun = Instant::now();
     let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)
@@ -24,21 +56,41 @@ pub(crate) fn dial(address: SocketAddr, context: &Context) -> Attempt<Connection
     if transfer::is_same_machine(&stream, address) {
         transfer::send_unpaced(&stream);
     }
-    let mut patient = Patient::new(stream, context.interrupt.clone(), CONNECT_LIMIT)
+    let mut patient = Patient::new((stream, address), context.interrupt.clone(), CONNECT_LIMIT)
         .map_err(|error| Fault::from_socket(&error))?;
     patient.set_round_trip(round_trip);
-    let mut connection = Connection::new(patient);
-    connection.send_raw(&ClientPreface::ours().encode());
-    Ok(connection)
+    Ok(patient)
+}
+
+/// Speaks TLS with the peer and with nobody else. What the server says in clear before it is passed over, but for the
+/// news that it is busy.
+fn encrypt(patient: &mut Patient, peer: Peer<'_>, context: &Context) -> Attempt<()> {
+    let host = match peer {
+        Peer::Named(target) => target.host.clone(),
+        Peer::Offered(_) => patient.peer().ip().to_string(),
+    };
+    // Any key will do for the handshake; whose it is, is found out behind it.
+    let connector = Connector::new(auth::tls::Trust::Anyone);
+    let tls = connector.and_then(|connector| connector.start(&host));
+    let (greeting, done) = patient.encrypt(tls.map_err(|error| Fault::Lost(error.to_string()))?);
+    if is_busy(&greeting) {
+        return Err(Fault::Refused(ErrorCode::Busy));
+    }
+    done.map_err(|error| match Fault::from_socket(&error) {
+        Fault::Lost(cause) => Fault::Lost(format!("no TLS with it: {cause}")),
+        other => other,
+    })?;
+    let tls = patient.tls().ok_or_else(|| Fault::nonsense("no TLS"))?;
+    Ok(check(peer, tls, context)?)
 }
 
 /// Sends what was collected, skips the greeting and reads the server's preface.
-pub(crate) fn greet(connection: &mut Connection<Patient>) -> Attempt<ServerPreface> {
+fn greet(connection: &mut Connection<Patient>) -> Attempt<ServerPreface> {
     connection
         .flush()
         .map_err(|error| Fault::from_socket(&error))?;
-    let greeting = connection.read_line(MAX_GREETING)?;
-    if greeting.starts_with(b"421") {
+    // Within TLS the greeting has been passed over: it stands before.
+    if connection.stream_ref().tls().is_none() && is_busy(&connection.read_line(MAX_GREETING)?) {
         return Err(Fault::Refused(ErrorCode::Busy));
     }
     let mut bytes = [0; ServerPreface::LENGTH];
@@ -52,6 +104,11 @@ pub(crate) fn greet(connection: &mut Connection<Patient>) -> Attempt<ServerPrefa
         return Err(ClientError::new(ClientErrorKind::NoConnection, sentence).into());
     }
     Ok(preface)
+}
+
+/// Whether a greeting says that no place is free.
+pub(crate) fn is_busy(greeting: &[u8]) -> bool {
+    greeting.starts_with(b"421")
 }
 
 /// The addresses that a name stands for.

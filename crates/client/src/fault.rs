@@ -51,7 +51,9 @@ impl Fault {
         match self {
             Self::Refused(ErrorCode::Busy) => ClientErrorKind::Busy,
             Self::Refused(ErrorCode::LoginRequired) => ClientErrorKind::Login,
-            Self::Refused(ErrorCode::LoginRefused) => ClientErrorKind::LoginRefused,
+            Self::Refused(ErrorCode::LoginRefused | ErrorCode::TicketExpired) => {
+                ClientErrorKind::LoginRefused
+            }
             Self::Lost(_) | Self::Refused(_) => ClientErrorKind::NoConnection,
             Self::Failed(error) => error.kind(),
         }
@@ -135,6 +137,8 @@ impl Fault {
                     "connection lost".to_owned()
                 }
                 io::ErrorKind::TimedOut => "timed out".to_owned(),
+                // Within TLS: an end that the peer did not announce.
+                io::ErrorKind::UnexpectedEof => "connection closed".to_owned(),
                 _ => plain(error),
             }),
         }

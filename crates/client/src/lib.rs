@@ -7,8 +7,8 @@
 //! | subject | where |
 //! | --- | --- |
 //! | who serves: masters, offers, tickets, failover | `route`, `master`, `renewal`, `session`, `retry` |
-//! | who the user is | `login` |
-//! | a socket that never waits in vain | `patient`, `probe`, `dial` |
+//! | who the user is, who the server is, and to whom a secret may be said | `login`, `trust`, `secrecy` |
+//! | a connection that never waits in vain, in clear or over TLS | `dial`, `patient`, `channel`, `probe` |
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
 //! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending`, `upload_record` |
 //! | one file from several slaves at once | `stripe` and what is below it |
@@ -22,6 +22,7 @@
 mod backlog;
 mod batch;
 mod block_digests;
+mod channel;
 mod client;
 mod commands;
 mod compare;
@@ -57,6 +58,7 @@ mod renewal;
 mod repair;
 mod retry;
 mod route;
+mod secrecy;
 mod sending;
 mod session;
 mod source_file;
@@ -77,6 +79,7 @@ mod tree_send;
 mod tree_share;
 mod tree_spread;
 mod tree_upload;
+mod trust;
 mod upload;
 mod upload_key;
 mod upload_record;
@@ -94,6 +97,7 @@ pub use notice::{Notice, Observer, Progress, Silent};
 pub use options::{Interrupt, Options};
 pub use target::{Target, TargetError};
 pub use transferred::{Conflict, Download, Status, Transferred, TreeItem, TreeSummary, Upload};
+pub use trust::{Encryption, Trust};
 
 /// What every operation gives back.
 pub type Result<T> = std::result::Result<T, ClientError>;

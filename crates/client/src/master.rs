@@ -4,16 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use protocol::{
-    Address, Connection, ErrorCode, FEATURE_LOGIN, MasterReply, MasterRequest, Role, Secretive,
-    ServerPreface, SlaveId, SlaveOffer, Text,
+    Address, Connection, ErrorCode, FEATURE_LOGIN, MasterReply, MasterRequest, Role, SlaveId,
+    SlaveOffer,
 };
 
 use crate::context::Context;
-use crate::dial::{dial, greet, resolve};
+use crate::dial::{meet, resolve};
 use crate::fault::{Attempt, Fault};
-use crate::login::{credentials, refused};
+use crate::login::{Credentials, refused};
 use crate::patient::Patient;
-use crate::session::{Key, Pass, Session};
+use crate::secrecy::{Confidential, Pass};
+use crate::session::{Key, Session};
+use crate::trust::Peer;
 use crate::{ClientError, ClientErrorKind, Target};
 
 /// How long a master may take for an answer, which it has in memory.
@@ -70,8 +72,7 @@ pub(crate) fn reach(target: &Target, context: &Context) -> Attempt<Reached> {
 }
 
 fn reach_address(address: SocketAddr, target: &Target, context: &Context) -> Attempt<Reached> {
-    let mut connection = dial(address, context)?;
-    let preface: ServerPreface = greet(&mut connection)?;
+    let (connection, preface) = meet(address, Peer::Named(target), context, |_| Ok(()))?;
     match preface.role {
         Role::Master => {
             let mut master = Master {
@@ -79,8 +80,8 @@ fn reach_address(address: SocketAddr, target: &Target, context: &Context) -> Att
                 host: address.ip(),
                 last_request: 0,
             };
-            if let Some((user, password)) = credentials(target, address, context)? {
-                master.log_in(&user, password)?;
+            if let Some(login) = &context.options.login {
+                master.log_in(login.as_ref(), target)?;
             }
             Ok(Reached::Master(Box::new(master)))
         }
@@ -90,8 +91,9 @@ fn reach_address(address: SocketAddr, target: &Target, context: &Context) -> Att
             Err(ClientError::new(ClientErrorKind::Login, sentence).into())
         }
         Role::Slave => {
-            let mut session = Session::new(connection, address, &preface, context);
-            session.log_in(target, &preface, context)?;
+            let key = Key::Name(target.clone());
+            let mut session = Session::new(connection, &preface, key, context);
+            session.log_in(&preface, context)?;
             Ok(Reached::Slave(Box::new(session)))
         }
     }
@@ -109,12 +111,11 @@ impl Master {
         }
     }
 
-    fn log_in(&mut self, user: &str, password: Secretive) -> Attempt<()> {
-        let login = MasterRequest::Login {
-            user: Text::new(user),
-            password,
-        };
-        match self.ask_within(&login, LOGIN_LIMIT).map_err(refused)? {
+    fn log_in(&mut self, login: &dyn Credentials, target: &Target) -> Attempt<()> {
+        let number = self.next_number();
+        Confidential::for_password(&mut self.connection)?
+            .log_in_at_master(number, login, target)?;
+        match self.answer_within(LOGIN_LIMIT).map_err(refused)? {
             MasterReply::Welcome { .. } => Ok(()),
             _ => Err(Fault::nonsense("an answer to something else")),
         }
@@ -122,13 +123,19 @@ impl Master {
 
     /// Asks one thing and waits for the answer.
     pub(crate) fn ask(&mut self, request: &MasterRequest) -> Attempt<MasterReply> {
-        self.ask_within(request, ANSWER_LIMIT)
+        let number = self.next_number();
+        self.connection.send(number, request);
+        self.answer_within(ANSWER_LIMIT)
     }
 
-    fn ask_within(&mut self, request: &MasterRequest, limit: Duration) -> Attempt<MasterReply> {
-        self.connection.stream().set_limit(limit);
+    fn next_number(&mut self) -> u32 {
         self.last_request = self.last_request.wrapping_add(1).max(1);
-        self.connection.send(self.last_request, request);
+        self.last_request
+    }
+
+    /// The answer to the request that was collected last.
+    fn answer_within(&mut self, limit: Duration) -> Attempt<MasterReply> {
+        self.connection.stream().set_limit(limit);
         self.connection
             .flush()
             .map_err(|error| Fault::from_socket(&error))?;
@@ -148,11 +155,7 @@ impl Master {
 
     fn offer(&self, offer: SlaveOffer) -> Offer {
         Offer {
-            pass: Pass {
-                id: offer.id,
-                ticket: offer.ticket,
-                secret: offer.secret,
-            },
+            pass: Pass::new(&offer),
             has_room: offer.sessions < offer.places,
             addresses: offer.addresses,
             host: self.host,
@@ -193,8 +196,8 @@ impl Offer {
 }
 
 /// Where a slave on the master's machine may listen. This machine has several names for itself, and a slave need not
-/// listen under the one by which the master was reached. Whoever listens there instead is shown the ticket: before TLS a
-/// client has nothing by which to know the slave.
+/// listen under the one by which the master was reached. Whoever of this machine listens there instead is shown the ticket,
+/// unless TLS is asked for.
 fn same_host(host: IpAddr) -> impl Iterator<Item = IpAddr> {
     let others = [
         IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
-use protocol::RemotePath;
+use protocol::{Fingerprint, RemotePath};
 
 /// Whoever watches a client. Called from the thread that works: answer quickly.
 pub trait Observer: Send + Sync {
@@ -36,6 +38,16 @@ pub enum Notice {
         cause: String,
         /// Who goes on; `None` where nobody was found at once.
         next: Option<SocketAddr>,
+    },
+    /// A server that nobody vouches for is met for the first time: from now on it is known by its key. Whoever looks has to be
+    /// told, since nobody else can know whether it is the right one.
+    NewServer {
+        /// As the user named it.
+        server: String,
+        /// By what it is known.
+        key: Fingerprint,
+        /// Where that is remembered.
+        file: PathBuf,
     },
     /// Nobody serves now; the client tries again for a while.
     Waiting {
@@ -104,6 +116,12 @@ impl fmt::Display for Notice {
                 formatter,
                 "slave {slave} lost ({cause}), looking for another"
             ),
+            Self::NewServer { server, key, file } => write!(
+                formatter,
+                "{} is new: {key}, remembered in '{}'",
+                shown(server.as_bytes()),
+                shown(file.as_os_str().as_bytes())
+            ),
             Self::Waiting { why } => write!(formatter, "{why}, waiting"),
             Self::Restarted { remote, why } => {
                 write!(
@@ -113,40 +131,28 @@ impl fmt::Display for Notice {
                 )
             }
             Self::Damaged {
-                remote, blocks: 0, ..
-            } => {
-                write!(
-                    formatter,
-                    "{}: damaged on the way, sending again",
-                    shown(remote.as_bytes())
-                )
-            }
-            Self::Damaged {
                 remote,
                 blocks,
                 slave,
-            } => {
-                let remote = shown(remote.as_bytes());
-                let blocks = match blocks {
-                    1 => "1 block".to_owned(),
-                    _ => format!("{blocks} blocks"),
-                };
-                match slave {
-                    Some(slave) => write!(
-                        formatter,
-                        "{remote}: {blocks} from {slave} damaged, fetching again"
-                    ),
-                    None => write!(
-                        formatter,
-                        "{remote}: damaged on the way, fetching {blocks} again"
-                    ),
-                }
-            }
+            } => formatter.write_str(&damaged(remote, *blocks, *slave)),
             Self::Kept { name, why } => {
                 write!(formatter, "{}: {why}, nothing is removed", shown(name))
             }
             Self::Skipped { name, why } => write!(formatter, "{}: {why}, skipped", shown(name)),
         }
+    }
+}
+
+fn damaged(remote: &RemotePath, blocks: u64, slave: Option<SocketAddr>) -> String {
+    let remote = shown(remote.as_bytes());
+    let blocks = match blocks {
+        0 => return format!("{remote}: damaged on the way, sending again"),
+        1 => "1 block".to_owned(),
+        _ => format!("{blocks} blocks"),
+    };
+    match slave {
+        Some(slave) => format!("{remote}: {blocks} from {slave} damaged, fetching again"),
+        None => format!("{remote}: damaged on the way, fetching {blocks} again"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::login::Credentials;
+use crate::trust::{Encryption, Trust};
 
 /// How a client behaves.
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct Options {
     pub streams: Option<u32>,
     /// Who logs in; `None`: nobody, which serves where no login is required.
     pub login: Option<Arc<dyn Credentials>>,
+    /// Whether connections are encrypted.
+    pub tls: Encryption,
+    /// By what servers are known.
+    pub trust: Trust,
 }
 
 impl Default for Options {
@@ -36,6 +41,8 @@ impl Default for Options {
             verify: true,
             streams: None,
             login: None,
+            tls: Encryption::default(),
+            trust: Trust::default(),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! It blocks in short turns. Between two turns it looks at the interrupt flag; when nothing has moved for a while it asks,
 //! on a second connection, whether the worker at the other end still lives. So a dead or stopped slave is noticed within
-//! five seconds, while one that is merely busy is waited for up to the limit.
+//! five seconds, while one that is merely busy is waited for up to the limit. All of that holds within TLS, too, from the
+//! handshake on.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,14 +11,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use auth::tls::Tls;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use transfer::Wire;
 
 use crate::Interrupt;
+use crate::channel::{Channel, TURN, is_turn_over};
 use crate::fault::Halt;
-use crate::probe::{Probed, probe};
-
-/// One turn of blocking.
-const TURN: Duration = Duration::from_millis(250);
+use crate::probe::{Asked, Probed, probe};
 
 /// Silence after which the worker is asked about.
 const QUIET: Duration = Duration::from_millis(1_500);
@@ -32,20 +33,21 @@ const HANGING: Duration = Duration::from_secs(4);
 /// A live worker shows life more often than this; one that has not is asked about again at once.
 const DOUBTFUL: Duration = Duration::from_millis(1_500);
 
-/// A TCP stream whose reads and writes end with a [`Halt`] when waiting makes no sense any more.
+/// A connection whose reads and writes end with a [`Halt`] when waiting makes no sense any more.
 #[derive(Debug)]
 pub(crate) struct Patient {
-    stream: TcpStream,
-    interrupt: Interrupt,
-    limit: Duration,
-    watched: Option<Watched>,
+    channel: Channel,
+    peer: SocketAddr,
+    waiting: Waiting,
     round_trip: Duration,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Watched {
-    address: SocketAddr,
-    worker: u32,
+/// Whether to go on waiting.
+#[derive(Debug)]
+struct Waiting {
+    interrupt: Interrupt,
+    limit: Duration,
+    watched: Option<Asked>,
 }
 
 /// One wait: since when nothing has moved.
@@ -53,12 +55,13 @@ struct Wait {
     moved: Instant,
     next_probe: Instant,
     unacknowledged: u64,
+    bytes: u64,
 }
 
 impl Patient {
-    /// A stream on which no silence may last longer than `limit`.
+    /// A stream to whom was dialled as `peer`, on which no silence may last longer than `limit`.
     pub(crate) fn new(
-        stream: TcpStream,
+        (stream, peer): (TcpStream, SocketAddr),
         interrupt: Interrupt,
         limit: Duration,
     ) -> io::Result<Self> {
@@ -66,22 +69,41 @@ impl Patient {
         stream.set_read_timeout(Some(TURN))?;
         stream.set_write_timeout(Some(TURN))?;
         Ok(Self {
-            stream,
-            interrupt,
-            limit,
-            watched: None,
+            peer,
+            channel: Channel::new(stream),
+            waiting: Waiting {
+                interrupt,
+                limit,
+                watched: None,
+            },
             round_trip: Duration::ZERO,
         })
     }
 
+    /// Speaks TLS from now on, behind the server's greeting, which it gives. Whose key the other side has shown is for
+    /// the caller to judge before anything is said.
+    ///
+    /// # Errors
+    /// The greeting too, where there was one.
+    pub(crate) fn encrypt(&mut self, mut tls: Tls) -> (Vec<u8>, io::Result<()>) {
+        let mut greeting = Vec::new();
+        let done = self.in_turns(|channel| channel.shake_hands(&mut tls, &mut greeting));
+        let done = done.map(|()| self.channel.encrypt(tls));
+        (greeting, done)
+    }
+
     /// Sets how long a silence may last.
     pub(crate) fn set_limit(&mut self, limit: Duration) {
-        self.limit = limit;
+        self.waiting.limit = limit;
     }
 
     /// From now on a silence makes it ask whether that worker lives.
-    pub(crate) fn watch(&mut self, address: SocketAddr, worker: u32) {
-        self.watched = Some(Watched { address, worker });
+    pub(crate) fn watch(&mut self, worker: u32) {
+        self.waiting.watched = Some(Asked {
+            address: self.peer,
+            worker,
+            key: self.tls().and_then(Tls::peer),
+        });
     }
 
     /// Notes how long the connection took to come about.
@@ -95,10 +117,47 @@ impl Patient {
     }
 
     pub(crate) fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.channel.socket()
     }
 
-    fn start(&self) -> io::Result<Wait> {
+    /// Who was dialled.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The session that protects what passes; `None` in clear.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.channel.tls()
+    }
+
+    /// Whether a read would find something, be it the end.
+    pub(crate) fn has_input(&self) -> io::Result<bool> {
+        if self.channel.is_ready() {
+            return Ok(true);
+        }
+        let mut descriptors = [PollFd::new(self.socket(), PollFlags::IN)];
+        Ok(poll(&mut descriptors, Some(&Timespec::default()))? > 0)
+    }
+
+    /// Calls what blocks for one turn at most, until it has moved something or there is no hope.
+    fn in_turns<T>(
+        &mut self,
+        mut call: impl FnMut(&mut Channel) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut wait = self.waiting.start(&self.channel)?;
+        loop {
+            match call(&mut self.channel) {
+                Err(error) if is_turn_over(&error) => {
+                    self.waiting.quiet(&mut wait, &self.channel)?;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn start(&self, channel: &Channel) -> io::Result<Wait> {
         if self.interrupt.is_set() {
             return Err(Halt::Interrupted.into());
         }
@@ -107,98 +166,84 @@ impl Patient {
             moved: now,
             next_probe: now + QUIET,
             unacknowledged: u64::MAX,
+            bytes: channel.moved(),
         })
     }
 
-    /// A turn has passed without a byte. Decides whether there is another.
-    fn quiet(&self, wait: &mut Wait) -> io::Result<()> {
+    /// A turn has passed without anything to give. Decides whether there is another.
+    fn quiet(&self, wait: &mut Wait, channel: &Channel) -> io::Result<()> {
         if self.interrupt.is_set() {
             return Err(Halt::Interrupted.into());
         }
         let now = Instant::now();
-        let unacknowledged = sys::socket::unacknowledged(&self.stream).unwrap_or(0);
-        if unacknowledged < wait.unacknowledged && wait.unacknowledged != u64::MAX {
+        let unacknowledged = sys::socket::unacknowledged(channel.socket()).unwrap_or(0);
+        let is_acknowledged =
+            unacknowledged < wait.unacknowledged && wait.unacknowledged != u64::MAX;
+        if is_acknowledged || channel.moved() != wait.bytes {
             wait.moved = now;
             wait.next_probe = now + QUIET;
         }
         wait.unacknowledged = unacknowledged;
+        wait.bytes = channel.moved();
         let silent = now.duration_since(wait.moved);
         if silent >= self.limit {
             return Err(Halt::Lost(format!("no answer for {} s", self.limit.as_secs())).into());
         }
-        match self.watched {
-            Some(watched) if now >= wait.next_probe => self.ask(watched, wait),
+        match &self.watched {
+            Some(watched) if now >= wait.next_probe => ask(watched, wait),
             _ => Ok(()),
         }
     }
+}
 
-    /// Calls what blocks for one turn at most, until it has moved something or there is no hope.
-    fn in_turns<T>(&self, mut call: impl FnMut(&TcpStream) -> io::Result<T>) -> io::Result<T> {
-        let mut wait = self.start()?;
-        loop {
-            match call(&self.stream) {
-                Err(error) if is_turn_over(&error) => self.quiet(&mut wait)?,
-                result => return result,
-            }
+fn ask(watched: &Asked, wait: &mut Wait) -> io::Result<()> {
+    let again = match probe(watched, PROBE_LIMIT) {
+        Probed::Dead => return Err(Halt::Lost("it does not answer".to_owned()).into()),
+        Probed::Alive { silent } if silent > HANGING => {
+            return Err(Halt::Lost("its worker hangs".to_owned()).into());
         }
-    }
-
-    fn ask(&self, watched: Watched, wait: &mut Wait) -> io::Result<()> {
-        let again = match probe(watched.address, watched.worker, PROBE_LIMIT) {
-            Probed::Dead => return Err(Halt::Lost("it does not answer".to_owned()).into()),
-            Probed::Alive { silent } if silent > HANGING => {
-                return Err(Halt::Lost("its worker hangs".to_owned()).into());
-            }
-            Probed::Alive { silent } if silent > DOUBTFUL => TURN,
-            Probed::Alive { .. } => QUIET,
-        };
-        wait.next_probe = Instant::now() + again;
-        Ok(())
-    }
+        Probed::Alive { silent } if silent > DOUBTFUL => TURN,
+        Probed::Alive { .. } => QUIET,
+    };
+    wait.next_probe = Instant::now() + again;
+    Ok(())
 }
 
 impl Read for Patient {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.in_turns(|mut stream| stream.read(bytes))
+        self.in_turns(|channel| channel.read(bytes))
     }
 }
 
 impl Write for Patient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.in_turns(|mut stream| stream.write(bytes))
+        self.in_turns(|channel| channel.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.in_turns(Channel::finish_writing)
     }
 }
 
 impl Wire for Patient {
     fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        self.in_turns(|mut stream| stream.splice_into(pipe, most))
+        self.in_turns(|channel| channel.splice_into(pipe, most))
     }
 
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
-        self.in_turns(|mut stream| stream.send_file(file, offset, most))
+        self.in_turns(|channel| channel.send_file(file, offset, most))
     }
 
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.in_turns(|mut stream| stream.write_more(bytes))
+        self.in_turns(|channel| channel.write_more(bytes))
     }
-}
-
-/// Signals end a turn too: a socket with a timeout is not restarted after one, socket(7).
-fn is_turn_over(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
 
+    use auth::tls::{Acceptor, Connector, Identity, Trust};
     use protocol::Connection;
 
     use super::*;
@@ -217,8 +262,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stream = TcpStream::connect(address).unwrap();
         let interrupt = Interrupt::default();
-        let mut patient = Patient::new(stream, interrupt.clone(), limit).unwrap();
-        patient.watch(address, 7);
+        let mut patient = Patient::new((stream, address), interrupt.clone(), limit).unwrap();
+        patient.watch(7);
         let (peer, _) = listener.accept().unwrap();
         Pair {
             patient,
@@ -322,5 +367,161 @@ mod tests {
         pair.peer.write_all(&bytes).unwrap();
         pair.patient.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"ping");
+    }
+    /// The pair, with TLS between its ends, and the session at the peer's.
+    fn encrypted(limit: Duration) -> (Pair, Tls) {
+        let mut pair = pair(limit);
+        let identity = Identity::generate(&[]).unwrap();
+        let mut theirs = Acceptor::new(&identity).unwrap().start().unwrap();
+        let mut peer = pair.peer.try_clone().unwrap();
+        let shaking = std::thread::Builder::new()
+            .spawn(move || {
+                peer.write_all(b"220 hello\r\n").unwrap();
+                theirs.handshake(&mut peer).unwrap();
+                theirs
+            })
+            .unwrap();
+        let connector = Connector::new(Trust::Anyone).unwrap();
+        let (greeting, done) = pair.patient.encrypt(connector.start("host").unwrap());
+        done.unwrap();
+        assert_eq!(greeting, b"220 hello\r\n");
+        assert_eq!(
+            pair.patient.tls().unwrap().peer(),
+            Some(identity.fingerprint())
+        );
+        (pair, shaking.join().unwrap())
+    }
+
+    /// What `said` is once it is encrypted.
+    fn record(tls: &mut Tls, said: &[u8]) -> Vec<u8> {
+        struct Collected(Vec<u8>);
+        impl Read for Collected {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+        impl Write for Collected {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut stream = Collected(Vec::new());
+        assert_eq!(tls.write(&mut stream, said).unwrap(), said.len());
+        stream.0
+    }
+
+    /// Sends bytes one by one, with such a pause between them.
+    fn dribble(mut peer: TcpStream, bytes: Vec<u8>, pause: Duration) {
+        std::thread::Builder::new()
+            .spawn(move || {
+                for byte in bytes {
+                    std::thread::sleep(pause);
+                    if peer.write_all(&[byte]).is_err() {
+                        return;
+                    }
+                }
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn bytes_pass_within_tls_and_its_end_is_told_from_a_cut() {
+        let (mut pair, mut theirs) = encrypted(Duration::from_secs(30));
+        pair.patient.write_more(b"pi").unwrap();
+        pair.patient.write_all(b"ng").unwrap();
+        let mut bytes = [0; 4];
+        let mut read = 0;
+        while read < 4 {
+            read += theirs.read(&mut pair.peer, &mut bytes[read..]).unwrap();
+        }
+        assert_eq!(&bytes, b"ping");
+        theirs.write(&mut pair.peer, b"pong").unwrap();
+        pair.patient.read_exact(&mut bytes[..1]).unwrap();
+        // The rest is decrypted by now: the socket shows nothing of it.
+        assert!(pair.patient.has_input().unwrap());
+        pair.patient.read_exact(&mut bytes[1..]).unwrap();
+        assert_eq!(&bytes, b"pong");
+        assert!(!pair.patient.has_input().unwrap());
+        pair.peer.shutdown(std::net::Shutdown::Both).unwrap();
+        let cut = pair.patient.read(&mut bytes).unwrap_err();
+        assert_eq!(cause(&cut), "connection closed");
+        let (mut pair, mut theirs) = encrypted(Duration::from_secs(30));
+        theirs.close(&mut pair.peer).unwrap();
+        assert_eq!(pair.patient.read(&mut bytes).unwrap(), 0);
+    }
+
+    #[test]
+    fn more_is_written_than_the_line_takes_at_once() {
+        let (mut pair, mut theirs) = encrypted(Duration::from_secs(30));
+        let sent: Vec<u8> = (0..16_u32 << 20).map(|at| (at / 7 % 251) as u8).collect();
+        let expected = sent.clone();
+        let mut peer = pair.peer.try_clone().unwrap();
+        let reading = std::thread::Builder::new()
+            .spawn(move || {
+                // Long enough for the writer's turns to end while the line is full.
+                std::thread::sleep(TURN * 3);
+                let mut received = vec![0; expected.len()];
+                let mut read = 0;
+                while read < received.len() {
+                    read += theirs.read(&mut peer, &mut received[read..]).unwrap();
+                }
+                received == expected
+            })
+            .unwrap();
+        pair.patient.write_all(&sent).unwrap();
+        pair.patient.flush().unwrap();
+        assert!(reading.join().unwrap());
+    }
+
+    #[test]
+    fn a_record_that_comes_slowly_is_life_and_can_be_interrupted() {
+        let (mut pair, mut theirs) = encrypted(Duration::from_secs(1));
+        pair.patient.waiting.watched = None;
+        let bytes = record(&mut theirs, b"slowly");
+        dribble(
+            pair.peer.try_clone().unwrap(),
+            bytes,
+            Duration::from_millis(60),
+        );
+        let begun = Instant::now();
+        let mut read = [0; 6];
+        pair.patient.read_exact(&mut read).unwrap();
+        assert!(
+            begun.elapsed() > Duration::from_secs(1),
+            "too quick to tell"
+        );
+        let bytes = record(&mut theirs, &[0; 4000]);
+        dribble(
+            pair.peer.try_clone().unwrap(),
+            bytes,
+            Duration::from_millis(5),
+        );
+        let interrupt = pair.interrupt.clone();
+        let setting = std::thread::Builder::new()
+            .spawn(move || {
+                std::thread::sleep(TURN * 2);
+                interrupt.set();
+            })
+            .unwrap();
+        let begun = Instant::now();
+        let error = pair.patient.read(&mut read).unwrap_err();
+        assert_eq!(cause(&error), "interrupted");
+        assert!(begun.elapsed() < TURN * 6, "{:?}", begun.elapsed());
+        setting.join().unwrap();
+    }
+
+    #[test]
+    fn a_handshake_that_stalls_ends_within_the_limit() {
+        for greeting in [&b""[..], b"220 hel", b"220 hello\r\n"] {
+            let mut pair = pair(Duration::from_secs(1));
+            pair.patient.waiting.watched = None;
+            pair.peer.write_all(greeting).unwrap();
+            let connector = Connector::new(Trust::Anyone).unwrap();
+            let (_, done) = pair.patient.encrypt(connector.start("host").unwrap());
+            assert_eq!(cause(&done.unwrap_err()), "no answer for 1 s");
+        }
     }
 }

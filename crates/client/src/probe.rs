@@ -4,10 +4,15 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use auth::tls::{Connector, Trust};
 use protocol::limits::MAX_GREETING;
 use protocol::{
-    ClientPreface, Connection, ConnectionError, DecodeError, Reply, Request, ServerPreface,
+    ClientPreface, Connection, ConnectionError, DecodeError, Fingerprint, Reply, Request,
+    ServerPreface,
 };
+
+use crate::channel::{Channel, is_turn_over};
+use crate::dial::is_busy;
 
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,26 +26,52 @@ pub(crate) enum Probed {
     Dead,
 }
 
-/// Asks the slave at `address` about one of its workers.
-pub(crate) fn probe(address: SocketAddr, worker: u32, limit: Duration) -> Probed {
-    match ask(address, worker, Instant::now() + limit) {
+/// Whom to ask about which of its workers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) address: SocketAddr,
+    pub(crate) worker: u32,
+    /// The key that the slave has shown, where it is spoken to over TLS: then it is asked in the same way.
+    pub(crate) key: Option<Fingerprint>,
+}
+
+/// Asks a slave about one of its workers.
+pub(crate) fn probe(asked: &Asked, limit: Duration) -> Probed {
+    match ask(asked, Instant::now() + limit) {
         Ok(silent) => Probed::Alive { silent },
         Err(error) => {
-            tracing::debug!(%address, %error, "probe failed");
+            tracing::debug!(address = %asked.address, %error, "probe failed");
             Probed::Dead
         }
     }
 }
 
-fn ask(address: SocketAddr, worker: u32, end: Instant) -> Result<Duration, ConnectionError> {
-    let stream = TcpStream::connect_timeout(&address, left(end)?)?;
-    stream.set_nodelay(true)?;
-    let mut connection = Connection::new(Deadline { stream, end });
+fn ask(asked: &Asked, end: Instant) -> Result<Duration, ConnectionError> {
+    let socket = TcpStream::connect_timeout(&asked.address, left(end)?)?;
+    socket.set_nodelay(true)?;
+    let mut stream = Deadline {
+        channel: Channel::new(socket),
+        end,
+    };
+    if let Some(key) = asked.key {
+        let mut greeting = Vec::new();
+        let done = stream.encrypt(key, &asked.address.ip().to_string(), &mut greeting);
+        // Whoever is there to say that all is full did not hear the question in time; but he is there.
+        if is_busy(&greeting) {
+            return Ok(Duration::ZERO);
+        }
+        done?;
+    }
+    let mut connection = Connection::new(stream);
     connection.send_raw(&ClientPreface::ours().encode());
-    connection.send(1, &Request::Probe { worker });
+    connection.send(
+        1,
+        &Request::Probe {
+            worker: asked.worker,
+        },
+    );
     connection.flush()?;
-    if connection.read_line(MAX_GREETING)?.starts_with(b"421") {
-        // Whoever is there to say that all is full did not hear the question in time.
+    if asked.key.is_none() && is_busy(&connection.read_line(MAX_GREETING)?) {
         return Ok(Duration::ZERO);
     }
     let mut preface = [0; ServerPreface::LENGTH];
@@ -61,28 +92,50 @@ fn left(end: Instant) -> io::Result<Duration> {
         .ok_or_else(|| io::ErrorKind::TimedOut.into())
 }
 
-/// A stream whose reads and writes all end by one moment.
+/// A connection whose reads and writes all end by one moment.
 #[derive(Debug)]
 struct Deadline {
-    stream: TcpStream,
+    channel: Channel,
     end: Instant,
+}
+
+impl Deadline {
+    /// Speaks TLS from now on, behind the greeting, with whoever holds that key.
+    fn encrypt(&mut self, key: Fingerprint, host: &str, greeting: &mut Vec<u8>) -> io::Result<()> {
+        let connector = Connector::new(Trust::Known(key)).map_err(io::Error::other)?;
+        let mut tls = connector.start(host).map_err(io::Error::other)?;
+        self.within(|channel| channel.shake_hands(&mut tls, greeting))?;
+        self.channel.encrypt(tls);
+        Ok(())
+    }
+
+    /// Calls again whatever would have to wait, until the time is over: within TLS one call may read several times.
+    fn within<T>(&mut self, mut call: impl FnMut(&mut Channel) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            let left = Some(left(self.end)?);
+            self.channel.socket().set_read_timeout(left)?;
+            self.channel.socket().set_write_timeout(left)?;
+            match call(&mut self.channel) {
+                Err(error) if is_turn_over(&error) => {}
+                result => return result,
+            }
+        }
+    }
 }
 
 impl Read for Deadline {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.stream.set_read_timeout(Some(left(self.end)?))?;
-        self.stream.read(bytes)
+        self.within(|channel| channel.read(bytes))
     }
 }
 
 impl Write for Deadline {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.set_write_timeout(Some(left(self.end)?))?;
-        self.stream.write(bytes)
+        self.within(|channel| channel.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.within(Channel::finish_writing)
     }
 }
 
@@ -95,6 +148,14 @@ pub(crate) mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(1);
+
+    fn in_clear(address: SocketAddr) -> Asked {
+        Asked {
+            address,
+            worker: 1,
+            key: None,
+        }
+    }
 
     /// Plays a slave that is asked about a worker.
     pub(crate) fn answer_probe(stream: TcpStream, silent: Duration) {
@@ -138,7 +199,7 @@ pub(crate) mod tests {
         let answering = std::thread::Builder::new()
             .spawn(move || answer(listener.accept().unwrap().0))
             .unwrap();
-        let probed = probe(address, 1, LIMIT);
+        let probed = probe(&in_clear(address), LIMIT);
         answering.join().unwrap();
         probed
     }
@@ -173,9 +234,9 @@ pub(crate) mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let start = Instant::now();
-        assert_eq!(probe(address, 1, LIMIT), Probed::Dead);
+        assert_eq!(probe(&in_clear(address), LIMIT), Probed::Dead);
         assert!(start.elapsed() >= LIMIT);
         drop(listener);
-        assert_eq!(probe(address, 1, LIMIT), Probed::Dead);
+        assert_eq!(probe(&in_clear(address), LIMIT), Probed::Dead);
     }
 }

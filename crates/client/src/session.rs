@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{
-    Connection, ConnectionError, ErrorCode, FEATURE_LOGIN, Reply, Request, Role, Secret,
-    ServerPreface, SlaveId, Text, Ticket,
+    Connection, ConnectionError, ErrorCode, FEATURE_LOGIN, Reply, Request, Role, ServerPreface,
+    SlaveId,
 };
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use transfer::{Range, Receiver, Sent, Source};
 
 use crate::context::Context;
-use crate::dial::{dial, greet};
+use crate::dial::meet;
 use crate::fault::{Attempt, Fault};
-use crate::login::{credentials, no_accounts, refused};
+use crate::login::{no_accounts, refused};
 use crate::patient::Patient;
+use crate::secrecy::{Confidential, Pass};
+use crate::trust::Peer;
 use crate::{ClientError, Target};
 
 /// Bytes of requests that may be under way while nobody reads answers: more could fill the socket buffers of both sides.
@@ -37,23 +38,13 @@ pub(crate) struct Session {
     moved: bool,
 }
 
-/// What opens a slave.
-#[derive(Clone, Debug)]
-pub(crate) struct Pass {
-    pub(crate) id: SlaveId,
-    pub(crate) ticket: Ticket,
-    pub(crate) secret: Secret,
-}
-
 /// How a session is opened, and opened again.
 #[derive(Clone, Debug)]
 pub(crate) enum Key {
-    /// Nobody asks.
-    Nothing,
-    /// What the master gave.
+    /// By what the master gave.
     Ticket(Pass),
-    /// The user's own name and password, at a slave that stands alone and was named like this.
-    Login(Target),
+    /// By the user's own name and password where there are any, at a slave that stands alone and was named like this.
+    Name(Target),
 }
 
 /// The next frame of an answer.
@@ -68,26 +59,23 @@ pub(crate) enum Frame {
 impl Session {
     /// Connects to a slave and shows it the ticket, or logs in.
     pub(crate) fn open(address: SocketAddr, key: &Key, context: &Context) -> Attempt<Self> {
-        let mut connection = dial(address, context)?;
-        let shown = match key {
-            Key::Ticket(pass) if !pass.ticket.as_bytes().is_empty() => Some(pass),
-            Key::Ticket(_) | Key::Nothing | Key::Login(_) => None,
+        let (peer, shown) = match key {
+            Key::Ticket(pass) => (
+                Peer::Offered(pass.fingerprint),
+                Some(pass).filter(|pass| !pass.is_empty()),
+            ),
+            Key::Name(target) => (Peer::Named(target), None),
         };
-        if let Some(pass) = shown {
-            connection.send(
-                1,
-                &Request::Present {
-                    ticket: pass.ticket.clone(),
-                    secret: pass.secret,
-                },
-            );
-        }
-        let preface = greet(&mut connection)?;
+        let (connection, preface) = meet(address, peer, context, |connection| {
+            if let Some(pass) = shown {
+                Confidential::for_ticket(connection, context)?.present(1, pass);
+            }
+            Ok(())
+        })?;
         if preface.role != Role::Slave {
             return Err(Fault::nonsense("a slave was expected here"));
         }
-        let mut session = Self::new(connection, address, &preface, context);
-        session.key = key.clone();
+        let mut session = Self::new(connection, &preface, key.clone(), context);
         if shown.is_some() {
             session.last_request = 1;
             session.open = 1;
@@ -96,33 +84,31 @@ impl Session {
                 other => return Err(unexpected(&other)),
             }
         }
-        if let Key::Login(target) = key {
-            session.log_in(target, &preface, context)?;
-        }
+        session.log_in(&preface, context)?;
         Ok(session)
     }
 
-    /// Says who the user is, where there is one, to a slave that stands alone and was named `target`.
-    pub(crate) fn log_in(
-        &mut self,
-        target: &Target,
-        preface: &ServerPreface,
-        context: &Context,
-    ) -> Attempt<()> {
-        let takes_logins = preface.features & FEATURE_LOGIN != 0;
-        if context.options.login.is_some() && !takes_logins {
-            return Err(no_accounts());
-        }
-        let Some((user, password)) = credentials(target, self.address, context)? else {
+    /// Says who the user is, where there is one, to a slave that stands alone.
+    pub(crate) fn log_in(&mut self, preface: &ServerPreface, context: &Context) -> Attempt<()> {
+        let Key::Name(target) = self.key.clone() else {
+            return Ok(());
+        };
+        let Some(login) = &context.options.login else {
             return match preface.login_required {
                 true => Err(ErrorCode::LoginRequired.into()),
                 false => Ok(()),
             };
         };
-        let user = Text::new(&user);
-        let number = self.request(&Request::Login { user, password });
+        if preface.features & FEATURE_LOGIN == 0 {
+            return Err(no_accounts());
+        }
+        let number = self.next_number();
+        Confidential::for_password(&mut self.connection)?.log_in_at_slave(
+            number,
+            login.as_ref(),
+            &target,
+        )?;
         self.flush()?;
-        self.key = Key::Login(target.clone());
         match self.begun(number).map_err(refused)? {
             Reply::Welcome { .. } => Ok(()),
             other => Err(unexpected(&other)),
@@ -143,17 +129,17 @@ impl Session {
     /// Goes on with a connection whose prefaces have been exchanged.
     pub(crate) fn new(
         mut connection: Connection<Patient>,
-        address: SocketAddr,
         preface: &ServerPreface,
+        key: Key,
         context: &Context,
     ) -> Self {
         let patient = connection.stream();
         patient.set_limit(context.options.timeout);
-        patient.watch(address, preface.worker);
+        patient.watch(preface.worker);
         Self {
+            address: patient.peer(),
             connection,
-            address,
-            key: Key::Nothing,
+            key,
             window: usize::try_from(preface.window_requests).unwrap_or(1).max(1),
             last_request: 0,
             open: 0,
@@ -169,7 +155,7 @@ impl Session {
     pub(crate) fn id(&self) -> Option<SlaveId> {
         match &self.key {
             Key::Ticket(pass) => Some(pass.id),
-            Key::Nothing | Key::Login(_) => None,
+            Key::Name(_) => None,
         }
     }
 
@@ -221,12 +207,7 @@ impl Session {
 
     /// Whether an answer, or the end, has arrived.
     pub(crate) fn has_input(&mut self) -> io::Result<bool> {
-        if self.connection.has_input() {
-            return Ok(true);
-        }
-        let socket = self.connection.stream_ref().socket();
-        let mut descriptors = [PollFd::new(socket, PollFlags::IN)];
-        Ok(poll(&mut descriptors, Some(&Timespec::default()))? > 0)
+        Ok(self.connection.has_input() || self.connection.stream_ref().has_input()?)
     }
 
     /// Whether something of a further answer has been read from the socket already.
@@ -236,9 +217,15 @@ impl Session {
 
     /// Collects a request and gives its number.
     pub(crate) fn request(&mut self, request: &Request) -> u32 {
+        let number = self.next_number();
+        self.connection.send(number, request);
+        number
+    }
+
+    /// The number of a request that is about to be collected.
+    fn next_number(&mut self) -> u32 {
         self.last_request = self.last_request.wrapping_add(1).max(1);
         self.open += 1;
-        self.connection.send(self.last_request, request);
         self.last_request
     }
 

@@ -12,6 +12,7 @@ const EXAMPLES: &str = "Examples:
   ftpclient localhost ls -l pub              one command
   ftpclient 5106 get 'pub/*.bin' /tmp        a port on this machine, wildcards of the server
   ftpclient -u ada host                      log in (asks for the password)
+  ftpclient --ca ca.pem host ls              a server with a certificate of your own authority
   ftpclient -c 'cd pub; get -r src' a,b      several commands, the first master that answers
   printf 'put a\\nput b\\n' | ftpclient host   commands from stdin, a line each
 
@@ -71,6 +72,21 @@ pub(crate) struct Args {
     /// Take the password from the first line of FILE, which nobody else may be able to open
     #[arg(long, value_name = "FILE", requires = "user", help_heading = "Login")]
     pub(crate) password_file: Option<PathBuf>,
+
+    /// Encrypt connections: all, none, or (auto) those that leave this machine, those to servers that are remembered, and
+    /// those to servers that demand it
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHEN",
+        default_value = "auto",
+        help_heading = "TLS"
+    )]
+    pub(crate) tls: cli::TlsUse,
+
+    /// Trust servers whose certificate an authority in FILE (PEM) vouches for, and no other that is not remembered
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub(crate) ca: Option<PathBuf>,
 
     /// Print results as one JSON object a line
     #[arg(long)]
@@ -249,6 +265,19 @@ mod tests {
             assert!(is_refused(line), "{line}");
         }
         assert_eq!(parsed("-c ls -c pwd host").commands, ["ls", "pwd"]);
+    }
+
+    #[test]
+    fn encryption_is_one_of_three_words() {
+        for (line, wanted) in [
+            ("h", cli::TlsUse::Auto),
+            ("--tls auto h", cli::TlsUse::Auto),
+            ("h --tls always ls", cli::TlsUse::Always),
+            ("--tls=never h", cli::TlsUse::Never),
+        ] {
+            assert_eq!(parsed(line).tls, wanted, "{line}");
+        }
+        assert!(is_refused("--tls yes h") && is_refused("--tls h") && is_refused("--tls Never h"));
     }
 
     #[test]

@@ -71,9 +71,11 @@ impl From<ClientErrorKind> for ExitStatus {
 impl From<ErrorCode> for ExitStatus {
     fn from(code: ErrorCode) -> Self {
         match code {
-            ErrorCode::Busy | ErrorCode::Draining | ErrorCode::NoSlave | ErrorCode::Timeout => {
-                Self::NoConnection
-            }
+            ErrorCode::Busy
+            | ErrorCode::Draining
+            | ErrorCode::NoSlave
+            | ErrorCode::Timeout
+            | ErrorCode::TlsRequired => Self::NoConnection,
             ErrorCode::LoginRequired | ErrorCode::LoginRefused | ErrorCode::TicketExpired => {
                 Self::Login
             }

@@ -8,7 +8,7 @@
 //! | what `get` and `put` share | `transfer`, `destination` |
 //! | what is seen: results, bars, failures, statuses | `output`, `human`, `json`, `listed`, `screen`, `failure`, `exit_status` |
 //! | the person: session, questions, Ctrl-C | `interactive`, `ask`, `interrupt` |
-//! | who the person is | `login`, `netrc` |
+//! | who the person is, and who the server | `login`, `netrc`, `trust` |
 #![forbid(unsafe_code)]
 
 mod args;
@@ -39,6 +39,7 @@ mod settings;
 #[cfg(test)]
 mod testing;
 mod transfer;
+mod trust;
 mod words;
 
 pub use run::run;

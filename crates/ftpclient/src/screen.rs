@@ -84,7 +84,8 @@ impl Screen {
 
 impl Observer for Screen {
     fn notice(&self, notice: &Notice) {
-        if self.notices {
+        // Whom one trusts is no chatter.
+        if self.notices || matches!(notice, Notice::NewServer { .. }) {
             self.say(notice);
         }
     }

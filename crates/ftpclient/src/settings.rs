@@ -13,6 +13,7 @@ use crate::failure::{Failure, cannot};
 use crate::invocation::Invocation;
 use crate::output::Format;
 use crate::script;
+use crate::trust::{encryption, trust};
 use crate::words::Word;
 
 /// Taken for the local folder where the current directory has one.
@@ -60,6 +61,8 @@ impl Settings {
                 verify: !args.no_verify,
                 streams: args.streams,
                 login: None, // needs the terminal
+                tls: encryption(args.tls),
+                trust: trust(args.ca.as_deref())?,
             },
             login: args
                 .user

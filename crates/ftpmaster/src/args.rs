@@ -45,6 +45,9 @@ pub(crate) struct Args {
     pub(crate) grace: Duration,
 
     #[command(flatten)]
+    pub(crate) tls: cli::ServerTls,
+
+    #[command(flatten)]
     pub(crate) privileges: cli::Privileges,
 
     #[command(flatten)]
@@ -58,7 +61,23 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Command {
     /// Show the slaves that the running master at --bind and --port knows
-    Slaves,
+    Slaves {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print an invitation, with which one slave that does not have the master's key can join: ftpslave --join
+    Invite {
+        /// How long it can be used: 90s, 30m, 1h, 2d
+        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = life)]
+        life: Duration,
+    },
+    /// Shut a slave out: it gets no client any more, until it joins again with an invitation
+    Evict {
+        /// Its identity, or its address, as 'ftpmaster slaves' shows them
+        #[arg(value_name = "SLAVE")]
+        slave: String,
+    },
     /// Say who may log in: a running master takes changes over on SIGHUP
     #[command(subcommand)]
     User(UserCommand),
@@ -111,6 +130,8 @@ Examples:
   ftpmaster --bind 0.0.0.0 --anonymous read-only
                                        let everybody on the network list and download
   ftpmaster slaves                     show who is up
+  ftpmaster invite                     print an invitation for a slave on another machine
+  ftpmaster evict 192.0.2.7:2122       send that slave no client any more
   ftpmaster user add ada --home /pub   let ada log in; from then on a login is needed";
 
 impl Args {
@@ -159,6 +180,26 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong)
 }
 
+/// A time with its unit.
+fn life(text: &str) -> Result<Duration, &'static str> {
+    let wrong = "not a time such as 90s, 30m, 1h or 2d";
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or(wrong)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 24 * 3600,
+        _ => return Err(wrong),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong)?;
+    match u64::from(number) * unit {
+        0 => Err(wrong),
+        seconds => Ok(Duration::from_secs(seconds)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -185,7 +226,7 @@ mod tests {
     #[test]
     fn the_subcommand_takes_the_shared_options_behind_it() {
         let args = parse("ftpmaster slaves --port 7 --state /s");
-        assert_eq!(args.command, Some(Command::Slaves));
+        assert_eq!(args.command, Some(Command::Slaves { json: false }));
         assert_eq!(args.port, 7);
         assert_eq!(args.state, Some("/s".into()));
     }
@@ -261,6 +302,26 @@ mod tests {
         assert_eq!(asked("ftpmaster slaves --bind 0.0.0.0"), "127.0.0.1:2121");
         assert_eq!(asked("ftpmaster slaves --bind ::"), "[::1]:2121");
         assert_eq!(asked("ftpmaster slaves --bind 10.0.0.1"), "10.0.0.1:2121");
+    }
+
+    #[test]
+    fn an_invitation_lives_for_an_hour_or_as_long_as_is_said() {
+        let life = |line| match parse(line).command {
+            Some(Command::Invite { life }) => life.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        for (line, seconds) in [
+            ("ftpmaster invite", 3600),
+            ("ftpmaster invite --life 90s", 90),
+            ("ftpmaster invite --life 30m", 1800),
+            ("ftpmaster invite --life 2d", 172_800),
+        ] {
+            assert_eq!(life(line), seconds, "{line}");
+        }
+        for text in ["", "1", "h", "0s", "-1h", "1.5h", "1y", "1é", "9999999999d"] {
+            let line = ["ftpmaster", "invite", "--life", text];
+            assert!(Args::try_parse_from(line).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -7,9 +7,10 @@
 //! | --- | --- |
 //! | `args` `place` | what is typed |
 //! | `registry` `rotation` | which slaves there are, whose turn it is: pure |
-//! | `user` | the accounts, from the command line |
+//! | `fleet` `join` | who may be one of them |
+//! | `user` `invite` | accounts, invitations and evictions, from the command line |
 //! | `visitor` | who a client is |
-//! | `redirect` | the answer to a client: slaves, addresses, tickets |
+//! | `redirect` `revocations` | the answer to a client: slaves, addresses, tickets; whose are no longer good |
 //! | `registration` `probe` | how slaves become known: by themselves, or by being asked |
 //! | `server` `admission` `session` `stream` | connections, their bounds and deadlines |
 //! | `peer` `show` | asking other servers |
@@ -19,6 +20,9 @@
 
 mod admission;
 mod args;
+mod fleet;
+mod invite;
+mod join;
 mod limits;
 mod master;
 mod peer;
@@ -27,6 +31,7 @@ mod probe;
 mod redirect;
 mod registration;
 mod registry;
+mod revocations;
 mod rights;
 mod rotation;
 mod server;
@@ -48,7 +53,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use auth::{Accounts, AccountsFile};
+use auth::tls::{Identity, Reception, Trust};
+use auth::{Accounts, AccountsFile, StateDirectory};
+use cli::TlsUse;
 use confinement::Kernel;
 use tracing::{error, info, warn};
 
@@ -76,7 +83,9 @@ pub fn main() -> ExitCode {
     };
     cli::start_logging(PROGRAM, args.shared.logging());
     let done = match &args.command {
-        Some(Command::Slaves) => show::slaves(args.ask_address()),
+        Some(Command::Slaves { json }) => show::slaves(args.ask_address(), || itself(&args), *json),
+        Some(Command::Invite { life }) => invite(&args, *life),
+        Some(Command::Evict { slave }) => evict(&args, slave),
         Some(Command::User(command)) => user::run(command, args.state.as_deref()),
         None => serve(&args, &typed),
     };
@@ -89,6 +98,26 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn invite(args: &Args, life: Duration) -> Result<()> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    let known = identity(args, &state)?.map(|identity| identity.fingerprint());
+    invite::invite(&state.fleet_file()?, known, life)
+}
+
+fn evict(args: &Args, slave: &str) -> Result<()> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    invite::evict(&state.fleet_file()?, slave, || {
+        show::identities(args.ask_address(), || itself(args))
+    })
+}
+
+/// By what a master that was started with the same options is known.
+fn itself(args: &Args) -> Result<Trust> {
+    let state = StateDirectory::open(args.state.as_deref())?;
+    let identity = identity(args, &state)?.context("this command was told not to speak TLS")?;
+    Ok(Trust::Known(identity.fingerprint()))
+}
+
 /// Serves until a signal ends it.
 fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let address = args.listen_address();
@@ -97,12 +126,14 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     // Everything that is read from here on can be read again on SIGHUP.
     let state = rights::become_user(user.as_ref(), state)?;
     let accounts = state.accounts_file()?;
-    let settings = settings(args, address, accounts.read()?)?;
-    let key = state.master_key()?;
+    let settings = settings(args, address, (&state, accounts.read()?))?;
     let signals = Signals::catch().context("cannot catch signals")?;
     let kernel = Kernel::ask();
     rights::confine(args, &state)?;
-    let master = Arc::new(Master::new(key, settings).context("cannot draw a random number")?);
+    let master = Arc::new(Master::new(&state, settings)?);
+    if let Some(changed) = accounts.changed_at()? {
+        master.revoke_before(changed);
+    }
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)
@@ -116,13 +147,15 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
             .context("cannot accept connections")?;
         match signals.next()? {
             Some(Wish::Stop) => break,
-            Some(Wish::Reload) => match reload(typed, address, &accounts, &master, &mut probes) {
-                Ok(new) => grace = new,
-                Err(error) => error!(
-                    "the configuration stays as it was: {}",
-                    cli::one_line(&error)
-                ),
-            },
+            Some(Wish::Reload) => {
+                match reload(typed, address, (&state, &accounts), &master, &mut probes) {
+                    Ok(new) => grace = new,
+                    Err(error) => error!(
+                        "the configuration stays as it was: {}",
+                        cli::one_line(&error)
+                    ),
+                }
+            }
             None => {}
         }
     }
@@ -135,18 +168,52 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
 ///
 /// # Errors
 /// Others can come in there, and nobody said what they may do.
-fn settings(args: &Args, address: SocketAddr, accounts: Option<Accounts>) -> Result<Settings> {
+fn settings(
+    args: &Args,
+    address: SocketAddr,
+    (state, accounts): (&StateDirectory, Option<Accounts>),
+) -> Result<Settings> {
     args.check_openness(address.ip(), accounts.is_some())?;
     let everybody = args.everybody(accounts.is_some());
-    if everybody.is_none() && !address.ip().to_canonical().is_loopback() {
+    let reception = reception(args, state)?;
+    if everybody.is_none()
+        && reception.acceptor().is_none()
+        && !address.ip().to_canonical().is_loopback()
+    {
         warn!(
-            "logins are taken from this machine alone: passwords do not cross a network in the clear"
+            "without TLS logins are taken from this machine alone: passwords do not cross a network in the clear"
         );
     }
     Ok(Settings {
         policy: args.policy,
         everybody,
         accounts: accounts.map(Arc::new),
+        reception,
+    })
+}
+
+/// Who may come in how, and under which key they know this master.
+///
+/// # Errors
+/// There is no certificate, or none that can be used.
+fn reception(args: &Args, state: &StateDirectory) -> Result<Reception> {
+    let Some(identity) = identity(args, state)? else {
+        return Ok(Reception::default());
+    };
+    info!("clients know this master by {}", identity.fingerprint());
+    Ok(Reception::new(&identity, args.tls.tls == TlsUse::Always)?)
+}
+
+/// What this master shows over TLS; `None` where it speaks none.
+///
+/// # Errors
+/// There is no certificate, or none that can be used.
+fn identity(args: &Args, state: &StateDirectory) -> Result<Option<Identity>> {
+    let files = args.tls.files()?;
+    Ok(match (args.tls.tls, files) {
+        (TlsUse::Never, _) => None,
+        (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
+        (_, None) => Some(state.identity("master")?),
     })
 }
 
@@ -154,7 +221,7 @@ fn settings(args: &Args, address: SocketAddr, accounts: Option<Accounts>) -> Res
 fn reload(
     typed: &[OsString],
     address: SocketAddr,
-    accounts: &AccountsFile,
+    (state, accounts): (&StateDirectory, &AccountsFile),
     master: &Master,
     probes: &mut Probes,
 ) -> Result<Duration> {
@@ -169,7 +236,7 @@ fn reload(
                 accounts.path().display()
             );
         }
-        let settings = settings(&args, address, accounts_now)?;
+        let settings = settings(&args, address, (state, accounts_now))?;
         if args.listen_address() != address {
             warn!("another address or port counts when the master is started again");
         }

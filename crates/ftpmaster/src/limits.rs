@@ -20,6 +20,9 @@ pub(crate) const MAX_ANSWER: usize = 48 * 1024;
 /// From being accepted until the preface is complete.
 pub(crate) const FIRST_BYTES: Duration = Duration::from_secs(10);
 
+/// From the first byte of TLS until its handshake and the preface behind it are complete.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// From being accepted until the login, where one is needed.
 pub(crate) const LOGIN: Duration = Duration::from_secs(30);
 
@@ -41,6 +44,9 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(3);
 /// A slave that says nothing for longer loses its connection; until then it may wake and go on.
 pub(crate) const FORGOTTEN: Duration = Duration::from_secs(30);
 
+/// The list of slaves and invitations is looked at no more often than this.
+pub(crate) const FLEET_LOOK: Duration = Duration::from_millis(200);
+
 /// Between two probes of a slave from the command line.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -54,4 +60,4 @@ pub(crate) const QUESTION: Duration = Duration::from_secs(3);
 pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Stack of a connection's thread, bytes; only what is touched takes memory.
-pub(crate) const STACK: usize = 128 * 1024;
+pub(crate) const STACK: usize = 256 * 1024;

@@ -1,16 +1,19 @@
 //! What all connections share.
 
-use std::io;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::available_parallelism;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use auth::{Accounts, Gatekeeper, MasterKey, RegistrationKey};
-use protocol::Rights;
+use anyhow::{Context, Result};
+use auth::tls::Reception;
+use auth::{Accounts, Gatekeeper, MasterKey, StateDirectory};
+use protocol::{Revocation, Rights};
 
+use crate::fleet::FleetView;
 use crate::registry::Registry;
+use crate::revocations::{Revocations, TicketClock, whose_changed};
 use crate::rotation::Policy;
 
 /// What a new configuration can change while the master runs.
@@ -21,15 +24,19 @@ pub(crate) struct Settings {
     pub(crate) everybody: Option<Rights>,
     /// Who may log in; `None` where there are no accounts.
     pub(crate) accounts: Option<Arc<Accounts>>,
+    /// Who may come in how: over TLS, in the clear.
+    pub(crate) reception: Reception,
 }
 
 /// Keys, settings and slaves. No lock is ever held while anything waits for a peer.
 #[derive(Debug)]
 pub(crate) struct Master {
     pub(crate) key: MasterKey,
-    pub(crate) registration_key: RegistrationKey,
+    pub(crate) fleet: FleetView,
     pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) clock: TicketClock,
     settings: RwLock<Settings>,
+    revocations: Mutex<Revocations>,
     registry: Mutex<Registry>,
     connections: AtomicU64,
     answering: AtomicUsize,
@@ -37,14 +44,16 @@ pub(crate) struct Master {
 
 impl Master {
     /// # Errors
-    /// The kernel has no randomness to give.
-    pub(crate) fn new(key: MasterKey, settings: Settings) -> io::Result<Self> {
+    /// The state directory cannot be used, or the kernel has no randomness to give.
+    pub(crate) fn new(state: &StateDirectory, settings: Settings) -> Result<Self> {
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
-            gatekeeper: Gatekeeper::new(cores)?,
-            registration_key: key.registration_key(),
-            key,
+            gatekeeper: Gatekeeper::new(cores).context("cannot draw a random number")?,
+            key: state.master_key()?,
+            fleet: FleetView::open(state.fleet_file()?)?,
+            clock: TicketClock::default(),
             settings: RwLock::new(settings),
+            revocations: Mutex::default(),
             registry: Mutex::default(),
             connections: AtomicU64::new(0),
             answering: AtomicUsize::new(0),
@@ -61,11 +70,36 @@ impl Master {
         settings.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// From now on these count. Tickets that say something else are revoked.
     pub(crate) fn set_settings(&self, settings: Settings) {
-        *self
-            .settings
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = settings;
+        let users = {
+            let settings_now = self.settings.write();
+            let mut now = settings_now.unwrap_or_else(PoisonError::into_inner);
+            let users = whose_changed(&now, &settings);
+            *now = settings;
+            users
+        };
+        if !users.is_empty() {
+            self.revocations().add(&users, self.clock.revoke());
+        }
+    }
+
+    /// Nobody knows what a master has told of that ran before this one: tickets of before the accounts were changed last, at
+    /// `changed` (milliseconds since 1970), are made anew by whoever may still have one.
+    pub(crate) fn revoke_before(&self, changed: u64) {
+        let until = changed.min(self.clock.now());
+        self.revocations().add_everybody(until);
+    }
+
+    /// Whose tickets are no longer good, for a slave that has heard all up to that moment.
+    pub(crate) fn revoked_after(&self, heard: u64) -> Vec<Revocation> {
+        self.revocations().after(heard)
+    }
+
+    fn revocations(&self) -> MutexGuard<'_, Revocations> {
+        self.revocations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A number that no other connection has.

@@ -1,9 +1,10 @@
-//! Asking another server of the suite: connect, skip the greeting, agree on a version.
+//! Asking another server of the suite: connect, skip the greeting, speak TLS, agree on a version.
 
-use std::io;
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 
 use anyhow::{Context, Result, bail};
+use auth::tls::Tls;
 use protocol::limits::MAX_GREETING;
 use protocol::{ClientPreface, Connection, Message, Role, ServerPreface};
 
@@ -36,14 +37,22 @@ pub(crate) fn dial_address(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&address, CONNECT)
 }
 
-/// Greets a server that should have this role. All that follows must be done within the time for a question.
-pub(crate) fn shake_hands(socket: TcpStream, role: Role) -> Result<Answered> {
+/// Greets a server that should have this role, over TLS where a session for it is given. All that follows must be done
+/// within the time for a question.
+pub(crate) fn shake_hands(socket: TcpStream, role: Role, tls: Option<Tls>) -> Result<Answered> {
     socket.set_nodelay(true)?;
-    let mut connection = Connection::new(DeadlineStream::new(socket, QUESTION));
+    let mut stream = DeadlineStream::new(socket, QUESTION);
+    let over_tls = tls.is_some();
+    if let Some(tls) = tls {
+        if read_line(&mut stream)?.starts_with(b"421") {
+            return Ok(Answered::Busy);
+        }
+        stream.secure(tls)?;
+    }
+    let mut connection = Connection::new(stream);
     connection.send_raw(&ClientPreface::ours().encode());
     connection.flush()?;
-    let greeting = connection.read_line(MAX_GREETING)?;
-    if greeting.starts_with(b"421") {
+    if !over_tls && connection.read_line(MAX_GREETING)?.starts_with(b"421") {
         return Ok(Answered::Busy);
     }
     let mut bytes = [0; ServerPreface::LENGTH];
@@ -63,6 +72,21 @@ pub(crate) fn shake_hands(socket: TcpStream, role: Role) -> Result<Answered> {
         );
     }
     Ok(Answered::Ready(connection))
+}
+
+/// The greeting, byte by byte: what stands behind it belongs to TLS.
+fn read_line(stream: &mut DeadlineStream) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while line.len() < MAX_GREETING {
+        stream.read_exact(&mut byte)?;
+        line.extend(byte);
+        if byte == *b"\n" {
+            return Ok(line);
+        }
+    }
+    let sentence = "its greeting has no end";
+    Err(io::Error::new(io::ErrorKind::InvalidData, sentence))
 }
 
 /// Sends one question and takes its one answer.

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
-use auth::{Identification, MasterKey, fresh_nonce};
-use protocol::{Address, Reply, Request, Role};
+use auth::tls::{Connector, Tls, Trust};
+use auth::{Identification, fresh_nonce};
+use protocol::{Address, ErrorCode, Fingerprint, Nonce, Reply, Request, Role};
 use tracing::{info, warn};
 
 use crate::limits::{PROBE_INTERVAL, STACK};
@@ -60,8 +62,9 @@ impl Probes {
 /// Asks until the other end of `stopped` is dropped. Only changes are worth a line in the log.
 fn keep_asking(master: &Master, place: &Place, stopped: &Receiver<()>) {
     let mut last = None;
+    let mut known = None;
     loop {
-        let state = match ask_once(master, place) {
+        let state = match ask_once(master, place, &mut known) {
             Ok(()) => None,
             Err(error) => {
                 master.registry().unreachable(place);
@@ -82,8 +85,13 @@ fn keep_asking(master: &Master, place: &Place, stopped: &Receiver<()>) {
     }
 }
 
-fn ask_once(master: &Master, place: &Place) -> Result<()> {
-    match identify(&master.key, place)? {
+/// Asks, and takes over what is answered. By `known` the slave was known when it answered last.
+fn ask_once(master: &Master, place: &Place, known: &mut Option<Fingerprint>) -> Result<()> {
+    let found = identify(master, place, *known)?;
+    if let Some(found) = &found {
+        *known = found.fingerprint.or(*known);
+    }
+    match found {
         Some(found) if !found.keyed && master.settings().accounts.is_some() => {
             bail!(
                 "it asks nobody who they are, and this master has accounts: start it without --standalone, with the \
@@ -96,23 +104,77 @@ fn ask_once(master: &Master, place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Who answers at the place; `None` when it has no time for us.
-fn identify(key: &MasterKey, place: &Place) -> Result<Option<Found>> {
+/// Who answers at the place; `None` when it has no time for us. Over TLS if it is on another machine, or speaks no other
+/// way, unless this master speaks none.
+fn identify(master: &Master, place: &Place, known: Option<Fingerprint>) -> Result<Option<Found>> {
+    let speaks_tls = master.settings().reception.acceptor().is_some();
     let socket = dial(&place.host, place.port).context("cannot connect")?;
-    let mut connection = match shake_hands(socket, Role::Slave)? {
+    let is_near = socket.peer_addr()?.ip().to_canonical().is_loopback();
+    let over_tls = speaks_tls && (!is_near || known.is_some());
+    match question(master, (place, socket), (over_tls, known)) {
+        Err(error) if speaks_tls && !over_tls && error.is::<TlsDemanded>() => {
+            let socket = dial(&place.host, place.port).context("cannot connect")?;
+            question(master, (place, socket), (true, known))
+        }
+        result => result,
+    }
+}
+
+/// The slave speaks TLS alone.
+#[derive(Debug, thiserror::Error)]
+#[error("it demands TLS, and this master was told not to speak it")]
+struct TlsDemanded;
+
+/// A question that was put to the slave at a place, and what its connection says of who answers.
+struct Question {
+    nonce: Nonce,
+    channel: Vec<u8>,
+    shown: Option<Fingerprint>,
+    addresses: Vec<Address>,
+}
+
+fn question(
+    master: &Master,
+    (place, socket): (&Place, TcpStream),
+    (over_tls, known): (bool, Option<Fingerprint>),
+) -> Result<Option<Found>> {
+    let tls = match over_tls {
+        true => Some(Connector::new(Trust::Anyone)?.start(&place.host)?),
+        false => None,
+    };
+    let mut connection = match shake_hands(socket, Role::Slave, tls)? {
         Answered::Ready(connection) => connection,
         Answered::Busy => return Ok(None),
     };
-    let peer = connection.stream().peer()?;
-    let nonce = fresh_nonce()?;
-    let reply: Reply = ask(&mut connection, &Request::Identify { nonce })?;
-    if let Reply::Error { code, .. } = reply {
-        bail!("it does not say who it is: {code}");
+    let stream = connection.stream();
+    let question = Question {
+        nonce: fresh_nonce()?,
+        channel: stream.channel()?,
+        shown: stream.tls().and_then(Tls::peer),
+        addresses: addresses(place, stream.peer()?),
+    };
+    let nonce = question.nonce;
+    match ask(&mut connection, &Request::Identify { nonce })? {
+        Reply::Error {
+            code: ErrorCode::TlsRequired,
+            ..
+        } => bail!(TlsDemanded),
+        Reply::Error { code, .. } => bail!("it does not say who it is: {code}"),
+        reply => judge(master, question, &reply, known).map(Some),
     }
-    let Reply::Identity {
+}
+
+/// What the answer is worth, from a slave that was `known` so before.
+fn judge(
+    master: &Master,
+    question: Question,
+    reply: &Reply,
+    known: Option<Fingerprint>,
+) -> Result<Found> {
+    let &Reply::Identity {
         slave,
         storage,
-        nonce: slave_nonce,
+        nonce,
         proof,
         sessions,
         places,
@@ -121,29 +183,45 @@ fn identify(key: &MasterKey, place: &Place) -> Result<Option<Found>> {
     else {
         bail!("it answers something else than who it is");
     };
+    let Some(generation) = master.fleet.generation(&slave) else {
+        bail!(
+            "it was shut out: 'ftpmaster invite' makes an invitation with which it can join again"
+        );
+    };
     if let Some(proof) = &proof {
         let identification = Identification {
-            master_nonce: &nonce,
-            slave_nonce: &slave_nonce,
+            master_nonce: &question.nonce,
+            slave_nonce: &nonce,
             slave: &slave,
             storage: &storage,
+            channel: &question.channel,
         };
-        let verdict = identification.check(&key.slave_key(&slave), proof);
+        let key = master.key.slave_key(&slave, generation);
+        let verdict = identification.check(&key, proof);
         verdict.map_err(|_| {
             anyhow!("it belongs to another master: give both the same --state, or start it with --standalone")
         })?;
+    } else if let (Some(known), Some(shown)) = (known, question.shown)
+        && known != shown
+    {
+        // Who proves itself over this very connection may have a new key; anybody else is who it was by its key alone.
+        bail!(
+            "it shows the key {shown}, but was known by {known}: if that is right, start the master again"
+        );
     }
-    Ok(Some(Found {
+    Ok(Found {
         id: slave,
         storage,
         keyed: proof.is_some(),
-        addresses: addresses(place, peer),
+        generation,
+        fingerprint: question.shown,
+        addresses: question.addresses,
         load: Load {
             sessions,
             places,
             draining,
         },
-    }))
+    })
 }
 
 /// Where clients may reach the slave that answered us as `peer`.

@@ -12,10 +12,10 @@ use crate::master::{Master, unix_now};
 use crate::registry::{Candidate, Query};
 use crate::visitor::Standing;
 
-/// The answer to a client of that standing that asks for slaves.
+/// The answer to a client that asks for slaves and has had that standing since the moment `issued`.
 pub(crate) fn located(
     master: &Master,
-    standing: &Standing,
+    (standing, issued): (&Standing, u64),
     tried: &[SlaveId],
     renew: bool,
 ) -> MasterReply {
@@ -26,8 +26,14 @@ pub(crate) fn located(
         takes_turn: !renew,
     };
     let mut candidates = master.registry().locate(query, Instant::now());
-    // A slave that asks for no ticket would let this client do everything.
-    candidates.retain(|candidate| candidate.keyed || settings.accounts.is_none());
+    let fleet = master.fleet.now();
+    candidates.retain(|candidate| match fleet.generation(&candidate.id) {
+        // Its keys do not count any more.
+        None => false,
+        Some(generation) if candidate.keyed => generation == candidate.generation,
+        // A slave that asks for no ticket would let this client do everything.
+        Some(_) => settings.accounts.is_none(),
+    });
     if candidates.is_empty() {
         return no_slave(master);
     }
@@ -35,7 +41,7 @@ pub(crate) fn located(
     let mut room = MAX_ANSWER;
     let mut slaves = Vec::new();
     for candidate in candidates {
-        let offer = match offer(master, candidate, standing, expires) {
+        let offer = match offer(master, candidate, standing, (issued, expires)) {
             Ok(offer) => offer,
             Err(error) => return failed(&error),
         };
@@ -68,7 +74,7 @@ fn offer(
     master: &Master,
     candidate: Candidate,
     standing: &Standing,
-    expires: u64,
+    (issued, expires): (u64, u64),
 ) -> Result<SlaveOffer, IssueError> {
     let mut secret = Secret([0; 32]);
     let mut ticket = Vec::new();
@@ -80,9 +86,11 @@ fn offer(
             rights: standing.rights,
             home: standing.home.clone(),
             slave: candidate.id,
+            issued,
             expires,
         };
-        ticket = issue(&master.key.slave_key(&candidate.id), &grant, &secret)?;
+        let key = master.key.slave_key(&candidate.id, candidate.generation);
+        ticket = issue(&key, &grant, &secret)?;
     }
     Ok(SlaveOffer {
         id: candidate.id,
@@ -91,6 +99,7 @@ fn offer(
         secret,
         sessions: candidate.load.sessions,
         places: candidate.load.places,
+        fingerprint: candidate.fingerprint,
     })
 }
 
@@ -100,7 +109,7 @@ fn weight(addresses: &[Address], ticket: usize) -> usize {
         Address::Name { host, .. } => host.as_str().len(),
         Address::SameHost { .. } | Address::Ip { .. } => 16,
     });
-    64 + ticket + names.map(|name| name + 8).sum::<usize>()
+    100 + ticket + names.map(|name| name + 8).sum::<usize>()
 }
 
 fn no_slave(master: &Master) -> MasterReply {
@@ -128,8 +137,9 @@ fn failed(cause: &IssueError) -> MasterReply {
 mod tests {
     use std::sync::Arc;
 
+    use auth::tls::Reception;
     use auth::{ClientClaim, StateDirectory, check};
-    use protocol::{Message, Rights, StorageId};
+    use protocol::{Fingerprint, Message, Rights, StorageId};
 
     use super::*;
     use crate::master::Settings;
@@ -143,23 +153,22 @@ mod tests {
             policy: Policy::RoundRobin,
             everybody: Some(rights),
             accounts: None,
+            reception: Reception::default(),
         };
-        Master::new(state.master_key().unwrap(), settings).unwrap()
+        Master::new(&state, settings).unwrap()
     }
 
     fn answer(master: &Master) -> MasterReply {
-        located(
-            master,
-            &Standing::of_everybody(Rights::READ_ONLY),
-            &[],
-            false,
-        )
+        let standing = Standing::of_everybody(Rights::READ_ONLY);
+        located(master, (&standing, master.clock.now()), &[], false)
     }
 
     fn register(master: &Master, number: u8, addresses: Vec<Address>) {
         let newcomer = Newcomer {
             id: SlaveId([number; 16]),
             storage: StorageId([7; 16]),
+            generation: 0,
+            fingerprint: Some(Fingerprint([number; 32])),
             addresses,
             connection: number.into(),
         };
@@ -185,13 +194,15 @@ mod tests {
         let offers = offers(answer(&master));
         assert_eq!(offers.len(), 2);
         assert_ne!(offers[0].secret, offers[1].secret);
+        let known = offers.iter().map(|offer| offer.fingerprint);
+        assert!(known.eq([1, 2].map(|number| Some(Fingerprint([number; 32])))));
         for offer in &offers {
             let claim = ClientClaim {
                 ticket: offer.ticket.as_bytes(),
                 secret: &offer.secret,
             };
             for other in &offers {
-                let key = master.key.slave_key(&other.id);
+                let key = master.key.slave_key(&other.id, 0);
                 let grant = check(&key, &other.id, claim, unix_now());
                 assert_eq!(grant.is_ok(), offer.id == other.id);
                 assert!(grant.is_err() || grant.unwrap().rights == Rights::READ_ONLY);
@@ -208,6 +219,8 @@ mod tests {
             id: SlaveId([1; 16]),
             storage: StorageId([7; 16]),
             keyed: false,
+            generation: 0,
+            fingerprint: None,
             addresses: vec![Address::SameHost { port: 2122 }],
             load: Load::default(),
         };
@@ -241,18 +254,19 @@ mod tests {
             rights: Rights::READ.with(Rights::WRITE),
             home: "/pub".try_into().unwrap(),
         };
-        let offer = offers(located(&master, &standing, &[], false)).remove(0);
+        let offer = offers(located(&master, (&standing, 7), &[], false)).remove(0);
         let claim = ClientClaim {
             ticket: offer.ticket.as_bytes(),
             secret: &offer.secret,
         };
         let grant = check(
-            &master.key.slave_key(&offer.id),
+            &master.key.slave_key(&offer.id, 0),
             &offer.id,
             claim,
             unix_now(),
         )
         .unwrap();
+        assert_eq!(grant.issued, 7);
         let granted = Standing {
             user: grant.user,
             rights: grant.rights,

@@ -6,8 +6,8 @@ use std::time::Instant;
 use auth::{Introduction, fresh_nonce};
 use protocol::limits::MAX_ADDRESSES;
 use protocol::{
-    Address, Connection, ConnectionError, ErrorCode, MasterReply, MasterRequest, Nonce, SlaveId,
-    StorageId, Text,
+    Address, Connection, ConnectionError, ErrorCode, Fingerprint, MasterReply, MasterRequest,
+    Nonce, SlaveId, StorageId, Text,
 };
 use tracing::{info, warn};
 
@@ -18,6 +18,10 @@ use crate::registry::{Load, Newcomer};
 use crate::show::shown;
 use crate::stream::{DeadlineStream, Peer};
 
+/// What a slave hears whose keys count no more.
+const EVICTED: &str = "this master has shut the slave out: 'ftpmaster invite' makes an invitation with which it can join \
+                       again";
+
 /// What a slave said of itself, not proved yet.
 #[derive(Debug)]
 pub(crate) struct Hello {
@@ -27,6 +31,7 @@ pub(crate) struct Hello {
     pub(crate) slave: SlaveId,
     pub(crate) storage: StorageId,
     pub(crate) addresses: Vec<Address>,
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// What a slave hears before its connection ends.
@@ -71,15 +76,14 @@ pub(crate) fn serve(
         }
     };
     drop(admitted);
-    let connection = newcomer.connection;
     let addresses = newcomer
         .addresses
         .iter()
         .map(|address| shown(address, peer.ip));
     let at = addresses.collect::<Vec<_>>().join(", ");
     info!(slave = %hello.slave, "registered at {at}");
-    let ended = listen(master, link, hello.slave, connection);
-    master.registry().lost(hello.slave, connection);
+    let ended = listen(master, link, &newcomer);
+    master.registry().lost(newcomer.id, newcomer.connection);
     match &ended {
         Ok(()) => info!(slave = %hello.slave, "left"),
         Err(error) => warn!(slave = %hello.slave, "lost: {error}"),
@@ -109,17 +113,24 @@ fn introduce(
             "it names no address that a client could reach",
         );
     }
+    let Some(generation) = master.fleet.generation(&hello.slave) else {
+        return refuse(hello.request, ErrorCode::LoginRefused, EVICTED);
+    };
+    let key = master.key.registration_key(&hello.slave, generation);
     let master_nonce = fresh_nonce()?;
+    let channel = link.stream().channel()?;
     let introduction = Introduction {
         slave_nonce: &hello.nonce,
         master_nonce: &master_nonce,
         slave: &hello.slave,
         storage: &hello.storage,
+        channel: &channel,
+        fingerprint: hello.fingerprint.as_ref(),
         addresses: &hello.addresses,
     };
     let challenge = MasterReply::Challenge {
         nonce: master_nonce,
-        proof: introduction.master_proof(&master.registration_key),
+        proof: introduction.master_proof(&key),
     };
     send(link, hello.request, &challenge)?;
     link.stream().allow(PROOF);
@@ -131,21 +142,37 @@ fn introduce(
             "it answers the challenge with something else",
         );
     };
-    if let Err(error) = introduction.check_slave(&master.registration_key, &proof) {
+    if let Err(error) = introduction.check_slave(&key, &proof) {
         return refuse(header.request, ErrorCode::LoginRefused, &error.to_string());
     }
     let newcomer = Newcomer {
         id: hello.slave,
         storage: hello.storage,
+        generation,
+        fingerprint: hello.fingerprint,
         addresses,
         connection: master.connection_number(),
     };
+    enter(master, link, header.request, newcomer)
+}
+
+/// Gives a slave that has proved itself its place, and tells it so.
+fn enter(
+    master: &Master,
+    link: &mut Link,
+    request: u32,
+    newcomer: Newcomer,
+) -> Result<Result<Newcomer, Refused>, ConnectionError> {
     let registered = master.registry().register(newcomer.clone(), Instant::now());
     if let Err(refusal) = registered {
-        return refuse(header.request, refusal.code(), &refusal.to_string());
+        return Ok(Err(Refused {
+            request,
+            code: refusal.code(),
+            detail: refusal.to_string(),
+        }));
     }
     let reply = MasterReply::Registered { now: unix_now() };
-    if let Err(error) = send(link, header.request, &reply) {
+    if let Err(error) = send(link, request, &reply) {
         master.registry().lost(newcomer.id, newcomer.connection);
         return Err(error);
     }
@@ -154,12 +181,8 @@ fn introduce(
 
 /// Hears heartbeats. A silent slave is down long before its connection is given up: when it was only stopped for a while,
 /// it goes on where it was.
-fn listen(
-    master: &Master,
-    link: &mut Link,
-    slave: SlaveId,
-    connection: u64,
-) -> Result<(), ConnectionError> {
+fn listen(master: &Master, link: &mut Link, slave: &Newcomer) -> Result<(), ConnectionError> {
+    let mut told = 0;
     loop {
         link.rest();
         link.stream().allow(FORGOTTEN);
@@ -183,9 +206,18 @@ fn listen(
             places,
             draining,
         };
+        if master.fleet.generation(&slave.id) != Some(slave.generation) {
+            warn!(slave = %slave.id, "its keys count no more");
+            let reply = MasterReply::Error {
+                code: ErrorCode::LoginRefused,
+                detail: Text::new(EVICTED),
+            };
+            return send(link, header.request, &reply);
+        }
+        let now = Instant::now();
         let speaks_for_it = master
             .registry()
-            .heartbeat(slave, connection, load, Instant::now());
+            .heartbeat(slave.id, slave.connection, load, now);
         if !speaks_for_it {
             let reply = MasterReply::Error {
                 code: ErrorCode::DuplicateSlave,
@@ -193,9 +225,12 @@ fn listen(
             };
             return send(link, header.request, &reply);
         }
+        let revoked = master.revoked_after(told);
+        let latest = revoked.iter().map(|revocation| revocation.until).max();
+        told = latest.unwrap_or(told);
         let reply = MasterReply::Noted {
             now: unix_now(),
-            revoked: Vec::new(),
+            revoked,
         };
         send(link, header.request, &reply)?;
     }

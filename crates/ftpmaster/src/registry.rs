@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use protocol::limits::MAX_SLAVES;
-use protocol::{Address, ErrorCode, SlaveId, SlaveState, StorageId};
+use protocol::{Address, ErrorCode, Fingerprint, SlaveId, SlaveState, StorageId};
 use thiserror::Error;
 
 use crate::limits::{MAX_REGISTERED, MAX_REMEMBERED};
@@ -24,6 +24,10 @@ use slave::{Contact, Fixed, Identity, Registered, Slave};
 pub(crate) struct Newcomer {
     pub(crate) id: SlaveId,
     pub(crate) storage: StorageId,
+    /// Of the keys by which it proved it.
+    pub(crate) generation: u32,
+    /// By which clients shall know it.
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) addresses: Vec<Address>,
     /// The connection on which it lives; no two have the same number.
     pub(crate) connection: u64,
@@ -36,6 +40,10 @@ pub(crate) struct Found {
     pub(crate) storage: StorageId,
     /// Whether it proved that it holds the key for our tickets; one that stands alone has none.
     pub(crate) keyed: bool,
+    /// Of its keys, where it has any.
+    pub(crate) generation: u32,
+    /// Of the certificate that it showed.
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) load: Load,
 }
@@ -72,6 +80,8 @@ impl Refusal {
 pub(crate) struct Candidate {
     pub(crate) id: SlaveId,
     pub(crate) keyed: bool,
+    pub(crate) generation: u32,
+    pub(crate) fingerprint: Option<Fingerprint>,
     pub(crate) addresses: Vec<Address>,
     pub(crate) load: Load,
 }
@@ -144,6 +154,8 @@ impl Registry {
                 return Err(Refusal::Duplicate);
             }
             slave.addresses = newcomer.addresses;
+            slave.generation = newcomer.generation;
+            slave.fingerprint = newcomer.fingerprint;
             slave.registered = Some(registered);
             slave.joined = true;
         } else {
@@ -161,6 +173,8 @@ impl Registry {
                 registered: Some(registered),
                 joined: true,
                 addresses: newcomer.addresses,
+                generation: newcomer.generation,
+                fingerprint: newcomer.fingerprint,
                 ..slave
             });
         }
@@ -236,9 +250,11 @@ impl Registry {
             fixed.contact = Some(contact);
         }
         slave.sent = 0;
-        // A registered slave knows better where it can be reached than those who look for it.
+        // A registered slave knows better how it can be reached than those who look for it.
         if slave.registered.is_none() {
             slave.addresses = found.addresses;
+            slave.generation = found.generation;
+            slave.fingerprint = found.fingerprint;
         }
         self.storage = Some(found.storage);
         Ok(())
@@ -284,6 +300,8 @@ impl Registry {
             candidates.push(Candidate {
                 id: identity.id,
                 keyed: identity.keyed,
+                generation: slave.generation,
+                fingerprint: slave.fingerprint,
                 addresses: slave.addresses.clone(),
                 load,
             });

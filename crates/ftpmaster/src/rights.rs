@@ -78,7 +78,8 @@ pub(crate) fn confine(args: &Args, state: &StateDirectory) -> Result<()> {
 
 /// The folders of files that a reload reads: files are replaced, folders stay.
 fn read_again(args: &Args) -> Vec<PathBuf> {
-    let files = args.shared.config.iter();
+    let tls = args.tls.cert.iter().chain(&args.tls.key);
+    let files = args.shared.config.iter().chain(tls);
     let folder = |file: &PathBuf| match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

@@ -1,23 +1,25 @@
-//! One connection: greeting, preface, then questions and answers.
+//! One connection: greeting, TLS, preface, then questions and answers.
 
+use std::io;
 use std::net::TcpStream;
 use std::time::Instant;
 
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
-    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, MAGIC, MasterReply,
-    MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
+    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, FEATURE_TLS_REQUIRED,
+    MAGIC, MasterReply, MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
 };
 use tracing::debug;
 
 use crate::admission::Admitted;
-use crate::limits::{ANSWER, FIRST_BYTES, IDLE, LOGIN};
+use crate::join::join;
+use crate::limits::{ANSWER, FIRST_BYTES, HANDSHAKE, IDLE, LOGIN};
 use crate::master::Master;
 use crate::redirect;
 use crate::registration::{self, Hello};
 use crate::stream::DeadlineStream;
-use crate::visitor::Visitor;
+use crate::visitor::{Origin, Visitor};
 
 /// What is said to everybody, at once: standard clients wait for it (RFC 959, section 5.4).
 const GREETING: &[u8] = b"220 mini-ftp ready\r\n";
@@ -84,6 +86,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                 slave,
                 storage,
                 addresses,
+                fingerprint,
             }) => {
                 let hello = Hello {
                     request: header.request,
@@ -91,6 +94,7 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
                     slave,
                     storage,
                     addresses,
+                    fingerprint,
                 };
                 drop(answering); // a slave's connection is not meant to end
                 return registration::serve(master, link, &hello, admitted);
@@ -109,17 +113,29 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
             link.stream().allow(ANSWER);
             link.flush()?;
             link.rest();
+            link.stream().rest();
         }
         drop(answering);
     }
 }
 
-/// Greets, and finds a version that both speak. False when there is none, or the peer speaks something else.
+/// Greets, speaks TLS with who wants to, and finds a version that both speak. False when there is none, or the peer speaks
+/// something else, or may not speak as it does.
 fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
+    let settings = master.settings();
     link.send_raw(GREETING);
     // A peer that has spoken already gets the greeting together with what answers it.
     if !link.stream_ref().has_input()? {
         link.flush()?;
+    }
+    if link.stream_ref().begins_tls()? {
+        link.flush()?;
+        let Some(acceptor) = settings.reception.acceptor() else {
+            return Ok(false);
+        };
+        let tls = acceptor.start().map_err(io::Error::from)?;
+        link.stream().allow(HANDSHAKE);
+        link.stream().secure(tls)?;
     }
     let mut bytes = [0; ClientPreface::LENGTH];
     let (first, rest) = bytes.split_at_mut(1);
@@ -141,22 +157,32 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
             return Err(error.into());
         }
     };
+    let stream = link.stream_ref();
+    let may_speak =
+        stream.tls().is_some() || settings.reception.takes_clear(stream.peer()?.is_here);
     let preface = ServerPreface {
         version: version.unwrap_or(0),
         oldest: OLDEST_VERSION,
         newest: VERSION,
         role: Role::Master,
-        login_required: master.settings().everybody.is_none(),
-        features: 0,
+        login_required: settings.everybody.is_none(),
+        features: match may_speak {
+            true => 0,
+            false => FEATURE_TLS_REQUIRED,
+        },
         worker: 0,
         window_requests: WINDOW_REQUESTS,
         window_answer_bytes: WINDOW_ANSWER_BYTES,
     };
     link.send_raw(&preface.encode());
-    if version.is_none() || !link.has_input() {
+    if version.is_some() && !may_speak {
+        link.send(0, &refusal(ErrorCode::TlsRequired, ""));
+    }
+    let goes_on = version.is_some() && may_speak;
+    if !goes_on || !link.has_input() {
         link.flush()?;
     }
-    Ok(version.is_some())
+    Ok(goes_on)
 }
 
 fn answer(
@@ -165,10 +191,12 @@ fn answer(
     stream: &DeadlineStream,
     request: &MasterRequest,
 ) -> Result<MasterReply, ConnectionError> {
+    // Before the settings: a ticket by those that are replaced meanwhile is revoked with them.
+    let issued = master.clock.now();
     let standing = || visitor.standing(&master.settings());
     Ok(match request {
         MasterRequest::Locate { tried, renew } => match standing() {
-            Some(standing) => redirect::located(master, &standing, tried, *renew),
+            Some(standing) => redirect::located(master, (&standing, issued), tried, *renew),
             None => refusal(ErrorCode::LoginRequired, ""),
         },
         // The operator needs no account to see who is up.
@@ -177,12 +205,16 @@ fn answer(
         }
         MasterRequest::ListSlaves {} => refusal(ErrorCode::LoginRequired, ""),
         MasterRequest::Login { user, password } => {
-            visitor.log_in(master, stream.peer()?, (user, password))
+            let origin = Origin {
+                ip: stream.peer()?.ip,
+                is_private: stream.is_private()?,
+            };
+            visitor.log_in(master, origin, (user, password))
         }
-        MasterRequest::Join { .. } => refusal(
-            ErrorCode::Unsupported,
-            "this master gives out no invitations",
-        ),
+        MasterRequest::Join { token, slave } => {
+            let is_private = stream.is_private()?;
+            join(master, stream.peer()?, is_private, (token, *slave))
+        }
         MasterRequest::Register { .. }
         | MasterRequest::Prove { .. }
         | MasterRequest::Heartbeat { .. } => {

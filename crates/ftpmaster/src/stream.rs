@@ -1,9 +1,10 @@
-//! A socket on which everything must be done by a certain time.
+//! A socket on which everything must be done by a certain time, in the clear or over TLS.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use auth::tls::{Reception, Tls};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -11,43 +12,80 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 /// While a peer is told why it is sent away, it has this long to stop talking.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A socket whose reads and writes fail with `TimedOut` once the time allowed is over, however slowly bytes drip in.
+/// A connection whose reads and writes fail with `TimedOut` once the time allowed is over, however slowly bytes drip in.
 #[derive(Debug)]
 pub(crate) struct DeadlineStream {
-    socket: TcpStream,
-    deadline: Instant,
+    raw: Raw,
+    /// From its handshake on, everything goes through it.
+    tls: Option<Box<Tls>>,
 }
 
 impl DeadlineStream {
     /// The socket, from now on with `time` for whatever is done on it.
     pub(crate) fn new(socket: TcpStream, time: Duration) -> Self {
+        let deadline = Instant::now() + time;
         Self {
-            socket,
-            deadline: Instant::now() + time,
+            raw: Raw { socket, deadline },
+            tls: None,
         }
     }
 
     /// Sets the time, from now on, for whatever is done next.
     pub(crate) fn allow(&mut self, time: Duration) {
-        self.deadline = Instant::now() + time;
+        self.raw.deadline = Instant::now() + time;
+    }
+
+    /// Waits until the peer has said something; whether that begins with TLS. Nothing is read.
+    pub(crate) fn begins_tls(&self) -> io::Result<bool> {
+        self.raw.wait_for(PollFlags::IN)?;
+        let mut first = [0];
+        let seen = self.raw.socket.peek(&mut first)?;
+        let [first] = first;
+        Ok(seen == 1 && Reception::is_tls(first))
+    }
+
+    /// Speaks TLS from now on, within the time allowed.
+    pub(crate) fn secure(&mut self, mut tls: Tls) -> io::Result<()> {
+        tls.handshake(&mut self.raw)?;
+        self.tls = Some(Box::new(tls));
+        Ok(())
+    }
+
+    /// The session over TLS, where there is one.
+    pub(crate) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
     }
 
     /// Who is at the other end, and whether that is this machine.
     pub(crate) fn peer(&self) -> io::Result<Peer> {
-        Ok(Peer::new(
-            self.socket.peer_addr()?,
-            self.socket.local_addr()?,
-        ))
+        let socket = &self.raw.socket;
+        Ok(Peer::new(socket.peer_addr()?, socket.local_addr()?))
+    }
+
+    /// What makes this connection unlike any other, for proofs that cannot be relayed; empty in the clear.
+    pub(crate) fn channel(&self) -> io::Result<Vec<u8>> {
+        match &self.tls {
+            Some(tls) => Ok(tls.channel_binding()?.to_vec()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether nobody on the way can read what is said.
+    pub(crate) fn is_private(&self) -> io::Result<bool> {
+        Ok(self.tls.is_some() || self.peer()?.is_here)
     }
 
     /// Closes so that the peer gets what was written: bytes of its own that nobody read would make the kernel reset the
     /// connection and drop them (RFC 1122, section 4.2.2.13).
     pub(crate) fn close_politely(&mut self) -> io::Result<()> {
-        self.socket.shutdown(Shutdown::Write)?;
         self.allow(FAREWELL);
+        if let Some(tls) = &mut self.tls {
+            tls.close(&mut self.raw)?;
+        }
+        self.raw.socket.shutdown(Shutdown::Write)?;
         let mut unheard = [0; 4096];
         for _ in 0..16 {
-            if self.read(&mut unheard)? == 0 {
+            if self.raw.read(&mut unheard)? == 0 {
                 break;
             }
         }
@@ -56,9 +94,51 @@ impl DeadlineStream {
 
     /// Whether the peer has said something that was not read yet, or has closed.
     pub(crate) fn has_input(&self) -> io::Result<bool> {
-        self.poll(PollFlags::IN, Duration::ZERO)
+        let is_decrypted = self.tls().is_some_and(Tls::is_ready);
+        Ok(is_decrypted || self.raw.poll(PollFlags::IN, Duration::ZERO)?)
     }
 
+    /// Gives memory back that only the last exchange needed.
+    pub(crate) fn rest(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.rest();
+        }
+    }
+}
+
+impl Read for DeadlineStream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => tls.read(&mut self.raw, bytes),
+            None => self.raw.read(bytes),
+        }
+    }
+}
+
+impl Write for DeadlineStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            Some(tls) => tls.write(&mut self.raw, bytes),
+            None => self.raw.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.tls {
+            Some(tls) => tls.flush(&mut self.raw),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The socket itself.
+#[derive(Debug)]
+struct Raw {
+    socket: TcpStream,
+    deadline: Instant,
+}
+
+impl Raw {
     /// Waits until the socket is ready for that, within the time allowed.
     fn wait_for(&self, readiness: PollFlags) -> io::Result<()> {
         loop {
@@ -82,7 +162,7 @@ impl DeadlineStream {
     }
 }
 
-impl Read for DeadlineStream {
+impl Read for Raw {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
             // What is there already needs no clock.
@@ -95,7 +175,7 @@ impl Read for DeadlineStream {
     }
 }
 
-impl Write for DeadlineStream {
+impl Write for Raw {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match send(

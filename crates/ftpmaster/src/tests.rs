@@ -1,17 +1,22 @@
 //! The master as others see it: over loopback, with slaves and clients that say what the test wants them to say.
 
+mod fleet;
+mod probed;
+mod tls;
+
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use auth::tls::Reception;
 use auth::{
-    ClientClaim, Identification, Introduction, MasterKey, StateDirectory, check, fresh_nonce,
+    ClientClaim, Introduction, MasterKey, RegistrationKey, StateDirectory, check, fresh_nonce,
 };
 use protocol::{
-    Address, ClientPreface, Connection, ErrorCode, MasterReply, MasterRequest, Nonce, Proof, Reply,
+    Address, ClientPreface, Connection, ErrorCode, Fingerprint, MasterReply, MasterRequest,
     Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus, StorageId, VERSION,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -19,12 +24,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::limits::MAX_CLIENTS;
 use crate::master::{Master, Settings, unix_now};
 use crate::peer::{Answered, ask, dial_address, shake_hands};
-use crate::probe::Probes;
 use crate::rotation::Policy;
 use crate::server::Server;
 use crate::stream::DeadlineStream;
 
 const STORAGE: StorageId = StorageId([7; 16]);
+const FINGERPRINT: Fingerprint = Fingerprint([6; 32]);
 
 /// A test that waits longer than this has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -41,7 +46,7 @@ fn some_key() -> MasterKey {
     state.master_key().unwrap()
 }
 
-fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(result) = attempt() {
@@ -58,10 +63,16 @@ struct World {
     address: SocketAddr,
     wake: UnixStream,
     thread: Option<JoinHandle<()>>,
+    state: StateDirectory,
+    _folder: tempfile::TempDir,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with(Reception::default())
+    }
+
+    fn with(reception: Reception) -> Self {
         let limit = getrlimit(Resource::Nofile);
         let raised = Rlimit {
             current: limit.maximum,
@@ -72,8 +83,11 @@ impl World {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),
             accounts: None,
+            reception,
         };
-        let master = Arc::new(Master::new(some_key(), settings).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(Some(&folder.path().join("state"))).unwrap();
+        let master = Arc::new(Master::new(&state, settings).unwrap());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.address().unwrap();
         let (wake, woken) = UnixStream::pair().unwrap();
@@ -86,11 +100,13 @@ impl World {
             address,
             wake,
             thread: Some(thread),
+            state,
+            _folder: folder,
         }
     }
 
     fn connect(&self) -> Link {
-        match shake_hands(dial_address(self.address).unwrap(), Role::Master).unwrap() {
+        match shake_hands(dial_address(self.address).unwrap(), Role::Master, None).unwrap() {
             Answered::Ready(link) => link,
             Answered::Busy => panic!("busy"),
         }
@@ -121,7 +137,11 @@ impl World {
     }
 
     fn register(&self, number: u8) -> Result<Link, ErrorCode> {
-        self.register_with(number, STORAGE, &self.master.key)
+        self.register_with(number, STORAGE, &self.key(number, 0))
+    }
+
+    fn key(&self, number: u8, generation: u32) -> RegistrationKey {
+        self.master.key.registration_key(&id(number), generation)
     }
 
     /// Registers a slave that holds this key.
@@ -129,47 +149,56 @@ impl World {
         &self,
         number: u8,
         storage: StorageId,
-        key: &MasterKey,
+        key: &RegistrationKey,
     ) -> Result<Link, ErrorCode> {
-        let key = key.registration_key();
-        let mut link = self.connect();
-        let addresses = vec![Address::SameHost {
-            port: u16::from(number),
-        }];
-        let nonce = fresh_nonce().unwrap();
-        let register = MasterRequest::Register {
-            nonce,
-            slave: id(number),
-            storage,
-            addresses: addresses.clone(),
-        };
-        let MasterReply::Challenge {
-            nonce: master_nonce,
-            proof,
-        } = ask(&mut link, &register).unwrap()
-        else {
-            panic!("no challenge");
-        };
-        let introduction = Introduction {
-            slave_nonce: &nonce,
-            master_nonce: &master_nonce,
-            slave: &id(number),
-            storage: &storage,
-            addresses: &addresses,
-        };
-        let knows_master = introduction.check_master(&key, &proof).is_ok();
-        let prove = MasterRequest::Prove {
-            proof: introduction.slave_proof(&key),
-        };
-        match ask(&mut link, &prove).unwrap() {
-            MasterReply::Registered { now } => {
-                assert!(knows_master);
-                assert!(now.abs_diff(unix_now()) <= 1);
-                Ok(link)
-            }
-            MasterReply::Error { code, .. } => Err(code),
-            other => panic!("{other:?}"),
+        register_over(self.connect(), (number, storage), key, &[])
+    }
+}
+
+/// Registers a slave that holds this key and takes the connection for the one with that channel.
+fn register_over(
+    mut link: Link,
+    (number, storage): (u8, StorageId),
+    key: &RegistrationKey,
+    channel: &[u8],
+) -> Result<Link, ErrorCode> {
+    let addresses = vec![Address::SameHost {
+        port: u16::from(number),
+    }];
+    let nonce = fresh_nonce().unwrap();
+    let register = MasterRequest::Register {
+        nonce,
+        slave: id(number),
+        storage,
+        addresses: addresses.clone(),
+        fingerprint: Some(FINGERPRINT),
+    };
+    let (master_nonce, proof) = match ask(&mut link, &register).unwrap() {
+        MasterReply::Challenge { nonce, proof } => (nonce, proof),
+        MasterReply::Error { code, .. } => return Err(code),
+        other => panic!("{other:?}"),
+    };
+    let introduction = Introduction {
+        slave_nonce: &nonce,
+        master_nonce: &master_nonce,
+        slave: &id(number),
+        storage: &storage,
+        channel,
+        fingerprint: Some(&FINGERPRINT),
+        addresses: &addresses,
+    };
+    let knows_master = introduction.check_master(key, &proof).is_ok();
+    let prove = MasterRequest::Prove {
+        proof: introduction.slave_proof(key),
+    };
+    match ask(&mut link, &prove).unwrap() {
+        MasterReply::Registered { now } => {
+            assert!(knows_master);
+            assert!(now.abs_diff(unix_now()) <= 1);
+            Ok(link)
         }
+        MasterReply::Error { code, .. } => Err(code),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -210,7 +239,8 @@ fn clients_are_sent_to_registered_slaves_in_turn_with_tickets_that_count_there()
         ticket: offers[0].ticket.as_bytes(),
         secret: &offers[0].secret,
     };
-    let key = world.master.key.slave_key(&id(1));
+    assert_eq!(offers[0].fingerprint, Some(FINGERPRINT));
+    let key = world.master.key.slave_key(&id(1), 0);
     let grant = check(&key, &id(1), claim, unix_now()).unwrap();
     assert_eq!((grant.user.as_str(), grant.rights), ("", Rights::READ_ONLY));
     assert_eq!(world.turns(), [id(2), id(1)]);
@@ -243,7 +273,8 @@ fn a_slave_that_goes_is_left_out_at_once_and_one_that_drains_too() {
 #[test]
 fn nobody_is_sent_to_a_slave_without_the_key() {
     let world = World::new();
-    let refusal = world.register_with(1, STORAGE, &some_key());
+    let foreign = some_key().registration_key(&id(1), 0);
+    let refusal = world.register_with(1, STORAGE, &foreign);
     assert_eq!(refusal.unwrap_err(), ErrorCode::LoginRefused);
     assert_eq!(world.locate().unwrap_err(), ErrorCode::NoSlave);
     // Nor to one that skips the proof.
@@ -269,7 +300,7 @@ fn nobody_is_sent_to_a_slave_without_the_key() {
 fn slaves_of_another_storage_or_with_a_taken_identity_are_refused() {
     let world = World::new();
     let _one = world.register(1).unwrap();
-    let other_storage = world.register_with(2, StorageId([8; 16]), &world.master.key);
+    let other_storage = world.register_with(2, StorageId([8; 16]), &world.key(2, 0));
     assert_eq!(other_storage.unwrap_err(), ErrorCode::WrongStorage);
     assert_eq!(world.turns(), [id(1)]);
 }
@@ -303,7 +334,6 @@ fn foreign_words_get_an_error_line_and_nothing_else() {
     for words in [
         b"USER anonymous\r\n".as_slice(),
         b"GET / HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x01",
         &[0; 5000],
     ] {
         let heard = String::from_utf8(talk(&world, words)).unwrap();
@@ -394,7 +424,7 @@ fn pipelined_requests_are_answered_in_order() {
 #[test]
 fn whoever_finds_no_place_is_told_so() {
     let world = World::new();
-    let knock = || shake_hands(dial_address(world.address).unwrap(), Role::Master).unwrap();
+    let knock = || shake_hands(dial_address(world.address).unwrap(), Role::Master, None).unwrap();
     let inside: Vec<Link> = std::iter::from_fn(|| match knock() {
         Answered::Ready(link) => Some(link),
         Answered::Busy => None,
@@ -404,120 +434,4 @@ fn whoever_finds_no_place_is_told_so() {
     assert_eq!(inside.len(), MAX_CLIENTS);
     drop(inside);
     until(|| matches!(knock(), Answered::Ready(_)).then_some(()));
-}
-
-/// How a slave that is asked who it is proves it.
-#[derive(Clone)]
-enum Proving {
-    With(MasterKey),
-    StandsAlone,
-    Busy,
-}
-
-/// A slave at a port of its own that answers probes.
-fn probed_slave(number: u8, storage: StorageId, proving: Proving) -> (u16, JoinHandle<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let serve = move || {
-        for socket in listener.incoming() {
-            let mut link = Connection::new(DeadlineStream::new(socket.unwrap(), PATIENCE));
-            if matches!(proving, Proving::Busy) {
-                link.send_raw(b"421 busy\r\n");
-                link.flush().unwrap();
-                continue;
-            }
-            answer_probe(&mut link, number, storage, &proving);
-        }
-    };
-    (port, std::thread::Builder::new().spawn(serve).unwrap())
-}
-
-fn answer_probe(link: &mut Link, number: u8, storage: StorageId, proving: &Proving) {
-    link.send_raw(b"220 ready\r\n");
-    let preface = ServerPreface {
-        version: VERSION,
-        oldest: VERSION,
-        newest: VERSION,
-        role: Role::Slave,
-        login_required: false,
-        features: 0,
-        worker: 0,
-        window_requests: 1,
-        window_answer_bytes: 1,
-    };
-    link.send_raw(&preface.encode());
-    link.flush().unwrap();
-    link.read_exact(&mut [0; ClientPreface::LENGTH]).unwrap();
-    let header = link.receive_answer().unwrap();
-    let Request::Identify { nonce: asked } = link.decode(&header).unwrap() else {
-        panic!("not asked who it is");
-    };
-    let nonce = Nonce([9; 32]);
-    let prove = |key: &MasterKey| -> Proof {
-        let identification = Identification {
-            master_nonce: &asked,
-            slave_nonce: &nonce,
-            slave: &id(number),
-            storage: &storage,
-        };
-        identification.proof(&key.slave_key(&id(number)))
-    };
-    let identity = Reply::Identity {
-        slave: id(number),
-        storage,
-        nonce,
-        proof: match proving {
-            Proving::With(key) => Some(prove(key)),
-            Proving::StandsAlone | Proving::Busy => None,
-        },
-        sessions: 0,
-        places: 4,
-        draining: false,
-    };
-    link.send(header.request, &identity);
-    link.flush().unwrap();
-}
-
-#[test]
-fn slaves_from_the_command_line_are_asked_who_they_are() {
-    let world = World::new();
-    let ours = Proving::With(world.master.key.clone());
-    let (proved, _) = probed_slave(1, STORAGE, ours.clone());
-    let (alone, _) = probed_slave(2, STORAGE, Proving::StandsAlone);
-    let (foreign, _) = probed_slave(3, STORAGE, Proving::With(some_key()));
-    let (busy, _) = probed_slave(5, STORAGE, Proving::Busy);
-    let mut probes = Probes::new(Arc::clone(&world.master));
-    let places = [proved, alone, foreign, busy, world.address.port()];
-    probes
-        .set(&places.map(|port| port.to_string().parse().unwrap()))
-        .unwrap();
-    let offers = until(|| world.locate().ok().filter(|offers| offers.len() == 2));
-    let of = |number| offers.iter().find(|offer| offer.id == id(number)).unwrap();
-    assert_eq!(of(1).addresses, [Address::SameHost { port: proved }]);
-    assert!(!of(1).ticket.as_bytes().is_empty());
-    assert!(
-        of(2).ticket.as_bytes().is_empty(),
-        "one that stands alone asks for no ticket"
-    );
-    // The one that registers, too, is the same slave.
-    let _link = world.register(1).unwrap();
-    let turns = world.turns();
-    assert_eq!(turns.len(), 2, "{turns:?}");
-    // What is no longer configured is no longer offered.
-    probes.set(&[]).unwrap();
-    assert_eq!(world.turns(), [id(1)]);
-}
-
-#[test]
-fn a_probed_slave_of_another_storage_is_not_used() {
-    let world = World::new();
-    let _registered = world.register(1).unwrap();
-    let (other, _) = probed_slave(2, StorageId([8; 16]), Proving::StandsAlone);
-    let (same, _) = probed_slave(3, STORAGE, Proving::StandsAlone);
-    let mut probes = Probes::new(Arc::clone(&world.master));
-    probes
-        .set(&[other, same].map(|port| port.to_string().parse().unwrap()))
-        .unwrap();
-    until(|| world.turns().contains(&id(3)).then_some(()));
-    assert!(!world.turns().contains(&id(2)));
 }

@@ -1,12 +1,13 @@
 //! Who a client is: nobody in particular, or the owner of an account.
 
+use std::net::IpAddr;
+
 use auth::{Attempt, LoginError, PasswordHash, UserName};
 use protocol::{ErrorCode, MasterReply, RemotePath, Rights, Secretive, Text};
 use tracing::{error, info};
 
 use crate::limits::MAX_REFUSALS;
 use crate::master::{Master, Settings};
-use crate::stream::Peer;
 
 /// What is known of the client of one connection.
 #[derive(Debug, Default)]
@@ -14,6 +15,14 @@ pub(crate) struct Visitor {
     /// As which account it has logged in, and with which password: another one ends what the old one opened.
     login: Option<(UserName, PasswordHash)>,
     refusals: u32,
+}
+
+/// Where a login comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Origin {
+    pub(crate) ip: IpAddr,
+    /// Whether nobody else can hear the password.
+    pub(crate) is_private: bool,
 }
 
 /// What a client may do, and where: what its tickets will say.
@@ -59,14 +68,14 @@ impl Visitor {
     pub(crate) fn log_in(
         &mut self,
         master: &Master,
-        peer: Peer,
+        origin: Origin,
         (user, password): (&Text, &Secretive),
     ) -> MasterReply {
         let Some(accounts) = master.settings().accounts else {
             return refusal(ErrorCode::Unsupported, "this master has no accounts");
         };
         self.login = None;
-        if !peer.is_here {
+        if !origin.is_private {
             self.refusals += 1;
             let detail = "passwords are not taken in the clear from another machine";
             return refusal(ErrorCode::LoginRefused, detail);
@@ -74,11 +83,11 @@ impl Visitor {
         let attempt = Attempt {
             user: user.as_str(),
             password: password.reveal(),
-            source: peer.ip,
+            source: origin.ip,
         };
         match master.gatekeeper.check(&accounts, attempt) {
             Ok((name, account)) => {
-                info!("{name} logs in from {}", peer.ip);
+                info!("{name} logs in from {}", origin.ip);
                 self.login = Some((name.clone(), account.password.clone()));
                 MasterReply::Welcome {
                     rights: account.rights,
@@ -87,7 +96,7 @@ impl Visitor {
             Err(error) => {
                 self.refusals += 1;
                 // The name stays out of the log: people type passwords there.
-                info!("a login from {} fails: {error}", peer.ip);
+                info!("a login from {} fails: {error}", origin.ip);
                 match error {
                     LoginError::Refused => refusal(ErrorCode::LoginRefused, ""),
                     LoginError::Busy => refusal(ErrorCode::Busy, "too many logins at once"),
@@ -113,15 +122,15 @@ fn refusal(code: ErrorCode, detail: &str) -> MasterReply {
 mod tests {
     use std::sync::Arc;
 
+    use auth::tls::Reception;
     use auth::{Account, Accounts, StateDirectory};
 
     use super::*;
     use crate::rotation::Policy;
 
-    const HERE: Peer = Peer {
-        ip: std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
-        port: 1,
-        is_here: true,
+    const HERE: Origin = Origin {
+        ip: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
+        is_private: true,
     };
 
     fn accounts(password: &str) -> Arc<Accounts> {
@@ -142,13 +151,19 @@ mod tests {
             policy: Policy::RoundRobin,
             everybody: None,
             accounts,
+            reception: Reception::default(),
         };
-        Master::new(state.master_key().unwrap(), settings).unwrap()
+        Master::new(&state, settings).unwrap()
     }
 
-    fn answer(visitor: &mut Visitor, master: &Master, peer: Peer, password: &str) -> MasterReply {
+    fn answer(
+        visitor: &mut Visitor,
+        master: &Master,
+        origin: Origin,
+        password: &str,
+    ) -> MasterReply {
         let password = Secretive::new(password.as_bytes()).unwrap();
-        visitor.log_in(master, peer, (&Text::new("ada"), &password))
+        visitor.log_in(master, origin, (&Text::new("ada"), &password))
     }
 
     fn code(reply: &MasterReply) -> Option<ErrorCode> {
@@ -191,13 +206,12 @@ mod tests {
     }
 
     #[test]
-    fn passwords_are_taken_from_this_machine_alone() {
+    fn passwords_that_others_could_hear_are_not_taken() {
         let master = master(Some(accounts("right")));
         let mut visitor = Visitor::default();
-        let elsewhere = Peer {
+        let elsewhere = Origin {
             ip: "192.0.2.1".parse().unwrap(),
-            is_here: false,
-            ..HERE
+            is_private: false,
         };
         for number in 1..=MAX_REFUSALS {
             let refused = answer(&mut visitor, &master, elsewhere, "right");

@@ -19,6 +19,7 @@ const MASTER_PORT: u16 = 2121;
     after_help = "Examples:\n  \
         ftpslave 2122                              serve ./_FTPROOT to the clients of the master on this machine\n  \
         ftpslave 2122 --root /srv/files --master files.example.org\n  \
+        ftpslave 2122 --master files.example.org --join - < invitation\n  \
         ftpslave 2122 --standalone                 serve clients that connect to this port themselves\n  \
         ftpslave 2122 --sessions 1 --workers 4     the classic pool: four processes, one client each"
 )]
@@ -71,6 +72,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE", value_parser = cli::parse_rate)]
     pub(crate) limit_session_rate: Option<u64>,
 
+    /// Join the master with an invitation of 'ftpmaster invite', '-' reads it from stdin; needed once, its keys are kept
+    #[arg(long, value_name = "INVITATION", hide_env_values = true)]
+    pub(crate) join: Option<String>,
+
     /// Keep in FILE, one JSON object a line, what clients fetch, store and change
     #[arg(long, value_name = "FILE")]
     pub(crate) transfer_log: Option<PathBuf>,
@@ -82,6 +87,9 @@ pub(crate) struct Args {
     /// Seconds that running transfers may go on after SIGINT or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = cli::number(0..=u64::from(u32::MAX)))]
     pub(crate) grace: u64,
+
+    #[command(flatten)]
+    pub(crate) tls: cli::ServerTls,
 
     #[command(flatten)]
     pub(crate) privileges: cli::Privileges,
@@ -120,6 +128,9 @@ impl Args {
         }
         if self.users.is_some() && !self.standalone {
             bail!("--users goes with --standalone; elsewhere the master's accounts count");
+        }
+        if self.join.is_some() && self.standalone {
+            bail!("--join goes with a master, --standalone without one");
         }
         if self.is_open() && self.anonymous.is_none() && !self.bind.is_loopback() {
             bail!(

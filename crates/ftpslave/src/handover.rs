@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 
+use auth::tls::{Identity, Reception, TlsError};
 use auth::{Accounts, RegistrationKey, SlaveKey};
 use confinement::Sandbox;
 use protocol::{Rights, SlaveId, StorageId};
 use serde::{Deserialize, Serialize};
+
+use crate::line::Manner;
 
 /// For a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,6 +30,10 @@ pub(crate) struct WorkerHandover {
     pub(crate) accounts: Option<Accounts>,
     /// Where it is kept what clients move and change.
     pub(crate) transfer_log: Option<PathBuf>,
+    /// What is shown over TLS; `None` where nobody speaks it.
+    pub(crate) identity: Option<IdentityBytes>,
+    /// Whether not even this machine is heard in the clear.
+    pub(crate) tls_alone: bool,
     /// Seconds for running transfers once nobody is left to enforce a deadline.
     pub(crate) grace: u64,
     pub(crate) sandboxed: bool,
@@ -45,6 +52,10 @@ pub(crate) struct RegistrarHandover {
     /// Further addresses at which clients reach this slave.
     pub(crate) advertised: Vec<(String, u16)>,
     pub(crate) registration_key: Option<Key>,
+    /// How masters are spoken to.
+    pub(crate) manner: Manner,
+    /// By what clients know this slave over TLS.
+    pub(crate) fingerprint: Option<[u8; 32]>,
     pub(crate) sandboxed: bool,
     pub(crate) logging: cli::Logging,
 }
@@ -56,6 +67,22 @@ pub(crate) struct Key([u8; 32]);
 impl std::fmt::Debug for Key {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("***")
+    }
+}
+
+/// A certificate and its key on their way to a child; never shown.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct IdentityBytes(Vec<u8>);
+
+impl std::fmt::Debug for IdentityBytes {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+impl From<&Identity> for IdentityBytes {
+    fn from(identity: &Identity) -> Self {
+        Self(identity.to_bytes())
     }
 }
 
@@ -88,6 +115,13 @@ impl WorkerHandover {
         self.ticket_key
             .as_ref()
             .map(|key| SlaveKey::from_bytes(key.0))
+    }
+
+    pub(crate) fn reception(&self) -> Result<Reception, TlsError> {
+        match &self.identity {
+            Some(bytes) => Reception::new(&Identity::from_bytes(&bytes.0)?, self.tls_alone),
+            None => Ok(Reception::default()),
+        }
     }
 
     pub(crate) fn open_rights(&self) -> Option<Rights> {

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use confinement::{Allowed, Confinement, Hierarchy, Network};
-use protocol::{Address, Text};
+use protocol::{Address, Fingerprint, Text};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Helper, HelperEvent, Scoreboard, WorkerExit};
 
 use crate::PROGRAM;
 use crate::handover::RegistrarHandover;
-use master::{Introduction, stay_registered};
+use master::{Credentials, Introduction, stay_registered};
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
@@ -93,10 +93,12 @@ fn attend(
         leaving: AtomicBool::new(false),
     });
     if let Some(key) = handover.registration_key() {
+        let manner = handover.manner;
+        let credentials = Credentials { key, manner };
         for (host, port) in handover.masters {
-            let (shared, key) = (Arc::clone(&shared), key.clone());
+            let (shared, credentials) = (Arc::clone(&shared), credentials.clone());
             spawn("registrar", move || {
-                stay_registered(&shared, &key, (&host, port));
+                stay_registered(&shared, &credentials, (&host, port));
             });
         }
     }
@@ -153,6 +155,7 @@ fn introduction(handover: &RegistrarHandover) -> Introduction {
                 port: handover.port,
             }])
             .collect(),
+        fingerprint: handover.fingerprint.map(Fingerprint),
     }
 }
 

@@ -1,17 +1,18 @@
 //! Who the slave is: started as root it reads its keys, and becomes somebody who cannot.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use auth::StateDirectory;
+use auth::tls::Identity;
+use auth::{OwnKeys, StateDirectory};
+use cli::TlsUse;
 use confinement::{User, UserError};
 use protocol::SlaveId;
 use rustix::fs::Access;
 use storage::LocalDirectory;
 
 use crate::args::Args;
-use crate::handover::Key;
 
 /// Whom this process becomes: who serves a folder is its owner, unless somebody else is named.
 pub(crate) fn user(args: &Args, root: &Path) -> anyhow::Result<Option<User>> {
@@ -49,26 +50,78 @@ pub(crate) fn become_user(user: Option<&User>, args: &Args, program: &Path) -> a
     Ok(())
 }
 
-/// The keys of a slave that has masters: read once, since they may be root's, who this process is no longer.
+/// Where a slave keeps what nobody else may know.
 #[derive(Debug)]
-pub(crate) struct Keys {
-    pub(crate) ticket: Key,
-    pub(crate) registration: Key,
+pub(crate) struct Place {
+    pub(crate) state: StateDirectory,
+    pub(crate) root: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) slave: SlaveId,
+    /// Whether this process was root when it read from there, and is no longer.
+    pub(crate) is_out_of_reach: bool,
 }
 
-impl Keys {
-    pub(crate) fn of(
-        args: &Args,
-        state: &StateDirectory,
-        slave: &SlaveId,
-    ) -> anyhow::Result<Option<Self>> {
-        if args.standalone {
-            return Ok(None);
+/// What nobody else may know: read while this process is who it was started as.
+#[derive(Clone, Debug)]
+pub(crate) struct Secrets {
+    /// `None` where there is no master.
+    pub(crate) keys: Option<OwnKeys>,
+    /// What is shown over TLS; `None` where nobody speaks it.
+    pub(crate) identity: Option<Identity>,
+}
+
+impl Secrets {
+    pub(crate) fn of(args: &Args, place: &Place) -> anyhow::Result<Self> {
+        Ok(Self {
+            keys: match args.standalone {
+                true => None,
+                false => Some(place.keys()?),
+            },
+            identity: match (args.tls.tls, args.tls.files()?) {
+                (TlsUse::Never, _) => None,
+                (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
+                (_, None) => Some(place.identity()?),
+            },
+        })
+    }
+
+    /// Those that count after a reload: read again, but what is out of reach by now is as it was.
+    pub(crate) fn again(&self, args: &Args, place: &Place) -> anyhow::Result<Self> {
+        if !place.is_out_of_reach {
+            return Self::of(args, place);
         }
-        let key = state.master_key()?;
-        Ok(Some(Self {
-            ticket: Key::from(&key.slave_key(slave)),
-            registration: Key::from(&key.registration_key()),
-        }))
+        let files = args.tls.files()?;
+        Ok(Self {
+            keys: match args.standalone {
+                true => None,
+                false => Some(self.keys.clone().context("a master needs a restart")?),
+            },
+            identity: match (args.tls.tls, files) {
+                (TlsUse::Never, _) => None,
+                (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
+                (_, None) => Some(self.identity.clone().context("TLS needs a restart")?),
+            },
+        })
+    }
+}
+
+impl Place {
+    /// Those that it was given when it joined, else those that follow from the master's key.
+    fn keys(&self) -> anyhow::Result<OwnKeys> {
+        let root = self.root.as_os_str().as_bytes();
+        if let Some(keys) = self.state.own_keys(root, self.port)? {
+            return Ok(keys);
+        }
+        let key = self.state.master_key()?;
+        Ok(OwnKeys {
+            ticket: key.slave_key(&self.slave, 0),
+            registration: key.registration_key(&self.slave, 0),
+            master: None,
+            invitation: String::new(),
+        })
+    }
+
+    fn identity(&self) -> anyhow::Result<Identity> {
+        Ok(self.state.identity(&format!("slave-{}", self.slave))?)
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use auth::{Accounts, AccountsFile, StateDirectory};
+use cli::TlsUse;
 use confinement::{Kernel, Sandbox};
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
@@ -17,8 +18,10 @@ use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
 
 use crate::PROGRAM;
 use crate::args::Args;
-use crate::handover::{RegistrarHandover, WorkerHandover};
-use crate::rights::{self, Keys};
+use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover};
+use crate::join;
+use crate::line::{Encryption, Manner};
+use crate::rights::{self, Place, Secrets};
 use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
@@ -50,29 +53,77 @@ fn serve(args: &Args) -> anyhow::Result<()> {
         .local_addr()
         .context("cannot tell the listening address")?;
     let slave = state.slave_id(root.as_os_str().as_bytes(), address.port())?;
-    let keys = Keys::of(args, &state, &slave)?;
+    if let Some(typed) = &args.join {
+        join_once(
+            args,
+            typed,
+            (&program, &root),
+            (&state, slave, address.port()),
+        )?;
+    }
+    let place = Place {
+        state,
+        root: root.clone(),
+        port: address.port(),
+        slave,
+        is_out_of_reach: user.is_some(),
+    };
+    let secrets = Secrets::of(args, &place)?;
     // What only root may read or bind has been; what is made in the folder from here on is to be the user's.
     rights::become_user(user.as_ref(), args, &program)?;
     let storage = LocalDirectory::open(&root).map_err(|error| cannot_serve(&root, error))?;
     let site = Site {
         program,
-        root,
-        state,
-        slave,
-        keys,
+        place,
         storage: storage.id(),
         address,
     };
-    let launch = site.launch(args)?;
+    let launch = site.launch(args, &secrets)?;
     let pool = Pool {
         listener,
         launch,
         grace: Duration::from_secs(args.grace),
         silent_after: Pool::SILENT_AFTER,
     };
-    let privileges = args.privileges.clone();
-    Supervisor::new(pool)?.run(&mut Service { site, privileges })?;
+    let mut service = Service {
+        site,
+        secrets,
+        privileges: args.privileges.clone(),
+    };
+    Supervisor::new(pool)?.run(&mut service)?;
     Ok(())
+}
+
+/// Joins with the invitation, unless that has been done.
+fn join_once(
+    args: &Args,
+    typed: &str,
+    (program, root): (&Path, &Path),
+    (state, slave, port): (&StateDirectory, SlaveId, u16),
+) -> anyhow::Result<()> {
+    let invitation = join::invitation(typed)?;
+    let kept = state.own_keys(root.as_os_str().as_bytes(), port)?;
+    if kept.is_some_and(|keys| keys.invitation == invitation.digest()) {
+        tracing::info!("this slave has joined with that invitation before");
+        return Ok(());
+    }
+    let errand = join::Errand {
+        invitation: invitation.reveal(),
+        state: state.path().to_owned(),
+        root: root.to_owned(),
+        port,
+        slave: slave.0,
+        masters: masters(args),
+        encryption: Encryption::from(args.tls.tls),
+    };
+    join::send(program, &errand)
+}
+
+fn masters(args: &Args) -> Vec<(String, u16)> {
+    let masters = args.master.iter();
+    masters
+        .map(|master| (master.host.clone(), master.port))
+        .collect()
 }
 
 /// A path that stays right in every child; what is beneath the root is resolved by the storage alone.
@@ -111,10 +162,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// What stays the same for as long as the supervisor lives.
 struct Site {
     program: PathBuf,
-    root: PathBuf,
-    state: StateDirectory,
-    slave: SlaveId,
-    keys: Option<Keys>,
+    place: Place,
     storage: StorageId,
     address: SocketAddr,
 }
@@ -128,38 +176,37 @@ impl Site {
         is_one.then(|| (ip.to_string(), self.address.port()))
     }
 
-    fn launch(&self, args: &Args) -> anyhow::Result<Launch> {
+    fn launch(&self, args: &Args, secrets: &Secrets) -> anyhow::Result<Launch> {
         let workers = NonZeroUsize::try_from(args.worker_count())?;
-        let read_now = match &self.keys {
-            Some(_) => None,
-            None => Keys::of(args, &self.state, &self.slave)?,
-        };
-        let keys = self.keys.as_ref().filter(|_| !args.standalone);
-        let keys = keys.or(read_now.as_ref());
         Ok(Launch {
             program: self.program.clone(),
             arguments: vec![OsString::from(self.address.port().to_string())],
             workers,
-            handover: self.for_worker(args, keys)?,
+            handover: self.for_worker(args, secrets)?,
             helper: Some(HelperLaunch {
                 name: "registrar".to_owned(),
-                handover: self.for_registrar(args, keys)?,
+                handover: self.for_registrar(args, secrets)?,
             }),
         })
     }
 
-    fn for_worker(&self, args: &Args, keys: Option<&Keys>) -> anyhow::Result<Handover> {
+    fn for_worker(&self, args: &Args, secrets: &Secrets) -> anyhow::Result<Handover> {
+        if let Some(identity) = &secrets.identity {
+            tracing::info!("clients know this slave by {}", identity.fingerprint());
+        }
         let handover = WorkerHandover {
-            root: self.root.clone(),
-            slave: self.slave.0,
+            root: self.place.root.clone(),
+            slave: self.place.slave.0,
             storage: self.storage.0,
             sessions: args.sessions.get(),
             limit_rate: args.limit_rate,
             limit_session_rate: args.limit_session_rate,
             open_rights: args.open_rights().map(protocol::Rights::bits),
-            ticket_key: keys.map(|keys| keys.ticket.clone()),
+            ticket_key: secrets.keys.as_ref().map(|keys| Key::from(&keys.ticket)),
             accounts: accounts(args)?,
             transfer_log: args.transfer_log.as_deref().map(absolute).transpose()?,
+            identity: secrets.identity.as_ref().map(IdentityBytes::from),
+            tls_alone: args.tls.tls == TlsUse::Always,
             grace: args.grace,
             sandboxed: args.privileges.sandbox() == Sandbox::On,
             logging: args.shared.logging(),
@@ -167,15 +214,13 @@ impl Site {
         Ok(serde_json::to_vec(&handover)?.into())
     }
 
-    fn for_registrar(&self, args: &Args, keys: Option<&Keys>) -> anyhow::Result<Handover> {
+    fn for_registrar(&self, args: &Args, secrets: &Secrets) -> anyhow::Result<Handover> {
+        let keys = secrets.keys.as_ref();
         let masters = match args.standalone {
-            true => &[],
-            false => args.master.as_slice(),
+            true => Vec::new(),
+            false => masters(args),
         };
-        let masters = masters
-            .iter()
-            .map(|master| (master.host.clone(), master.port))
-            .collect();
+        let known = keys.and_then(|keys| keys.master);
         let advertised = args
             .advertise
             .iter()
@@ -186,13 +231,21 @@ impl Site {
             })
             .chain(self.bound_address());
         let handover = RegistrarHandover {
-            root: self.root.clone(),
-            slave: self.slave.0,
+            root: self.place.root.clone(),
+            slave: self.place.slave.0,
             storage: self.storage.0,
             port: self.address.port(),
             masters,
             advertised: advertised.collect(),
-            registration_key: keys.map(|keys| keys.registration.clone()),
+            registration_key: keys.map(|keys| Key::from(&keys.registration)),
+            manner: Manner {
+                encryption: Encryption::from(args.tls.tls),
+                master: known.map(|known| known.0),
+            },
+            fingerprint: secrets
+                .identity
+                .as_ref()
+                .map(|identity| identity.fingerprint().0),
             sandboxed: args.privileges.sandbox() == Sandbox::On,
             logging: args.shared.logging(),
         };
@@ -214,24 +267,28 @@ fn accounts(args: &Args) -> anyhow::Result<Option<Accounts>> {
 /// What the supervisor asks at the turns of the pool's life.
 struct Service {
     site: Site,
+    secrets: Secrets,
     privileges: cli::Privileges,
 }
 
 impl Service {
-    fn relaunch(&self) -> anyhow::Result<Launch> {
+    fn relaunch(&mut self) -> anyhow::Result<Launch> {
         let args: Args = match cli::parse(std::env::args_os()) {
             Ok(args) => args,
             Err(cli::Stop::Config(error)) => return Err(error),
             Err(cli::Stop::Usage(error)) => return Err(error.into()),
         };
         args.check()?;
-        if absolute(&args.root)? != self.site.root {
+        if absolute(&args.root)? != self.site.place.root {
             anyhow::bail!("another root needs a restart");
         }
         if args.privileges.user != self.privileges.user {
             anyhow::bail!("another user needs a restart");
         }
-        self.site.launch(&args)
+        let secrets = self.secrets.again(&args, &self.site.place)?;
+        let launch = self.site.launch(&args, &secrets)?;
+        self.secrets = secrets;
+        Ok(launch)
     }
 }
 

@@ -16,14 +16,18 @@ use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerE
 
 use crate::PROGRAM;
 use crate::handover::WorkerHandover;
+use crate::revoked::Revoked;
 use crate::service::cannot_serve;
 use crate::session::{
-    Context, Doorkeeper, Limits, MOST_FILES, Peer, Roster, asks_after_worker, serve, turn_away,
+    Context, Doorkeeper, Limits, MOST_FILES, Peer, Roster, may_ask_after_worker, serve, turn_away,
 };
 use crate::transfer_log::TransferLog;
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
+
+/// Ticks between two looks for sessions that have outlived their tickets.
+const LAPSES: u64 = 40;
 
 /// Connections beyond the places: those that have not begun a session, and those that hear that all is full.
 const WAITING_ROOM: usize = 512;
@@ -74,6 +78,7 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
             open_rights: handover.open_rights(),
             accounts: handover.accounts.take().map(with_gatekeeper).transpose()?,
         },
+        reception: handover.reception()?,
         scoreboard: Arc::clone(worker.scoreboard()),
         worker: u32::try_from(worker.slot())?,
         roster: Roster::default(),
@@ -123,10 +128,12 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     let door = worker.door();
     let mut orphaned: Option<Instant> = None;
     let mut shown = Instant::now();
+    let mut watch = TicketWatch::default();
     loop {
         if shown.elapsed() >= TICK {
             shown = Instant::now();
             context.roster.show_life();
+            watch.look(context);
         }
         let accepting = if context.roster.count() < most {
             Accepting::Yes
@@ -166,6 +173,31 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
     }
 }
 
+/// Ends sessions whose tickets are no longer good.
+#[derive(Default)]
+struct TicketWatch {
+    edition: u64,
+    looks: u64,
+}
+
+impl TicketWatch {
+    fn look(&mut self, context: &Context) {
+        let Some(revoked) = Revoked::of(&context.scoreboard) else {
+            return;
+        };
+        // Before the table: what is added meanwhile is another edition.
+        let edition = revoked.edition();
+        if edition != self.edition {
+            self.edition = edition;
+            context.roster.cut_off(|holder| revoked.covers(holder));
+        }
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(LAPSES) {
+            context.roster.cut_off(|holder| revoked.has_lapsed(holder));
+        }
+    }
+}
+
 /// Serves a client on a thread of its own, which then takes whoever waits: one comes where one has left, so there are
 /// never more connections for it.
 fn begin(context: &Arc<Context>, threads: &ThreadPool, door: &Door, connection: Connection) {
@@ -197,7 +229,7 @@ fn gate(
     run_apart(threads, move || {
         let _counted = one_more;
         let peer = Peer::new(stream, address);
-        if asks_after_worker(&peer) {
+        if may_ask_after_worker(&peer) {
             serve(&context, peer, None);
         } else {
             turn_away(peer);

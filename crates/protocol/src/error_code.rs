@@ -63,6 +63,8 @@ error_codes! {
     TicketExpired = 9, "ticket-expired", "the ticket has expired";
     /// The peer took too long.
     Timeout = 10, "timeout", "timed out";
+    /// The server talks to this peer over TLS alone; the connection closes after it.
+    TlsRequired = 11, "tls-required", "the server demands TLS";
     /// Nothing has that name.
     NotFound = 20, "not-found", "no such file or folder";
     /// A folder, where a file is meant.

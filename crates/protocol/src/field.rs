@@ -6,8 +6,8 @@ use byteorder::{BigEndian, ByteOrder, WriteBytesExt};
 
 use crate::limits::{MAX_INLINE_CONTENT, MAX_PATH, MAX_TEXT, MAX_TICKET, MAX_VERSION_TOKEN};
 use crate::{
-    Content, DecodeError, Digest, EntryKind, ErrorCode, Nonce, Proof, RemotePath, Rights, Secret,
-    Secretive, SlaveId, SlaveStatus, StorageId, Text, Ticket, UploadId, Version,
+    Content, DecodeError, Digest, EntryKind, ErrorCode, Fingerprint, Nonce, Proof, RemotePath,
+    Rights, Secret, Secretive, SlaveId, SlaveStatus, StorageId, Text, Ticket, UploadId, Version,
 };
 
 /// Something that stands in a payload.
@@ -127,7 +127,7 @@ macro_rules! fixed_bytes {
     )*};
 }
 
-fixed_bytes! { Digest, SlaveId, StorageId, UploadId, Secret, Nonce, Proof }
+fixed_bytes! { Digest, SlaveId, StorageId, UploadId, Secret, Nonce, Proof, Fingerprint }
 
 impl Field for RemotePath {
     fn encode(&self, payload: &mut Vec<u8>) {

@@ -17,6 +17,7 @@ mod entry;
 mod error;
 mod error_code;
 mod field;
+mod fingerprint;
 pub mod frame;
 mod identity;
 pub mod limits;
@@ -33,15 +34,17 @@ pub use connection::Connection;
 pub use entry::{Entry, EntryKind, Rights};
 pub use error::{ConnectionError, DecodeError};
 pub use error_code::ErrorCode;
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use identity::{Digest, HexError, Nonce, Proof, Secret, SlaveId, StorageId, UploadId, Version};
 pub use master_words::{MasterReply, MasterRequest};
 pub use message::Message;
 pub use preface::{
-    ClientPreface, FEATURE_LOGIN, MAGIC, OLDEST_VERSION, Role, ServerPreface, VERSION,
+    ClientPreface, FEATURE_LOGIN, FEATURE_TLS_REQUIRED, MAGIC, OLDEST_VERSION, Role, ServerPreface,
+    VERSION,
 };
 pub use remote_path::{PathError, RemotePath, check_component};
 pub use slave_words::{Reply, Request};
 pub use words::{
-    Address, Condition, Content, Secretive, SlaveOffer, SlaveState, SlaveStatus, Text, Ticket,
-    Unreadable,
+    Address, Condition, Content, Revocation, Secretive, SlaveOffer, SlaveState, SlaveStatus, Text,
+    Ticket, Unreadable,
 };

@@ -57,5 +57,5 @@ pub const TICKET_LIFE_S: u64 = 600;
 /// Most redirects (master answers) a client follows for one operation.
 pub const MAX_REDIRECTS: usize = 16;
 
-/// Most revoked users or tickets in one answer to a heartbeat.
+/// Most revocations in one answer to a heartbeat.
 pub const MAX_REVOCATIONS: usize = 64;

@@ -2,8 +2,8 @@
 
 use crate::message::messages;
 use crate::{
-    Address, ErrorCode, Nonce, Proof, Rights, Secret, Secretive, SlaveId, SlaveOffer, SlaveState,
-    StorageId, Text,
+    Address, ErrorCode, Fingerprint, Nonce, Proof, Revocation, Rights, Secret, Secretive, SlaveId,
+    SlaveOffer, SlaveState, StorageId, Text,
 };
 
 messages! {
@@ -35,10 +35,13 @@ messages! {
             storage: StorageId,
             /// Where it says it can be reached. [`Address::SameHost`] stands for the host that this connection comes from.
             addresses: Vec<Address>,
+            /// By which clients shall know it over TLS.
+            fingerprint: Option<Fingerprint>,
         }
         /// The slave's answer to the challenge. Answered by [`MasterReply::Registered`].
         Prove = 0x0211 {
-            /// HMAC under the registration key of `mini-ftp slave`, both nonces (the slave's first), slave, storage, addresses.
+            /// HMAC under the slave's registration key of `mini-ftp slave`, both nonces (the slave's first), slave, storage,
+            /// connection, fingerprint, addresses.
             proof: Proof,
         }
         /// The slave is alive: once a second. Answered by [`MasterReply::Noted`].
@@ -50,9 +53,9 @@ messages! {
             /// Whether it is shutting down.
             draining: bool,
         }
-        /// A slave elsewhere asks for its key with an invitation. Answered by [`MasterReply::Joined`].
+        /// A slave that does not have the master key asks for keys with an invitation. Answered by [`MasterReply::Joined`].
         Join = 0x0213 {
-            /// What the master's operator handed over.
+            /// The secret of the invitation: 16 bytes.
             token: Secretive,
             /// Who it is.
             slave: SlaveId,
@@ -93,8 +96,8 @@ messages! {
         Challenge = 0x8210 {
             /// Drawn by the master for this registration.
             nonce: Nonce,
-            /// HMAC under the registration key of `mini-ftp master`, both nonces (the slave's first), slave, storage, addresses:
-            /// so that a slave, too, knows whom it talks to.
+            /// HMAC under the slave's registration key of `mini-ftp master` and the same parts as in
+            /// [`MasterRequest::Prove`]: so that a slave, too, knows whom it talks to.
             proof: Proof,
         }
         /// The slave is registered until this connection ends.
@@ -106,10 +109,11 @@ messages! {
         Noted = 0x8212 {
             /// The master's clock, seconds since the epoch.
             now: u64,
-            /// Users whose tickets are no longer good.
-            revoked: Vec<Text>,
+            /// Whose tickets are no longer good, as far as this connection has not said it before; at most
+            /// [`MAX_REVOCATIONS`](crate::limits::MAX_REVOCATIONS).
+            revoked: Vec<Revocation>,
         }
-        /// The slave's own key, from an invitation.
+        /// The slave's own keys, for an invitation.
         Joined = 0x8213 {
             /// Ticket key of this slave alone.
             ticket_key: Secret,

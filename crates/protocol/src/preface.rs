@@ -17,6 +17,9 @@ pub const OLDEST_VERSION: u16 = 1;
 /// a password.
 pub const FEATURE_LOGIN: u32 = 1;
 
+/// Bit of [`ServerPreface::features`]: the server talks to this peer over TLS alone, and not over this connection in clear.
+pub const FEATURE_TLS_REQUIRED: u32 = 2;
+
 /// What the client says first, before it has heard anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientPreface {
@@ -50,7 +53,7 @@ pub struct ServerPreface {
     pub role: Role,
     /// Whether a ticket (slave) or a login (master) must come before anything else.
     pub login_required: bool,
-    /// Optional features it knows, a bit each: [`FEATURE_LOGIN`]; unknown bits are ignored.
+    /// Optional features it knows, a bit each: [`FEATURE_LOGIN`], [`FEATURE_TLS_REQUIRED`]; unknown bits are ignored.
     pub features: u32,
     /// The worker process that serves this connection: the argument of a later `Probe`.
     pub worker: u32,

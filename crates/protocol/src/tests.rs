@@ -38,6 +38,7 @@ arbitrary! {
     Secret => any::<[u8; 32]>().prop_map(Self);
     Nonce => any::<[u8; 32]>().prop_map(Self);
     Proof => any::<[u8; 32]>().prop_map(Self);
+    Fingerprint => any::<[u8; 32]>().prop_map(Self);
     Version => vec(any::<u8>(), 1..=64).prop_filter_map("bounded", |token| Self::new(&token));
     RemotePath => vec(component(), 0..5)
         .prop_filter_map("short enough", |names| names.iter().try_fold(Self::root(), |path, name| path.join(name)).ok());
@@ -55,8 +56,9 @@ arbitrary! {
         any::<(std::net::IpAddr, u16)>().prop_map(|(ip, port)| Self::Ip { ip, port }),
         ("[a-zé]{0,12}", any::<u16>()).prop_map(|(host, port)| Self::Name { host: Text::new(&host), port }),
     ];
-    SlaveOffer => (any::<SlaveId>(), vec(any::<Address>(), 0..3), any::<(Ticket, Secret, u32, u32)>()).prop_map(
-        |(id, addresses, (ticket, secret, sessions, places))| Self { id, addresses, ticket, secret, sessions, places });
+    SlaveOffer => (any::<SlaveId>(), vec(any::<Address>(), 0..3), any::<(Ticket, Secret, u32, u32, Option<Fingerprint>)>()).prop_map(
+        |(id, addresses, (ticket, secret, sessions, places, fingerprint))| Self { id, addresses, ticket, secret, sessions, places, fingerprint });
+    Revocation => any::<(Option<Text>, u64)>().prop_map(|(user, until)| Self { user, until });
     SlaveState => (any::<SlaveId>(), vec(any::<Address>(), 0..3), any::<(SlaveStatus, u32, u32)>()).prop_map(
         |(id, addresses, (status, sessions, places))| Self { id, addresses, status, sessions, places });
     Unreadable => (entry_name(), any::<ErrorCode>()).prop_map(|(name, code)| Self { name, code });

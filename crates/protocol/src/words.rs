@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use crate::limits::{MAX_INLINE_CONTENT, MAX_TEXT, MAX_TICKET};
-use crate::{ErrorCode, Secret, SlaveId, Version};
+use crate::{ErrorCode, Fingerprint, Secret, SlaveId, Version};
 
 /// A short UTF-8 text, at most [`MAX_TEXT`] bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -159,6 +159,17 @@ pub struct SlaveOffer {
     pub sessions: u32,
     /// Sessions it can serve at once.
     pub places: u32,
+    /// By which it is known over TLS; `None` for a slave that speaks in the clear alone.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// Whose tickets are no longer good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revocation {
+    /// The user, empty for those who need no account; `None`: everybody.
+    pub user: Option<Text>,
+    /// Those that were issued up to this moment, milliseconds since the epoch by the master's clock.
+    pub until: u64,
 }
 
 /// What the master knows of a slave.

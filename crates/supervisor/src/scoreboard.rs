@@ -1,7 +1,7 @@
 //! The table in shared memory through which the processes of a pool see each other: who lives, who has a free place.
 //!
-//! Layout (words of 64 bits): a header record of eight words, then one record of eight words, a cache line, per slot.
-//! A slot is written by its owner; the supervisor claims it before the owner lives and clears it when the owner is
+//! Layout (words of 64 bits): a header record of eight words, then one record of eight words, a cache line, per slot, then
+//! the program's own words. A slot is written by its owner; the supervisor claims it before the owner lives and clears it when the owner is
 //! dead. So there is no lock that a killed process could leave behind, and no count that outlives it.
 
 use std::io;
@@ -13,7 +13,10 @@ use sys::shared_memory::SharedWords;
 use crate::slot::{self, RECORD, Slot, SlotState, SlotStatus};
 
 /// "pool" and the version of this layout: a new binary must not read an old supervisor's table differently.
-const LAYOUT: u64 = 0x706f_6f6c_0000_0001;
+const LAYOUT: u64 = 0x706f_6f6c_0000_0002;
+
+/// Words behind the slots that are the program's own.
+const PROGRAM_WORDS: usize = 1024;
 
 /// Sums over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,6 +39,7 @@ pub struct Totals {
 #[derive(Debug)]
 pub struct Scoreboard {
     words: SharedWords,
+    slots: usize,
 }
 
 /// The words of the header that are in use.
@@ -50,7 +54,7 @@ struct Header<'a> {
 impl Scoreboard {
     pub(crate) fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
         let (words, memory) = SharedWords::create(words_for(slots))?;
-        let board = Self { words };
+        let board = Self { words, slots };
         board.header()?.layout.store(LAYOUT, SeqCst);
         Ok((board, memory))
     }
@@ -58,6 +62,7 @@ impl Scoreboard {
     pub(crate) fn attach(memory: BorrowedFd<'_>, slots: usize) -> io::Result<Self> {
         let board = Self {
             words: SharedWords::attach(memory, words_for(slots))?,
+            slots,
         };
         if board.header()?.layout.load(SeqCst) != LAYOUT {
             return Err(io::Error::new(
@@ -98,6 +103,14 @@ impl Scoreboard {
     /// A table without a header, which no supervisor makes.
     pub fn program_word(&self) -> io::Result<&AtomicU64> {
         self.header().map(|header| header.program)
+    }
+
+    /// 1024 words of the program's own that all processes of the pool share, reloads included. They begin as 0. Whoever
+    /// writes may be killed between two words.
+    #[must_use]
+    pub fn program_words(&self) -> &[AtomicU64] {
+        let behind_slots = self.slots.saturating_add(1).saturating_mul(RECORD);
+        self.words.words().get(behind_slots..).unwrap_or_default()
     }
 
     /// Every slot in use.
@@ -173,12 +186,14 @@ impl Scoreboard {
     }
 
     fn slots(&self) -> impl Iterator<Item = Slot<'_>> + '_ {
-        self.records().iter().skip(1).map(Slot::of)
+        let records = self.records().iter().skip(1);
+        records.take(self.slots).map(Slot::of)
     }
 }
 
 const fn words_for(slots: usize) -> usize {
-    slots.saturating_add(1).saturating_mul(RECORD)
+    let slots = slots.saturating_add(1).saturating_mul(RECORD);
+    slots.saturating_add(PROGRAM_WORDS)
 }
 
 #[cfg(test)]
@@ -260,6 +275,20 @@ mod tests {
         board.slot(0).unwrap().drain();
         assert_eq!(board.slot(0).unwrap().state(), SlotState::Helper);
         assert_eq!(board.totals(), Totals::default());
+    }
+
+    #[test]
+    fn the_program_s_words_are_shared_and_no_slot_s() {
+        let (board, memory) = Scoreboard::create(3).unwrap();
+        let seen_by_other = Scoreboard::attach(memory.as_fd(), 3).unwrap();
+        assert_eq!(board.program_words().len(), PROGRAM_WORDS);
+        for word in board.program_words() {
+            word.store(u64::MAX, SeqCst);
+        }
+        assert_eq!(seen_by_other.program_words()[1023].load(SeqCst), u64::MAX);
+        assert_eq!(board.slots().count(), 3);
+        assert!(board.slots().all(|slot| slot.state() == SlotState::Vacant));
+        assert_eq!(board.program_word().unwrap().load(SeqCst), 0);
     }
 
     #[test]

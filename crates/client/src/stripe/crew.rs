@@ -380,14 +380,14 @@ impl Ended {
     }
 }
 
-/// No other slave would do better.
+/// No other slave would do better, or somebody is in between.
 fn is_fatal(fault: &Fault) -> bool {
     let Fault::Failed(error) = fault else {
         return false;
     };
     matches!(
         error.kind(),
-        ClientErrorKind::Local(_) | ClientErrorKind::Interrupted
+        ClientErrorKind::Local(_) | ClientErrorKind::Interrupted | ClientErrorKind::Identity
     )
 }
 

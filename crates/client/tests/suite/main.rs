@@ -9,7 +9,9 @@
 
 mod connecting;
 mod downloads;
+mod encrypted;
 mod faults;
+mod front;
 mod master;
 mod mirrors;
 mod setting;

@@ -4,8 +4,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use protocol::{
-    Address, Connection, ErrorCode, MasterReply, MasterRequest, Role, Secret, SlaveId, SlaveOffer,
-    Text, Ticket,
+    Address, Connection, ErrorCode, Fingerprint, MasterReply, MasterRequest, Role, Secret, SlaveId,
+    SlaveOffer, Text, Ticket,
 };
 
 use crate::slave::{Slave, spawn};
@@ -18,17 +18,32 @@ type Questions = Vec<(Vec<SlaveId>, bool)>;
 pub(crate) struct Master {
     pub(crate) address: SocketAddr,
     pub(crate) located: Arc<Mutex<Questions>>,
-    pub(crate) offers: Arc<Mutex<Vec<(SlaveId, SocketAddr)>>>,
+    pub(crate) offers: Arc<Mutex<Vec<Offered>>>,
+}
+
+/// What it says of a slave.
+#[derive(Clone, Copy)]
+pub(crate) struct Offered {
+    pub(crate) id: SlaveId,
+    pub(crate) address: SocketAddr,
+    pub(crate) fingerprint: Option<Fingerprint>,
+}
+
+impl Offered {
+    pub(crate) fn in_clear(slave: &Slave) -> Self {
+        Self {
+            id: slave.id,
+            address: slave.address,
+            fingerprint: None,
+        }
+    }
 }
 
 impl Master {
     pub(crate) fn start(slaves: &[Slave], life: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let offers: Vec<_> = slaves
-            .iter()
-            .map(|slave| (slave.id, slave.address))
-            .collect();
+        let offers: Vec<_> = slaves.iter().map(Offered::in_clear).collect();
         let master = Self {
             address,
             located: Arc::default(),
@@ -51,7 +66,7 @@ fn serve_master(
     stream: TcpStream,
     life: u32,
     located: &Mutex<Questions>,
-    offers: &Mutex<Vec<(SlaveId, SocketAddr)>>,
+    offers: &Mutex<Vec<Offered>>,
 ) -> Result<(), ()> {
     let mut connection = Connection::new(stream);
     greet(&mut connection, Role::Master).map_err(drop)?;
@@ -60,7 +75,7 @@ fn serve_master(
             MasterRequest::Locate { tried, renew } => {
                 located.lock().unwrap().push((tried.clone(), renew));
                 let mut slaves = offers.lock().unwrap().clone();
-                slaves.sort_by_key(|(id, _)| tried.contains(id));
+                slaves.sort_by_key(|slave| tried.contains(&slave.id));
                 match slaves.is_empty() {
                     true => MasterReply::Error {
                         code: ErrorCode::NoSlave,
@@ -81,15 +96,16 @@ fn serve_master(
     Ok(())
 }
 
-fn offer((id, address): (SlaveId, SocketAddr)) -> SlaveOffer {
+fn offer(offered: Offered) -> SlaveOffer {
     SlaveOffer {
-        id,
+        id: offered.id,
         addresses: vec![Address::SameHost {
-            port: address.port(),
+            port: offered.address.port(),
         }],
         ticket: Ticket::new(b"ticket").unwrap(),
         secret: Secret([7; 32]),
         sessions: 0,
         places: 9,
+        fingerprint: offered.fingerprint,
     }
 }

@@ -90,28 +90,22 @@ impl Setting {
     }
 
     pub(crate) fn connect_with(&self, interrupt: Interrupt) -> Result<Client, ClientError> {
-        self.connect_as(&[self.master.address], interrupt)
+        self.connect_as(&[target(self.master.address)], interrupt)
     }
 
     pub(crate) fn connect_to(&self, addresses: &[SocketAddr]) -> Result<Client, ClientError> {
-        self.connect_as(addresses, Interrupt::default())
+        let targets: Vec<_> = addresses.iter().copied().map(target).collect();
+        self.connect_as(&targets, Interrupt::default())
     }
 
-    fn connect_as(
+    pub(crate) fn connect_as(
         &self,
-        addresses: &[SocketAddr],
+        targets: &[Target],
         interrupt: Interrupt,
     ) -> Result<Client, ClientError> {
-        let targets: Vec<_> = addresses
-            .iter()
-            .map(|address| Target {
-                host: address.ip().to_string(),
-                port: address.port(),
-            })
-            .collect();
         let observer = Arc::clone(&self.watcher) as Arc<dyn Observer>;
         let options = self.options.clone();
-        let mut client = Client::connect(&targets, options, observer, interrupt)?;
+        let mut client = Client::connect(targets, options, observer, interrupt)?;
         client.set_state_directory(Some(self.state.path().to_owned()));
         Ok(client)
     }
@@ -159,6 +153,13 @@ impl Setting {
 
     pub(crate) fn notices(&self) -> Vec<Notice> {
         self.watcher.0.lock().unwrap().clone()
+    }
+}
+
+fn target(address: SocketAddr) -> Target {
+    Target {
+        host: address.ip().to_string(),
+        port: address.port(),
     }
 }
 

@@ -8,6 +8,7 @@ use client::{ClientErrorKind, Conflict, Interrupt, Notice, Status, Target};
 use protocol::{ErrorCode, Request};
 use rustix::fs::FallocateFlags;
 
+use crate::master::Offered;
 use crate::setting::{Setting, content, path};
 use crate::slave::Slave;
 use crate::storage::{Storage, digest};
@@ -199,7 +200,7 @@ fn a_new_slave_is_asked_for_when_one_is_lost() {
     setting.slaves[1].set(|faults| faults.die_after_sent = Some(5 * MIB));
     let third = Slave::start(&setting.storage, 3, true);
     third.set(|faults| faults.rest = REST);
-    let offer = (third.id, third.address);
+    let offer = Offered::in_clear(&third);
     let mut client = setting.connect().unwrap();
     setting.master.offers.lock().unwrap().push(offer);
     setting.slaves[0].set(|faults| faults.rest = REST * 5);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use protocol::{Address, SlaveId, SlaveState, SlaveStatus};
+use protocol::{Address, Fingerprint, SlaveId, SlaveState, SlaveStatus};
 
 use crate::limits::SILENCE;
 use crate::place::Place;
@@ -33,6 +33,10 @@ pub(super) struct Slave {
     /// Whether it ever was: then it is remembered when it is gone.
     pub(super) joined: bool,
     pub(super) fixed: Vec<Fixed>,
+    /// Of its keys.
+    pub(super) generation: u32,
+    /// By which clients know it.
+    pub(super) fingerprint: Option<Fingerprint>,
     /// As last heard.
     pub(super) addresses: Vec<Address>,
     /// Clients sent there since it last told its load.
@@ -73,6 +77,8 @@ impl Slave {
             registered: None,
             joined: false,
             fixed: Vec::new(),
+            generation: 0,
+            fingerprint: None,
             addresses: Vec::new(),
             sent: 0,
         }

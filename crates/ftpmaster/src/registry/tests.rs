@@ -31,6 +31,8 @@ fn newcomer(number: u8) -> Newcomer {
     Newcomer {
         id: id(number),
         storage: STORAGE,
+        generation: 0,
+        fingerprint: None,
         addresses: addresses(number.into()),
         connection: number.into(),
     }
@@ -41,6 +43,8 @@ fn found(number: u8) -> Found {
         id: id(number),
         storage: STORAGE,
         keyed: true,
+        generation: 0,
+        fingerprint: None,
         addresses: addresses(number.into()),
         load: FREE,
     }

@@ -1,21 +1,18 @@
 //! One master: register, prove, and a heartbeat a second, for ever.
 
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use auth::{RegistrationKey, fresh_nonce};
-use protocol::limits::MAX_GREETING;
 use protocol::{
-    Address, ClientPreface, Connection, ConnectionError, ErrorCode, MasterReply, MasterRequest,
-    Role, ServerPreface, SlaveId, StorageId,
+    Address, Connection, ErrorCode, Fingerprint, MasterReply, MasterRequest, Revocation, SlaveId,
+    StorageId, Text,
 };
 use thiserror::Error;
 
 use super::Shared;
-
-/// Longest wait for a master's word; it answers at once or is gone.
-const DEADLINE: Duration = Duration::from_secs(3);
+use crate::line::{Encryption, Line, LineError, Manner, ask, connect};
+use crate::revoked::Revoked;
 
 /// Between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -35,53 +32,60 @@ pub(crate) struct Introduction {
     pub(crate) slave: SlaveId,
     pub(crate) storage: StorageId,
     pub(crate) addresses: Vec<Address>,
+    /// By which clients know it; `None` where it speaks in the clear alone.
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// Why a registration ended.
 #[derive(Debug, Error)]
 enum Ended {
-    #[error("{0}")]
-    Unreachable(#[from] std::io::Error),
-    #[error("{0}")]
-    Connection(#[from] ConnectionError),
-    #[error("a slave listens there, not a master")]
-    NotAMaster,
-    #[error("it speaks another version of the protocol")]
-    Version,
-    #[error("{}", refusal(.0, .1))]
-    Refused(ErrorCode, String),
+    #[error(transparent)]
+    Line(#[from] LineError),
     #[error("{0}")]
     Stranger(#[from] auth::ProofError),
-    #[error("it answers out of turn")]
-    OutOfTurn,
 }
 
 impl Ended {
     /// Whether nobody is there, or nobody who answers.
     const fn is_absence(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Connection(_))
+        matches!(self, Self::Line(error) if error.is_absence())
+    }
+
+    const fn demands_tls(&self) -> bool {
+        matches!(
+            self,
+            Self::Line(LineError::Refused(ErrorCode::TlsRequired, _))
+        )
     }
 }
 
-fn refusal(code: &ErrorCode, detail: &str) -> String {
-    if detail.is_empty() {
-        code.sentence().to_owned()
-    } else {
-        detail.to_owned()
-    }
+/// What is needed to register.
+#[derive(Clone, Debug)]
+pub(crate) struct Credentials {
+    pub(crate) key: RegistrationKey,
+    pub(crate) manner: Manner,
 }
 
 /// Registers with the master at that host and port again and again, until the process leaves. What is wrong is said once,
 /// not at every try.
-pub(crate) fn stay_registered(shared: &Shared, key: &RegistrationKey, (host, port): (&str, u16)) {
+pub(crate) fn stay_registered(
+    shared: &Shared,
+    credentials: &Credentials,
+    (host, port): (&str, u16),
+) {
     let mut said = String::new();
     let mut pause = FIRST_PAUSE;
     let mut away_since = Some(Instant::now());
+    let mut demanded = false;
     while !shared.leaving.load(SeqCst) {
         let mut registered = false;
-        let ended = register(shared, key, (host, port), || {
-            tracing::info!(master = %host, port, "registered");
-            registered = true;
+        let connection = connect((host, port), credentials.manner, demanded);
+        let connection = connection.map_err(Ended::from);
+        let ended = connection.and_then(|connection| {
+            register(shared, connection, credentials, || {
+                tracing::info!(master = %host, port, "registered");
+                registered = true;
+            })
         });
         if registered {
             pause = FIRST_PAUSE;
@@ -89,6 +93,13 @@ pub(crate) fn stay_registered(shared: &Shared, key: &RegistrationKey, (host, por
             away_since = Some(Instant::now());
         }
         if let Err(ended) = ended {
+            if ended.demands_tls()
+                && !demanded
+                && credentials.manner.encryption != Encryption::Never
+            {
+                demanded = true;
+                continue;
+            }
             let sentence = ended.to_string();
             if sentence != said {
                 complain(&ended, (host, port));
@@ -119,43 +130,48 @@ fn complain(ended: &Ended, (host, port): (&str, u16)) {
 
 fn register(
     shared: &Shared,
-    key: &RegistrationKey,
-    address: (&str, u16),
+    mut connection: Connection<Line>,
+    credentials: &Credentials,
     registered: impl FnOnce(),
 ) -> Result<(), Ended> {
-    let mut connection = connect(address)?;
-    let slave_nonce = fresh_nonce()?;
+    let channel = connection.stream().channel().map_err(LineError::from)?;
+    let slave_nonce = fresh_nonce().map_err(LineError::from)?;
     let Introduction {
         slave,
         storage,
         addresses,
+        fingerprint,
     } = &shared.introduction;
     let request = MasterRequest::Register {
         nonce: slave_nonce,
         slave: *slave,
         storage: *storage,
         addresses: addresses.clone(),
+        fingerprint: *fingerprint,
     };
     let MasterReply::Challenge {
         nonce: master_nonce,
         proof,
     } = ask(&mut connection, 1, &request)?
     else {
-        return Err(Ended::OutOfTurn);
+        return Err(LineError::OutOfTurn.into());
     };
     let introduction = auth::Introduction {
         slave_nonce: &slave_nonce,
         master_nonce: &master_nonce,
         slave,
         storage,
+        channel: &channel,
+        fingerprint: fingerprint.as_ref(),
         addresses,
     };
+    let key = &credentials.key;
     introduction.check_master(key, &proof)?;
     let request = MasterRequest::Prove {
         proof: introduction.slave_proof(key),
     };
     let MasterReply::Registered { .. } = ask(&mut connection, 2, &request)? else {
-        return Err(Ended::OutOfTurn);
+        return Err(LineError::OutOfTurn.into());
     };
     registered();
     for id in 3.. {
@@ -166,12 +182,24 @@ fn register(
             places: saturated(totals.places),
             draining: totals.draining,
         };
-        let MasterReply::Noted { .. } = ask(&mut connection, id, &request)? else {
-            return Err(Ended::OutOfTurn);
+        let MasterReply::Noted { now, revoked } = ask(&mut connection, id, &request)? else {
+            return Err(LineError::OutOfTurn.into());
         };
+        note(shared, &revoked, now);
         wait_for_next_beat(shared, totals.draining);
     }
     Ok(())
+}
+
+/// Passes on to all workers whose tickets are no longer good.
+fn note(shared: &Shared, revoked: &[Revocation], now: u64) {
+    for revocation in revoked {
+        let user = revocation.user.as_ref().map_or("everybody", Text::as_str);
+        tracing::info!(user = %cli::text(user), until = revocation.until, "tickets revoked");
+    }
+    if let Some(table) = Revoked::of(&shared.scoreboard) {
+        table.note(revoked, now);
+    }
 }
 
 /// Sleeps until the next heartbeat is due; wakes early for the news that the slave drains.
@@ -181,53 +209,5 @@ fn wait_for_next_beat(shared: &Shared, was_draining: bool) {
     while !left.is_zero() && shared.scoreboard.totals().draining == was_draining {
         std::thread::sleep(STEP);
         left = left.saturating_sub(STEP);
-    }
-}
-
-fn connect(address: (&str, u16)) -> Result<Connection<TcpStream>, Ended> {
-    let mut failure = std::io::Error::new(std::io::ErrorKind::NotFound, "no such host");
-    for resolved in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&resolved, DEADLINE) {
-            Ok(stream) => return introduce(stream),
-            Err(error) => failure = error,
-        }
-    }
-    Err(failure.into())
-}
-
-fn introduce(stream: TcpStream) -> Result<Connection<TcpStream>, Ended> {
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    stream.set_write_timeout(Some(DEADLINE))?;
-    let mut connection = Connection::new(stream);
-    connection.send_raw(&ClientPreface::ours().encode());
-    connection.flush()?;
-    connection.read_line(MAX_GREETING)?;
-    let mut preface = [0; ServerPreface::LENGTH];
-    connection.read_exact(&mut preface)?;
-    match ServerPreface::decode(&preface).map_err(ConnectionError::from)? {
-        ServerPreface { version: 0, .. } => Err(Ended::Version),
-        ServerPreface {
-            role: Role::Slave, ..
-        } => Err(Ended::NotAMaster),
-        ServerPreface {
-            role: Role::Master, ..
-        } => Ok(connection),
-    }
-}
-
-fn ask(
-    connection: &mut Connection<TcpStream>,
-    id: u32,
-    request: &MasterRequest,
-) -> Result<MasterReply, Ended> {
-    connection.send(id, request);
-    connection.flush()?;
-    let header = connection.receive_answer()?;
-    match connection.decode(&header).map_err(ConnectionError::from)? {
-        MasterReply::Error { code, detail } => {
-            Err(Ended::Refused(code, detail.as_str().to_owned()))
-        }
-        reply => Ok(reply),
     }
 }

@@ -6,6 +6,8 @@ use auth::{Accounts, Attempt, ClientClaim, Gatekeeper, LoginError, SlaveKey, Tic
 use protocol::{Condition, ErrorCode, RemotePath, Request, Rights, Secret, SlaveId, Ticket};
 use supervisor::{Admission, Place};
 
+use crate::revoked::Holder;
+
 /// How far a connection has come.
 #[derive(Debug)]
 pub(super) enum Access {
@@ -29,6 +31,8 @@ pub(super) struct Pass {
     pub(super) rights: Rights,
     /// What it sees as `/`.
     pub(super) home: RemotePath,
+    /// By what its ticket is known, where it has one.
+    pub(super) holder: Option<Holder>,
 }
 
 /// What a request needs before it is looked at.
@@ -132,6 +136,7 @@ impl Doorkeeper {
         };
         match check(key, &self.slave, claim, now) {
             Ok(grant) => Ok(Pass {
+                holder: Some(Holder::new(&grant.user, grant.issued, grant.expires)),
                 user: grant.user,
                 rights: grant.rights,
                 home: grant.home,
@@ -145,12 +150,12 @@ impl Doorkeeper {
         }
     }
 
-    /// What the owner of this account may do. Takes its time.
-    pub(super) fn log_in(&self, attempt: Attempt<'_>, is_here: bool) -> Result<Pass, Refusal> {
+    /// What the owner of this account may do, if nobody else could hear the password. Takes its time.
+    pub(super) fn log_in(&self, attempt: Attempt<'_>, is_private: bool) -> Result<Pass, Refusal> {
         let Some((accounts, gatekeeper)) = &self.accounts else {
             return Err((ErrorCode::Unsupported, "this slave has no accounts"));
         };
-        if !is_here {
+        if !is_private {
             return Err((ErrorCode::LoginRefused, IN_THE_CLEAR));
         }
         match gatekeeper.check(accounts, attempt) {
@@ -158,6 +163,7 @@ impl Doorkeeper {
                 user: name.to_string(),
                 rights: account.rights,
                 home: account.home.path().clone(),
+                holder: None,
             }),
             Err(error) => {
                 tracing::info!(%error, source = %attempt.source, "login refused");
@@ -178,6 +184,7 @@ impl Doorkeeper {
                 user: String::new(),
                 rights,
                 home: RemotePath::root(),
+                holder: None,
             }),
             None if self.takes_logins() => Err((ErrorCode::LoginRequired, "")),
             None => Err((ErrorCode::LoginRequired, TICKETS_ALONE)),
@@ -198,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_taken_from_this_machine_alone() {
+    fn passwords_that_others_could_hear_are_not_taken() {
         let mut accounts = Accounts::default();
         let account = Account {
             password: PasswordHash::of(b"right").unwrap(),

@@ -8,6 +8,10 @@ use supervisor::Admission;
 
 use super::access::{Access, Need, Pass, need};
 use super::{Session, Verdict};
+use crate::revoked::Revoked;
+
+/// What a client hears whose ticket its master has taken back; it asks for another one.
+pub(super) const REVOKED: &str = "the ticket was revoked";
 
 /// Refused logins that end a connection.
 const MOST_REFUSALS: u32 = 3;
@@ -87,11 +91,15 @@ impl Session<'_> {
         secret: &Secret,
     ) -> Result<(), ConnectionError> {
         match self.context.door.admit(ticket, secret) {
+            Ok(new) if self.is_revoked(&new) => {
+                self.refuse(id, ErrorCode::TicketExpired, REVOKED);
+            }
             Ok(new) => match &mut self.access {
                 Access::Inside { pass, .. }
                     if (&pass.user, &pass.home) == (&new.user, &new.home) =>
                 {
                     *pass = new.clone();
+                    self.hold(&new);
                     self.welcome(id, &new);
                 }
                 Access::Inside { .. } => {
@@ -100,6 +108,7 @@ impl Session<'_> {
                 }
                 Access::Outside(_) => {
                     if self.begin(id, new.clone()).is_ok() {
+                        self.hold(&new);
                         self.welcome(id, &new);
                     }
                 }
@@ -107,6 +116,35 @@ impl Session<'_> {
             Err(code) => self.refuse(id, code, ""),
         }
         Ok(())
+    }
+
+    /// Has the worker end the session when its ticket is revoked. The table is looked at again by the next request: what was
+    /// revoked in between is found by the worker or by us.
+    fn hold(&mut self, pass: &Pass) {
+        self.held.set(pass.holder);
+        self.looked_at = None;
+    }
+
+    /// Whether the ticket by which this session runs is no longer good; a master would say so, or give another.
+    pub(super) fn is_over(&mut self) -> bool {
+        let Access::Inside { pass, .. } = &self.access else {
+            return false;
+        };
+        let edition = Revoked::of(&self.context.scoreboard).map(|revoked| revoked.edition());
+        if self.looked_at == Some(edition) {
+            return false;
+        }
+        let is_over = self.is_revoked(pass);
+        if !is_over {
+            self.looked_at = Some(edition);
+        }
+        is_over
+    }
+
+    fn is_revoked(&self, pass: &Pass) -> bool {
+        let revoked = Revoked::of(&self.context.scoreboard);
+        let holder = pass.holder.as_ref();
+        revoked.is_some_and(|revoked| holder.is_some_and(|holder| revoked.covers(holder)))
     }
 
     /// An account of this slave's own opens a session.
@@ -121,13 +159,13 @@ impl Session<'_> {
             return Ok(Verdict::GoOn);
         }
         let peer = self.connection.stream().clone();
-        let (source, is_here) = peer.origin()?;
+        let source = peer.origin()?;
         let attempt = Attempt {
             user: user.as_str(),
             password: password.reveal(),
             source,
         };
-        match self.context.door.log_in(attempt, is_here) {
+        match self.context.door.log_in(attempt, peer.is_private()) {
             Ok(pass) => match self.begin(id, pass.clone()) {
                 Ok(()) => self.welcome(id, &pass),
                 Err(verdict) => return Ok(verdict),

@@ -1,13 +1,15 @@
-//! From an accepted socket to a framed connection: greeting, first byte, prefaces.
+//! From an accepted socket to a framed connection: greeting, first byte, TLS, prefaces.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+use auth::tls::Reception;
 use protocol::frame::Header;
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
-    ClientPreface, Connection, ConnectionError, DecodeError, FEATURE_LOGIN, MAGIC, Message,
-    OLDEST_VERSION, Request, Role, ServerPreface, VERSION,
+    ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, FEATURE_LOGIN,
+    FEATURE_TLS_REQUIRED, MAGIC, Message, OLDEST_VERSION, Reply, Request, Role, ServerPreface,
+    Text, VERSION,
 };
 
 use super::peer::Peer;
@@ -23,6 +25,9 @@ const FOREIGN: &[u8] = b"500 this server speaks only the framed dialect of mini-
 
 /// How long a client may take to say its first byte.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
+
+/// How long a client may take to come to an agreement about TLS.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to begin a session.
 pub(super) const LOGIN: Duration = Duration::from_secs(30);
@@ -45,11 +50,12 @@ pub(super) struct Introduction {
     pub(super) worker: u32,
 }
 
-/// Greets a client, and agrees on a version; its preface must be there by `enter_by`. `None`: the client said nothing, or
-/// nothing that we speak, and has been told so.
+/// Greets a client, speaks TLS with it where it wants to, and agrees on a version; its preface must be there by `enter_by`.
+/// `None`: the client said nothing, or nothing that we speak or may speak with it, and has been told so.
 pub(super) fn greet(
     peer: Peer,
     enter_by: Instant,
+    reception: &Reception,
     introduction: Introduction,
 ) -> Result<Option<Connection<Peer>>, ConnectionError> {
     let mut connection = Connection::new(peer.clone());
@@ -61,7 +67,52 @@ pub(super) fn greet(
             return Ok(None);
         }
     }
+    let is_secured = peer.begins_tls()?;
+    if is_secured {
+        connection.flush()?;
+        let Some(acceptor) = reception.acceptor() else {
+            peer.part();
+            return Ok(None);
+        };
+        peer.secure(acceptor, enter_by.min(Instant::now() + HANDSHAKE))?;
+    }
     connection.stream().read_until(Some(enter_by));
+    let Some(preface) = read_preface(&mut connection)? else {
+        peer.part();
+        return Ok(None);
+    };
+    let common = match ClientPreface::decode(&preface) {
+        Ok(theirs) => theirs.common_version(),
+        Err(error) => {
+            connection.flush()?;
+            return Err(error.into());
+        }
+    };
+    let may_speak = is_secured || reception.takes_clear(peer.is_near());
+    let mut preface = ours(introduction, common);
+    if !may_speak {
+        preface.features |= FEATURE_TLS_REQUIRED;
+    }
+    connection.send_raw(&preface.encode());
+    if common.is_some() && !may_speak {
+        let reply = Reply::Error {
+            code: ErrorCode::TlsRequired,
+            detail: Text::default(),
+        };
+        connection.send(0, &reply);
+    }
+    if common.is_none() || !may_speak {
+        connection.flush()?;
+        peer.part();
+        return Ok(None);
+    }
+    Ok(Some(connection))
+}
+
+/// The client's preface; `None`: it speaks something else, and has been told what this is.
+fn read_preface(
+    connection: &mut Connection<Peer>,
+) -> Result<Option<[u8; ClientPreface::LENGTH]>, ConnectionError> {
     let mut preface = [0; ClientPreface::LENGTH];
     let (magic, rest) = preface.split_at_mut(MAGIC.len());
     for (byte, expected) in magic.iter_mut().zip(MAGIC) {
@@ -74,25 +125,11 @@ pub(super) fn greet(
         if *byte != expected {
             connection.send_raw(FOREIGN);
             connection.flush()?;
-            peer.part();
             return Ok(None);
         }
     }
     connection.read_exact(rest)?;
-    let common = match ClientPreface::decode(&preface) {
-        Ok(theirs) => theirs.common_version(),
-        Err(error) => {
-            connection.flush()?;
-            return Err(error.into());
-        }
-    };
-    connection.send_raw(&ours(introduction, common).encode());
-    if common.is_none() {
-        connection.flush()?;
-        peer.part();
-        return Ok(None);
-    }
-    Ok(Some(connection))
+    Ok(Some(preface))
 }
 
 fn ours(introduction: Introduction, common: Option<u16>) -> ServerPreface {
@@ -112,14 +149,18 @@ fn ours(introduction: Introduction, common: Option<u16>) -> ServerPreface {
     }
 }
 
-/// Whether the first words are a Probe: somebody asks whether a worker lives, and must hear it even where all is full.
-pub(crate) fn asks_after_worker(peer: &Peer) -> bool {
+/// Whether the first words are a Probe, or may be one in TLS: somebody asks whether a worker lives, and must hear it even
+/// where all is full.
+pub(crate) fn may_ask_after_worker(peer: &Peer) -> bool {
+    if !peer.wait_for_input(QUESTION).is_ok_and(|spoken| spoken) {
+        return false;
+    }
+    if peer.begins_tls().is_ok_and(|begins| begins) {
+        return true;
+    }
     let mut words = [0; ClientPreface::LENGTH + Header::LENGTH];
-    let said = peer.wait_for_input(QUESTION).is_ok_and(|spoken| spoken)
-        && peer
-            .stream()
-            .peek(&mut words)
-            .is_ok_and(|seen| seen == words.len());
+    let seen = peer.stream().peek(&mut words);
+    let said = seen.is_ok_and(|seen| seen == words.len());
     let (preface, request) = words.split_at(ClientPreface::LENGTH);
     let header = request.try_into().map(Header::decode);
     let probe = Request::Probe { worker: 0 }.kind();
@@ -147,6 +188,8 @@ mod tests {
     use std::net::{Shutdown, TcpListener, TcpStream};
     use std::thread;
 
+    use auth::tls::{Connector, Identity, Tls, Trust};
+
     use super::*;
 
     const INTRODUCTION: Introduction = Introduction {
@@ -173,9 +216,14 @@ mod tests {
     }
 
     fn greeted(peer: Peer) -> Connection<Peer> {
-        greet(peer, Instant::now() + LOGIN, INTRODUCTION)
-            .unwrap()
-            .unwrap()
+        greet(
+            peer,
+            Instant::now() + LOGIN,
+            &Reception::default(),
+            INTRODUCTION,
+        )
+        .unwrap()
+        .unwrap()
     }
 
     /// What the client hears up to the end of the stream.
@@ -246,7 +294,117 @@ mod tests {
     fn who_leaves_without_a_word_has_heard_the_greeting() {
         let (client, peer) = connected();
         client.shutdown(Shutdown::Write).unwrap();
-        assert!(greet(peer, Instant::now() + LOGIN, INTRODUCTION).is_err());
+        assert!(
+            greet(
+                peer,
+                Instant::now() + LOGIN,
+                &Reception::default(),
+                INTRODUCTION
+            )
+            .is_err()
+        );
         assert_eq!(heard(client), WELCOME);
+    }
+
+    fn reception(is_strict: bool) -> (Reception, Identity) {
+        let identity = Identity::generate(&["localhost".to_owned()]).unwrap();
+        let reception = Reception::new(&identity, is_strict).unwrap();
+        (reception, identity)
+    }
+
+    /// Greets on a thread of its own, while the client does something else.
+    fn greet_meanwhile<T>(
+        reception: &Reception,
+        client: impl FnOnce(TcpStream) -> T,
+    ) -> (Result<Option<Connection<Peer>>, ConnectionError>, T) {
+        let (socket, peer) = connected();
+        thread::scope(|scope| {
+            let greeting = move || greet(peer, Instant::now() + LOGIN, reception, INTRODUCTION);
+            let server = scope.spawn(greeting);
+            let done = client(socket);
+            (server.join().unwrap(), done)
+        })
+    }
+
+    fn secured(mut socket: TcpStream, identity: &Identity) -> (TcpStream, Tls) {
+        let mut welcome = [0; WELCOME.len()];
+        socket.read_exact(&mut welcome).unwrap();
+        assert_eq!(welcome, WELCOME);
+        let trust = Trust::Known(identity.fingerprint());
+        let mut tls = Connector::new(trust).unwrap().start("localhost").unwrap();
+        tls.handshake(&mut socket).unwrap();
+        (socket, tls)
+    }
+
+    #[test]
+    fn over_tls_the_preface_stands_within_and_the_greeting_before() {
+        for is_strict in [false, true] {
+            let (reception, identity) = reception(is_strict);
+            let (greeted, (mut socket, mut tls)) = greet_meanwhile(&reception, |socket| {
+                let (mut socket, mut tls) = secured(socket, &identity);
+                tls.write(&mut socket, &preface()).unwrap();
+                (socket, tls)
+            });
+            let mut connection = greeted.unwrap().unwrap();
+            connection.send_raw(b"answer");
+            connection.flush().unwrap();
+            let mut heard = [0; 200];
+            let read = tls.read(&mut socket, &mut heard).unwrap();
+            let ours = ours(INTRODUCTION, Some(VERSION)).encode();
+            assert_eq!(heard[..read], [ours.as_slice(), b"answer"].concat());
+            connection.stream().say_goodbye();
+            assert_eq!(tls.read(&mut socket, &mut heard).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn who_may_not_speak_in_the_clear_hears_why_behind_the_preface() {
+        let (reception, _) = reception(true);
+        let (greeted, heard) = greet_meanwhile(&reception, |mut client| {
+            client.write_all(&preface()).unwrap();
+            heard(client)
+        });
+        assert!(greeted.unwrap().is_none());
+        let rest = heard.strip_prefix(welcome_and_preface().as_slice());
+        let mut frames = Connection::new(std::io::Cursor::new(rest.unwrap().to_vec()));
+        let header = frames.receive().unwrap().unwrap();
+        let Reply::Error { code, .. } = frames.decode(&header).unwrap() else {
+            panic!("no error");
+        };
+        assert_eq!((code, header.request), (ErrorCode::TlsRequired, 0));
+        assert!(frames.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn who_begins_with_tls_where_nobody_speaks_it_hears_nothing_more() {
+        let (greeted, heard) = greet_meanwhile(&Reception::default(), |mut client| {
+            client.write_all(b"\x16\x03\x01").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+            heard(client)
+        });
+        assert!(greeted.unwrap().is_none());
+        assert_eq!(heard, WELCOME);
+    }
+
+    #[test]
+    fn foreign_words_within_tls_get_one_line_and_the_end() {
+        let (reception, identity) = reception(false);
+        for words in [
+            "GET / HTTP/1.1\r\nHost: <script>\r\n\r\n",
+            "SSH-2.0-<script>\r\n",
+        ] {
+            let (greeted, heard) = greet_meanwhile(&reception, |socket| {
+                let (mut socket, mut tls) = secured(socket, &identity);
+                tls.write(&mut socket, words.as_bytes()).unwrap();
+                let mut heard = Vec::new();
+                let mut piece = [0; 100];
+                while let read @ 1.. = tls.read(&mut socket, &mut piece).unwrap() {
+                    heard.extend_from_slice(&piece[..read]);
+                }
+                heard
+            });
+            assert!(greeted.unwrap().is_none());
+            assert_eq!(heard, FOREIGN);
+        }
     }
 }

@@ -17,6 +17,7 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use auth::tls::Reception;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
 use storage::{StillWanted, Storage, StorageError};
@@ -25,16 +26,17 @@ use supervisor::{Admission, Scoreboard};
 use access::{Access, is_harmless};
 use batch::Batch;
 use busy::Errand;
+use entrance::REVOKED;
 use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
 use ledger::Ledger;
 use limits::{Paces, Tally};
-use roster::Entry;
+use roster::{Entry, Held};
 
 use crate::transfer_log::TransferLog;
 
 pub(crate) use access::Doorkeeper;
 pub(crate) use batch::MOST_FILES;
-pub(crate) use greeting::{asks_after_worker, turn_away};
+pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
@@ -54,6 +56,7 @@ pub(crate) struct Context {
     /// All of it, home or not: a session works with its own view alone.
     pub(crate) whole_storage: Arc<dyn Storage>,
     pub(crate) door: Doorkeeper,
+    pub(crate) reception: Reception,
     pub(crate) scoreboard: Arc<Scoreboard>,
     /// This worker's slot.
     pub(crate) worker: u32,
@@ -67,7 +70,7 @@ impl Context {
     /// For a client whose address is known; one whose is not has gone already.
     fn ledger(&self, peer: &Peer) -> Option<Ledger<'_>> {
         let log = self.transfer_log.as_ref()?;
-        let (from, _) = peer.origin().ok()?;
+        let from = peer.origin().ok()?;
         Some(Ledger::new(log, from))
     }
 }
@@ -91,6 +94,10 @@ struct Session<'a> {
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
     refused_logins: u32,
+    /// For the worker to see by which ticket this session runs.
+    held: Arc<Held>,
+    /// The edition of the table of revoked tickets by which ours was good; none yet.
+    looked_at: Option<Option<u64>>,
 }
 
 /// Serves a connection to its end. Without an `admission` it can begin no session, and only questions about the slave are
@@ -109,42 +116,45 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
         takes_logins: context.door.takes_logins(),
         worker: context.worker,
     };
-    let result =
-        greeting::greet(peer.clone(), enter_by, introduction).and_then(
-            |connection| match connection {
-                None => Ok(()),
-                Some(connection) => {
-                    let access = Access::Outside(admission);
-                    let mut session = Session {
-                        context,
-                        storage: Arc::clone(&context.whole_storage),
-                        connection,
-                        enter_by,
-                        access,
-                        paces: Paces::new(context.limits, &context.scoreboard, &tally),
-                        ledger: context.ledger(&peer),
-                        batch: Batch::default(),
-                        wanted: StillWanted::new({
-                            let peer = peer.clone();
-                            move || !peer.is_gone()
-                        }),
-                        errand: entry.errand(),
-                        refused: None,
-                        refused_logins: 0,
-                    };
-                    let result = session.run(&entry);
-                    session.end_ledger();
-                    if let Err(error) = &result {
-                        session.explain(error);
-                    }
-                    result
+    let result = greeting::greet(peer.clone(), enter_by, &context.reception, introduction)
+        .and_then(|connection| match connection {
+            None => Ok(()),
+            Some(connection) => {
+                let access = Access::Outside(admission);
+                let mut session = Session {
+                    context,
+                    storage: Arc::clone(&context.whole_storage),
+                    connection,
+                    enter_by,
+                    access,
+                    paces: Paces::new(context.limits, &context.scoreboard, &tally),
+                    ledger: context.ledger(&peer),
+                    batch: Batch::default(),
+                    wanted: StillWanted::new({
+                        let peer = peer.clone();
+                        move || !peer.is_gone()
+                    }),
+                    errand: entry.errand(),
+                    refused: None,
+                    refused_logins: 0,
+                    held: entry.held(),
+                    looked_at: None,
+                };
+                let result = session.run(&entry);
+                session.end_ledger();
+                if let Err(error) = &result {
+                    session.explain(error);
                 }
-            },
-        );
-    if let Err(error) = result {
-        tracing::debug!(%error, "session ended early");
-        if broke_protocol(&error).is_some() {
-            peer.part();
+                result
+            }
+        });
+    match result {
+        Ok(()) => peer.say_goodbye(),
+        Err(error) => {
+            tracing::debug!(%error, "session ended early");
+            if broke_protocol(&error).is_some() {
+                peer.part();
+            }
         }
     }
 }
@@ -193,6 +203,7 @@ impl Session<'_> {
         let mut spoken = peer.watch_for_input();
         if !spoken {
             self.connection.rest();
+            peer.rest();
             spoken = peer.wait_for_input(limit)?;
         }
         entry.work();
@@ -222,6 +233,10 @@ impl Session<'_> {
         }
         if header.kind == DATA {
             return self.skip_refused(header.request);
+        }
+        if self.is_over() {
+            self.refuse(header.request, ErrorCode::TicketExpired, REVOKED);
+            return Ok(Verdict::Close);
         }
         let request = match self.connection.decode::<Request>(header) {
             Ok(Request::StoreEnd { .. } | Request::Abandon {}) => {

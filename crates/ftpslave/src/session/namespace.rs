@@ -34,10 +34,12 @@ impl Session<'_> {
     }
 
     pub(super) fn identify(&mut self, request: u32, master_nonce: &Nonce) {
-        let reply = match fresh_nonce() {
-            Ok(nonce) => self.identity(master_nonce, nonce),
+        let drawn =
+            fresh_nonce().and_then(|nonce| Ok((nonce, self.connection.stream_ref().channel()?)));
+        let reply = match drawn {
+            Ok((nonce, channel)) => self.identity(master_nonce, nonce, &channel),
             Err(error) => {
-                tracing::error!(%error, "no random number to be had");
+                tracing::error!(%error, "cannot say who this slave is");
                 Reply::Error {
                     code: ErrorCode::Internal,
                     detail: protocol::Text::default(),
@@ -47,13 +49,14 @@ impl Session<'_> {
         self.connection.send(request, &reply);
     }
 
-    fn identity(&self, master_nonce: &Nonce, nonce: Nonce) -> Reply {
+    fn identity(&self, master_nonce: &Nonce, nonce: Nonce, channel: &[u8]) -> Reply {
         let (slave, storage) = (self.context.door.slave(), self.storage.id());
         let identification = Identification {
             master_nonce,
             slave_nonce: &nonce,
             slave: &slave,
             storage: &storage,
+            channel,
         };
         let proof = self
             .context

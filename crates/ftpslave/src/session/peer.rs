@@ -1,18 +1,25 @@
-//! The client's socket: its deadlines, its options, and how to part with it.
+//! The client's socket: its deadlines, its options, TLS over it, and how to part with it.
+
+mod secured;
+mod socket;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::os::fd::BorrowedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use auth::tls::{Acceptor, Reception};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, recv};
 use rustix::thread::sched_yield;
 use socket2::Socket;
 use transfer::{Wire, is_same_machine, send_unpaced};
+
+use secured::Secured;
+use socket::{AtOnce, Waiting, wait_for_input};
 
 /// Longest pause within a frame, in either direction.
 const STALL: Duration = Duration::from_secs(30);
@@ -24,13 +31,21 @@ const LINGER: Duration = Duration::from_secs(1);
 /// long, on both sides.
 const AWAKE: Duration = Duration::from_micros(40);
 
-/// Blocking reads and writes with [`STALL`] as their deadline. Clones share the socket.
+/// Blocking reads and writes with [`STALL`] as their deadline, in the clear or over TLS. Clones share the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    socket: Arc<TcpStream>,
+    line: Arc<Line>,
     is_near: bool,
     /// When what is read now must be complete.
     deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Line {
+    socket: TcpStream,
+    /// From its handshake on, everything goes through it. Only the session's own thread may wait while it holds this lock:
+    /// whoever else would use it comes by another time. The socket itself can be shut down without it.
+    tls: OnceLock<Mutex<Secured>>,
 }
 
 impl Peer {
@@ -51,8 +66,12 @@ impl Peer {
         if is_near {
             send_unpaced(&stream);
         }
+        let line = Line {
+            socket: stream,
+            tls: OnceLock::new(),
+        };
         Self {
-            socket: Arc::new(stream),
+            line: Arc::new(line),
             is_near,
             deadline: None,
         }
@@ -63,61 +82,103 @@ impl Peer {
         self.deadline = deadline;
     }
 
-    /// What has arrived, without waiting; `None`: nothing has.
-    fn read_at_once(&self, bytes: &mut [u8]) -> io::Result<Option<usize>> {
-        match recv(&*self.socket, bytes, RecvFlags::DONTWAIT) {
-            Ok((read, _)) => Ok(Some(read)),
-            Err(Errno::AGAIN) => Ok(None),
-            Err(error) => Err(error.into()),
+    /// Whether the client, which has said something or closed, begins with TLS. Nothing is read.
+    pub(crate) fn begins_tls(&self) -> io::Result<bool> {
+        let mut first = [0];
+        let seen = self.line.socket.peek(&mut first)?;
+        let [first] = first;
+        Ok(seen == 1 && Reception::is_tls(first))
+    }
+
+    /// Speaks TLS from now on; the handshake is done by `deadline`.
+    pub(crate) fn secure(&self, acceptor: &Acceptor, deadline: Instant) -> io::Result<()> {
+        let mut tls = acceptor.start()?;
+        tls.handshake(&mut self.waiting(Some(deadline)))?;
+        let secured = Mutex::new(Secured::new(tls));
+        self.line
+            .tls
+            .set(secured)
+            .map_err(|_| io::Error::other("TLS within TLS"))
+    }
+
+    /// Whether nobody else can read what passes, or change it: the client is on this machine, or TLS is spoken.
+    pub(crate) fn is_private(&self) -> bool {
+        self.is_near || self.line.tls.get().is_some()
+    }
+
+    /// Whether the client is on this machine.
+    pub(crate) fn is_near(&self) -> bool {
+        self.is_near
+    }
+
+    fn tls(&self) -> Option<MutexGuard<'_, Secured>> {
+        let tls = self.line.tls.get()?;
+        Some(tls.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn waiting(&self, deadline: Option<Instant>) -> Waiting<'_> {
+        Waiting {
+            socket: &self.line.socket,
+            deadline,
         }
     }
 
     /// Writes a few bytes without waiting. Where the client has yet to take what was written before, they are not needed: that
     /// shows as much as they do.
     pub(crate) fn write_at_once(&self, bytes: &[u8]) -> io::Result<()> {
-        match send(
-            &*self.socket,
-            bytes,
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        ) {
-            Err(Errno::AGAIN) => Ok(()),
-            Ok(written) if written == bytes.len() => Ok(()),
-            Ok(_) => {
-                // Nothing that follows would be understood.
-                self.socket.shutdown(Shutdown::Both)?;
-                Err(io::ErrorKind::WriteZero.into())
-            }
-            Err(error) => Err(error.into()),
+        let mut socket = AtOnce(&self.line.socket);
+        let Some(tls) = self.line.tls.get() else {
+            return match socket.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+                Ok(written) if written == bytes.len() => Ok(()),
+                Ok(_) => {
+                    // Nothing that follows would be understood.
+                    self.line.socket.shutdown(Shutdown::Both)?;
+                    Err(io::ErrorKind::WriteZero.into())
+                }
+                Err(error) => Err(error),
+            };
+        };
+        match tls.try_lock() {
+            Ok(mut tls) => tls.write_at_once(&mut socket, bytes),
+            Err(TryLockError::Poisoned(tls)) => tls.into_inner().write_at_once(&mut socket, bytes),
+            Err(TryLockError::WouldBlock) => Ok(()),
         }
     }
 
     /// The socket itself.
     pub(crate) fn stream(&self) -> &TcpStream {
-        &self.socket
+        &self.line.socket
     }
 
-    /// Where the client is, and whether that is this machine.
-    pub(crate) fn origin(&self) -> io::Result<(IpAddr, bool)> {
-        let address = self.socket.peer_addr()?;
-        let is_here = is_same_machine(&self.socket, address);
-        Ok((address.ip(), is_here))
+    /// Where the client is.
+    pub(crate) fn origin(&self) -> io::Result<IpAddr> {
+        Ok(self.line.socket.peer_addr()?.ip())
     }
 
-    /// Waits until the client has sent something or closed, `limit` at most; whether it did.
+    /// Waits until the client has said something or closed, `limit` at most; whether it did. Over TLS what is only half there,
+    /// or is no content, does not count.
     pub(crate) fn wait_for_input(&self, limit: Duration) -> io::Result<bool> {
         let deadline = Instant::now() + limit;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-            match poll(
-                &mut [PollFd::new(&*self.socket, PollFlags::IN)],
-                Some(&timeout),
-            ) {
-                Ok(0) => return Ok(false),
-                Ok(_) => return Ok(true),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            if self.has_decrypted()? {
+                return Ok(true);
             }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !wait_for_input(&self.line.socket, left)? {
+                return Ok(false);
+            }
+            if self.line.tls.get().is_none() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Whether TLS has something to be read without waiting.
+    fn has_decrypted(&self) -> io::Result<bool> {
+        match self.tls() {
+            Some(mut tls) => tls.take_in(&mut AtOnce(&self.line.socket)),
+            None => Ok(false),
         }
     }
 
@@ -127,11 +188,14 @@ impl Peer {
         if !self.is_near {
             return false;
         }
+        if self.tls().is_some_and(|tls| tls.is_ready()) {
+            return true;
+        }
         let end = Instant::now() + AWAKE;
         let mut byte = [0];
         loop {
             let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-            if !matches!(recv(&*self.socket, &mut byte, flags), Err(Errno::AGAIN)) {
+            if !matches!(recv(&self.line.socket, &mut byte, flags), Err(Errno::AGAIN)) {
                 return true; // a byte, the end, or an error that the next read tells
             }
             if Instant::now() >= end {
@@ -144,14 +208,48 @@ impl Peer {
 
     /// Whether the client has closed its side: it no longer waits for anything, and may have gone to another slave.
     pub(crate) fn is_gone(&self) -> bool {
-        let mut socket = [PollFd::new(&*self.socket, PollFlags::RDHUP)];
+        let mut socket = [PollFd::new(&self.line.socket, PollFlags::RDHUP)];
         // What was not asked for, an error or the end of both directions, is told all the same (poll(2)).
         matches!(poll(&mut socket, Some(&Timespec::default())), Ok(1..))
     }
 
     /// Makes a thread that waits for the client's next request see the end of the stream.
     pub(crate) fn stop_reading(&self) {
-        self.socket.shutdown(Shutdown::Read).unwrap_or_default();
+        self.line
+            .socket
+            .shutdown(Shutdown::Read)
+            .unwrap_or_default();
+    }
+
+    /// Gives memory back that only the last exchange needed.
+    pub(crate) fn rest(&self) {
+        if let Some(mut tls) = self.tls() {
+            tls.rest();
+        }
+    }
+
+    /// Says over TLS that nothing more will come, if that can be said without waiting.
+    pub(crate) fn say_goodbye(&self) {
+        if let Some(mut tls) = self.tls() {
+            tls.close(&mut AtOnce(&self.line.socket))
+                .unwrap_or_default();
+        }
+    }
+
+    /// Ends both directions at once, for whatever thread works on them.
+    pub(crate) fn cut_off(&self) {
+        self.line
+            .socket
+            .shutdown(Shutdown::Both)
+            .unwrap_or_default();
+    }
+
+    /// What makes this connection unlike any other, for proofs that cannot be relayed; empty in the clear.
+    pub(crate) fn channel(&self) -> io::Result<Vec<u8>> {
+        match self.tls() {
+            Some(tls) => Ok(tls.channel_binding()?.to_vec()),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// Closes so that the client can still read what was written last: closing a socket with unread input would reset the
@@ -159,12 +257,14 @@ impl Peer {
     pub(crate) fn part(self) {
         let deadline = Instant::now() + LINGER;
         let mut unread = [0; 4096];
-        if self.socket.shutdown(Shutdown::Write).is_err() {
+        self.say_goodbye();
+        let mut socket = &self.line.socket;
+        if socket.shutdown(Shutdown::Write).is_err() {
             return;
         }
-        while let Ok(true) = self.wait_for_input(deadline.saturating_duration_since(Instant::now()))
-        {
-            if !matches!((&*self.socket).read(&mut unread), Ok(1..)) {
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while let Ok(true) = wait_for_input(socket, left()) {
+            if !matches!(socket.read(&mut unread), Ok(1..)) {
                 return;
             }
         }
@@ -173,48 +273,59 @@ impl Peer {
 
 impl Read for Peer {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let Some(deadline) = self.deadline else {
-            return (&*self.socket).read(bytes);
-        };
-        loop {
-            if let Some(read) = self.read_at_once(bytes)? {
-                return Ok(read);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !self.wait_for_input(left.min(STALL))? {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
+        let mut socket = self.waiting(self.deadline);
+        match self.tls() {
+            Some(mut tls) => tls.read(&mut socket, bytes),
+            None => socket.read(bytes),
         }
     }
 }
 
 impl Write for Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.socket).write(bytes)
+        let mut socket = self.waiting(None);
+        match self.tls() {
+            Some(mut tls) => tls.write(&mut socket, bytes),
+            None => socket.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self.tls() {
+            Some(mut tls) => tls.flush(&mut self.waiting(None)),
+            None => Ok(()),
+        }
     }
 }
 
 impl Wire for Peer {
     fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        (&*self.socket).splice_into(pipe, most)
+        match self.line.tls.get() {
+            Some(_) => Err(io::ErrorKind::Unsupported.into()),
+            None => (&self.line.socket).splice_into(pipe, most),
+        }
     }
 
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
-        (&*self.socket).send_file(file, offset, most)
+        match self.tls() {
+            Some(mut tls) => tls.send_file(&mut self.waiting(None), file, (offset, most)),
+            None => (&self.line.socket).send_file(file, offset, most),
+        }
     }
 
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        (&*self.socket).write_more(bytes)
+        match self.tls() {
+            Some(mut tls) => Ok(tls.hold(bytes)),
+            None => (&self.line.socket).write_more(bytes),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+
+    use auth::tls::{Connector, Identity, Tls, Trust};
 
     use super::*;
 
@@ -259,5 +370,164 @@ mod tests {
             stop.send(()).unwrap();
             peer.read_exact(&mut [0; 1000]).unwrap();
         });
+    }
+
+    /// Both ends of a session over TLS.
+    fn secured() -> (TcpStream, Tls, Peer) {
+        let (mut client, peer) = connected();
+        let identity = Identity::generate(&[]).unwrap();
+        let acceptor = Acceptor::new(&identity).unwrap();
+        let trust = Trust::Known(identity.fingerprint());
+        let mut tls = Connector::new(trust).unwrap().start("localhost").unwrap();
+        let deadline = Instant::now() + STALL;
+        std::thread::scope(|threads| {
+            let server = threads.spawn(|| peer.secure(&acceptor, deadline));
+            tls.handshake(&mut client).unwrap();
+            server.join().unwrap().unwrap();
+        });
+        (client, tls, peer)
+    }
+
+    #[test]
+    fn who_drips_a_handshake_in_is_not_waited_for_longer() {
+        let (mut dripping, peer) = connected();
+        let acceptor = Acceptor::new(&Identity::generate(&[]).unwrap()).unwrap();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                let mut hello = vec![0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc];
+                hello.resize(517, 0);
+                for byte in hello {
+                    if stopped.recv_timeout(MOMENT / 20).is_ok() {
+                        break;
+                    }
+                    dripping.write_all(&[byte]).unwrap_or_default();
+                }
+            });
+            let begun = Instant::now();
+            let error = peer.secure(&acceptor, begun + MOMENT).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            assert!((MOMENT..10 * MOMENT).contains(&begun.elapsed()));
+            drop(stop);
+        });
+    }
+
+    #[test]
+    fn what_is_half_there_or_no_content_is_not_waited_on() {
+        let (mut client, mut tls, mut peer) = secured();
+        let mut record = Vec::new();
+        tls.write(&mut Recording(&mut record), b"hello").unwrap();
+        let (half, rest) = record.split_at(record.len() / 2);
+        client.write_all(half).unwrap();
+        assert!(!peer.wait_for_input(MOMENT).unwrap());
+        client.write_all(rest).unwrap();
+        assert!(peer.wait_for_input(MOMENT).unwrap());
+        // What is decrypted already does not show at the socket.
+        let mut two = [0; 2];
+        peer.read_exact(&mut two).unwrap();
+        assert!(peer.wait_for_input(Duration::ZERO).unwrap());
+        assert!(peer.watch_for_input());
+        peer.rest();
+        let mut three = [0; 3];
+        peer.read_exact(&mut three).unwrap();
+        assert_eq!([&two[..], &three].concat(), b"hello");
+        assert!(!peer.wait_for_input(Duration::ZERO).unwrap());
+    }
+
+    #[test]
+    fn a_sign_of_life_waits_for_nobody_and_leaves_the_stream_whole() {
+        let (mut client, mut tls, mut peer) = secured();
+        // The session's own thread waits for its client, with the lock in its hand.
+        let mut reading = peer.clone();
+        std::thread::scope(|threads| {
+            let reader = threads.spawn(move || reading.read(&mut [0; 10]));
+            let begun = Instant::now();
+            while begun.elapsed() < MOMENT {
+                peer.write_at_once(b"alive").unwrap();
+            }
+            tls.write(&mut client, b"x").unwrap();
+            assert_eq!(reader.join().unwrap().unwrap(), 1);
+        });
+        // A client that reads nothing: its buffers are full, then what is encrypted waits here, once.
+        let begun = Instant::now();
+        for _ in 0..200_000 {
+            peer.write_at_once(&[b'l'; 100]).unwrap();
+        }
+        assert!(begun.elapsed() < STALL);
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                peer.write_all(b"end").unwrap();
+                peer.part();
+            });
+            let mut heard = Vec::new();
+            let mut piece = [0; 4096];
+            while let read @ 1.. = tls.read(&mut client, &mut piece).unwrap() {
+                heard.extend_from_slice(&piece[..read]);
+            }
+            assert!(heard.ends_with(b"lend"));
+        });
+    }
+
+    #[test]
+    fn a_file_goes_through_tls_from_any_place_and_ends_where_it_ends() {
+        let (mut client, mut tls, mut peer) = secured();
+        let content: Vec<u8> = (0..700_000_u32).flat_map(u32::to_be_bytes).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        let sender = std::thread::Builder::new().spawn(move || {
+            assert_eq!(peer.write_more(b"head").unwrap(), 4);
+            let mut offset = 5_u64;
+            loop {
+                match peer.send_file(&file, offset, 1 << 20).unwrap() {
+                    0 => break,
+                    sent => offset += sent as u64,
+                }
+            }
+            // A folder, say: an ordinary read tells.
+            let unreadable = File::open("/").unwrap();
+            let refused = peer.send_file(&unreadable, 0, 10).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+            peer.rest();
+            peer.part();
+        });
+        let mut heard = Vec::new();
+        let mut piece = [0; 65_536];
+        while let read @ 1.. = tls.read(&mut client, &mut piece).unwrap() {
+            heard.extend_from_slice(&piece[..read]);
+        }
+        assert!(heard == [b"head", &content[5..]].concat());
+        sender.unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn a_drained_session_over_tls_sees_the_end_although_it_waits() {
+        let (_client, _tls, peer) = secured();
+        let mut waiting = peer.clone();
+        std::thread::scope(|threads| {
+            let reader = threads.spawn(move || waiting.read(&mut [0; 10]));
+            peer.stop_reading();
+            let error = reader.join().unwrap().unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        });
+    }
+
+    /// A stream that keeps what is written.
+    struct Recording<'a>(&'a mut Vec<u8>);
+
+    impl Read for Recording<'_> {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    impl Write for Recording<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::busy::Errand;
 use super::peer::Peer;
+use crate::revoked::Holder;
 
 /// The connections of one worker.
 #[derive(Debug, Default)]
@@ -27,6 +28,21 @@ struct Line {
     /// Waits for the client's next word, rather than answering one.
     resting: Arc<AtomicBool>,
     errand: Arc<Errand>,
+    held: Arc<Held>,
+}
+
+/// By which ticket a session runs; empty before it begins, and where none is needed.
+#[derive(Debug, Default)]
+pub(super) struct Held(Mutex<Option<Holder>>);
+
+impl Held {
+    pub(super) fn set(&self, holder: Option<Holder>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = holder;
+    }
+
+    fn get(&self) -> Option<Holder> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A connection's line in the roster, for as long as this value lives.
@@ -36,6 +52,7 @@ pub(crate) struct Entry<'a> {
     key: u64,
     resting: Arc<AtomicBool>,
     errand: Arc<Errand>,
+    held: Arc<Held>,
 }
 
 impl Roster {
@@ -43,10 +60,12 @@ impl Roster {
     pub(crate) fn enter(&self, peer: Peer) -> Entry<'_> {
         let resting = Arc::new(AtomicBool::new(false));
         let errand = Arc::<Errand>::default();
+        let held = Arc::<Held>::default();
         let line = Line {
             peer,
             resting: Arc::clone(&resting),
             errand: Arc::clone(&errand),
+            held: Arc::clone(&held),
         };
         let mut connections = self.connections();
         let key = connections.next;
@@ -57,6 +76,7 @@ impl Roster {
             key,
             resting,
             errand,
+            held,
         }
     }
 
@@ -84,6 +104,15 @@ impl Roster {
         resting.for_each(|line| line.peer.stop_reading());
     }
 
+    /// Ends the sessions by tickets that are not to be served any longer, whatever they are doing.
+    pub(crate) fn cut_off(&self, is_over: impl Fn(&Holder) -> bool) {
+        for line in self.connections().lines.values() {
+            if line.held.get().as_ref().is_some_and(&is_over) {
+                line.peer.cut_off();
+            }
+        }
+    }
+
     /// Whether [`Self::drain`] was called.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(SeqCst)
@@ -106,6 +135,11 @@ impl Entry<'_> {
     /// Where the session's long work is done.
     pub(super) fn errand(&self) -> Arc<Errand> {
         Arc::clone(&self.errand)
+    }
+
+    /// Where the session says by which ticket it runs.
+    pub(super) fn held(&self) -> Arc<Held> {
+        Arc::clone(&self.held)
     }
 
     /// Says that the client has spoken.
@@ -144,6 +178,27 @@ mod tests {
         roster.drain();
         assert!(peer.watch_for_input());
         assert_eq!(peer.read(&mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn whose_ticket_is_over_is_cut_off_and_nobody_else() {
+        let roster = Roster::default();
+        let lines = [
+            Some(Holder::new("ada", 1, 1)),
+            Some(Holder::new("bob", 1, 1)),
+            None,
+        ]
+        .map(|holder| {
+            let (client, peer) = connected();
+            let entry = roster.enter(peer.clone());
+            entry.held().set(holder);
+            (client, peer, entry)
+        });
+        roster.cut_off(|holder| *holder == Holder::new("ada", 1, 1));
+        let [(mut ada, peer, _), (_bob, bob, _), (_nobody, nobody, _)] = lines;
+        assert_eq!(ada.read(&mut [0]).unwrap(), 0);
+        assert!(peer.is_gone());
+        assert!(!bob.is_gone() && !nobody.is_gone());
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::{Field, Fields, put_bytes};
 use crate::limits::MAX_PATH;
 use crate::{
-    Address, Condition, DecodeError, Entry, SlaveOffer, SlaveState, Text, Unreadable, Version,
+    Address, Condition, DecodeError, Entry, Revocation, SlaveOffer, SlaveState, Text, Unreadable,
+    Version,
 };
 
 impl Field for Condition {
@@ -98,7 +99,8 @@ macro_rules! records {
 }
 
 records! {
-    SlaveOffer { id, addresses, ticket, secret, sessions, places }
+    SlaveOffer { id, addresses, ticket, secret, sessions, places, fingerprint }
+    Revocation { user, until }
     SlaveState { id, addresses, status, sessions, places }
 }
 

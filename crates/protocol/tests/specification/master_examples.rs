@@ -8,6 +8,7 @@ use crate::document::Document;
 use crate::examples::*;
 
 const NOW: u64 = 1_800_000_000;
+const FINGERPRINT: Fingerprint = Fingerprint([0x99; 32]);
 
 pub(crate) fn master_requests() -> Examples<MasterRequest> {
     let (sessions, places) = ROOM;
@@ -39,6 +40,7 @@ pub(crate) fn master_requests() -> Examples<MasterRequest> {
                 slave: SLAVE,
                 storage: STORAGE,
                 addresses,
+                fingerprint: Some(FINGERPRINT),
             },
         ),
         (
@@ -61,7 +63,7 @@ pub(crate) fn master_requests() -> Examples<MasterRequest> {
             "join",
             1,
             MasterRequest::Join {
-                token: hidden("token"),
+                token: Secretive::new(&[0xbb; 16]).unwrap(),
                 slave: SLAVE,
             },
         ),
@@ -85,6 +87,7 @@ pub(crate) fn master_replies() -> Examples<MasterReply> {
         secret: SECRET,
         sessions,
         places,
+        fingerprint: Some(FINGERPRINT),
     };
     let state = SlaveState {
         id: SLAVE,
@@ -126,7 +129,7 @@ fn registering() -> Examples<MasterReply> {
     let key = |name| Secret(*Document::read().example(name).last_chunk().unwrap());
     let joined = MasterReply::Joined {
         ticket_key: key("ticket-key"),
-        registration_key: Secret([0x88; 32]),
+        registration_key: key("registration-key"),
     };
     vec![
         (
@@ -143,7 +146,10 @@ fn registering() -> Examples<MasterReply> {
             3,
             MasterReply::Noted {
                 now: NOW + 1,
-                revoked: Vec::new(),
+                revoked: vec![Revocation {
+                    user: Some(Text::new("ada")),
+                    until: NOW * 1000 + 500,
+                }],
             },
         ),
         ("joined", 1, joined),

@@ -11,10 +11,10 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// A network namespace, or the one that the benchmark was started in.
+/// A network namespace, or the one that we were started in.
 pub struct Place(Option<File>);
 
-/// The network that the benchmark was started in.
+/// The network that we were started in.
 pub static HERE: Place = Place(None);
 
 impl Place {
@@ -42,6 +42,21 @@ impl Place {
         let place = Self(Some(link.map_err(|error| error.to_string())?));
         place.ip("link set lo up")?;
         Ok(place)
+    }
+
+    /// Two new networks with a line between them, in which their addresses are 10.97.0.1 and 10.97.0.2.
+    pub fn pair() -> Result<[Self; 2], String> {
+        let places = [Self::new()?, Self::new()?];
+        let far = places[1].path();
+        places[0].ip(&format!(
+            "link add line type veth peer name line netns {}",
+            far.display()
+        ))?;
+        for (place, address) in places.iter().zip(["10.97.0.1", "10.97.0.2"]) {
+            place.ip(&format!("addr add {address}/24 dev line"))?;
+            place.ip("link set line up")?;
+        }
+        Ok(places)
     }
 
     /// A new network whose loopback uses this congestion control whatever the machine's default is.

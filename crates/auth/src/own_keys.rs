@@ -1,0 +1,137 @@
+//! The keys of a slave that has joined with an invitation, beside its identity in its own state directory.
+
+use std::os::fd::AsFd;
+
+use protocol::{Fingerprint, Secret};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{RegistrationKey, SlaveKey};
+use crate::state_directory::{StateDirectory, StateError, explain};
+use crate::state_file::{FileError, read, replace};
+
+/// Longest file, bytes.
+const LONGEST: u64 = 4096;
+
+/// What a file is expected to be.
+const EXPECTED: &str = "the keys of a slave";
+
+/// What a slave was given when it joined, and by whom.
+#[derive(Clone, Debug)]
+pub struct OwnKeys {
+    /// Under which its tickets are made.
+    pub ticket: SlaveKey,
+    /// With which it registers.
+    pub registration: RegistrationKey,
+    /// By which it knows the master; `None` where it joined on the master's own machine without TLS.
+    pub master: Option<Fingerprint>,
+    /// Digest of the invitation, so that one which is still in a configuration is not taken for a new one.
+    pub invitation: String,
+}
+
+/// The same, as it stands in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    ticket_key: String,
+    registration_key: String,
+    master: Option<String>,
+    invitation: String,
+}
+
+impl StateDirectory {
+    /// The keys that the slave at this place was given; `None` where it has not joined. See
+    /// [`slave_id`](Self::slave_id) for `root` and `port`.
+    ///
+    /// # Errors
+    /// They cannot be read, are open to others, or damaged.
+    pub fn own_keys(&self, root: &[u8], port: u16) -> Result<Option<OwnKeys>, StateError> {
+        let (slaves, name, path) = self.keys_of(root, port)?;
+        let content = read(slaves.as_fd(), &name, LONGEST)
+            .map_err(|error| explain(error, &path, EXPECTED))?;
+        let Some(content) = content else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(&content).unwrap_or_default();
+        let keys = toml::from_str(text).ok().and_then(Written::understood);
+        keys.map(Some)
+            .ok_or_else(|| explain(FileError::NotSmallFile, &path, EXPECTED))
+    }
+
+    /// Keeps the keys of the slave at this place, in the stead of those that it had. Durable on return.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub fn keep_own_keys(&self, root: &[u8], port: u16, keys: &OwnKeys) -> Result<(), StateError> {
+        let (slaves, name, path) = self.keys_of(root, port)?;
+        let text = toml::to_string(&Written::of(keys)).unwrap_or_default();
+        replace(slaves.as_fd(), &name, text.as_bytes())
+            .map_err(|error| explain(error.into(), &path, EXPECTED))
+    }
+}
+
+impl Written {
+    fn of(keys: &OwnKeys) -> Self {
+        Self {
+            ticket_key: Secret(keys.ticket.to_bytes()).to_string(),
+            registration_key: Secret(keys.registration.to_bytes()).to_string(),
+            master: keys.master.map(|master| master.to_string()),
+            invitation: keys.invitation.clone(),
+        }
+    }
+
+    fn understood(self) -> Option<OwnKeys> {
+        let key = |text: &str| text.parse::<Secret>().ok().map(|key| key.0);
+        let master = self.master.map(|master| master.parse()).transpose();
+        Some(OwnKeys {
+            ticket: SlaveKey::from_bytes(key(&self.ticket_key)?),
+            registration: RegistrationKey::from_bytes(key(&self.registration_key)?),
+            master: master.ok()?,
+            invitation: self.invitation,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn keys(number: u8, master: Option<Fingerprint>) -> OwnKeys {
+        OwnKeys {
+            ticket: SlaveKey::from_bytes([number; 32]),
+            registration: RegistrationKey::from_bytes([number + 1; 32]),
+            master,
+            invitation: "digest".to_owned(),
+        }
+    }
+
+    #[test]
+    fn they_are_kept_privately_for_one_place() {
+        let place = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(Some(&place.path().join("state"))).unwrap();
+        assert!(state.own_keys(b"/srv", 2122).unwrap().is_none());
+        for (number, master) in [(1, None), (3, Some(Fingerprint([9; 32])))] {
+            let given = keys(number, master);
+            state.keep_own_keys(b"/srv", 2122, &given).unwrap();
+            let found = state.own_keys(b"/srv", 2122).unwrap().unwrap();
+            assert_eq!(found.ticket.to_bytes(), given.ticket.to_bytes());
+            assert_eq!(found.registration.to_bytes(), given.registration.to_bytes());
+            assert_eq!((found.master, found.invitation), (master, given.invitation));
+        }
+        assert!(state.own_keys(b"/srv", 2123).unwrap().is_none());
+        let files = fs::read_dir(state.path().join("slaves")).unwrap();
+        let file = files.map(|file| file.unwrap().path()).next().unwrap();
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        for damage in ["", "ticket_key = \"00\""] {
+            fs::write(&file, damage).unwrap();
+            let refusal = state.own_keys(b"/srv", 2122).unwrap_err().to_string();
+            assert!(refusal.contains("is damaged"), "{refusal}");
+        }
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        let refusal = state.own_keys(b"/srv", 2122).unwrap_err().to_string();
+        assert!(refusal.contains("chmod 600"), "{refusal}");
+    }
+}
