@@ -79,6 +79,7 @@ fn every_linked_file_exists() {
     for document in [
         "README.md",
         "CHANGELOG.md",
+        "SECURITY.md",
         "docs/OPERATIONS.md",
         "docs/PROTOCOL.md",
     ] {

@@ -32,6 +32,7 @@ mod logs;
 mod mirror;
 mod namespace;
 mod pool;
+mod privileges;
 mod redirection;
 mod resume;
 mod spreading;

@@ -10,7 +10,11 @@ use crate::harness::{
 
 /// Two slaves that stand alone over one storage, one worker each.
 fn two_slaves() -> Cluster {
-    Setup::new(2).without_master().workers(1).start()
+    Setup::new(2)
+        .observable()
+        .without_master()
+        .workers(1)
+        .start()
 }
 
 fn path(name: &str) -> RemotePath {

@@ -38,7 +38,7 @@ fn a_single_worker_that_hangs_during_a_download_is_left_too() {
 /// Where all are full nobody but the gate can say that one of them hangs.
 #[test]
 fn a_single_worker_that_hangs_in_a_full_pool_is_left_within_five_seconds_too() {
-    let cluster = Setup::new(2).workers(2).sessions(1).start();
+    let cluster = Setup::new(2).observable().workers(2).sessions(1).start();
     // One on each slave, so that the download fills one of them.
     let mut others = [(); 2].map(|()| Session::start(&cluster.client()));
     let content = random_bytes(5, SIZE);

@@ -137,6 +137,14 @@ impl Setup {
         self
     }
 
+    /// Slaves whose descriptors the tests can look at: for a normal user that means without the sandbox, which hides them.
+    pub fn observable(self) -> Self {
+        match rustix::process::geteuid().is_root() {
+            true => self,
+            false => self.slave_options(["--no-sandbox"]),
+        }
+    }
+
     /// Starts everything, and returns once clients are served.
     pub fn start(self) -> Cluster {
         let directory = tempfile::tempdir().unwrap();
@@ -387,7 +395,17 @@ pub struct Server {
 impl Server {
     /// Starts `program`, whose last argument is the port, and waits until it can accept.
     pub fn start(label: String, program: &Path, arguments: Vec<OsString>, home: PathBuf) -> Self {
-        let (process, address) = launch(&label, program, &arguments, 0, &home);
+        Self::start_at(0, label, program, (arguments, home))
+    }
+
+    /// The same, at a port of the test's choice; its home is where it runs.
+    pub fn start_at(
+        port: u16,
+        label: String,
+        program: &Path,
+        (arguments, home): (Vec<OsString>, PathBuf),
+    ) -> Self {
+        let (process, address) = launch(&label, program, &arguments, port, &home);
         Self {
             address,
             process,

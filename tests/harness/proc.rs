@@ -64,6 +64,28 @@ pub fn thread_count(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
+/// What `/proc` says of `pid` in general.
+pub fn status_of(pid: u32) -> String {
+    fs::read_to_string(format!("/proc/{pid}/status")).unwrap()
+}
+
+/// The words behind `name` in a status.
+pub fn field(status: &str, name: &str) -> Vec<String> {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let words = line.unwrap_or_else(|| panic!("no '{name}' in {status}"));
+    words.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The hard limit of `pid` on what proc_pid_limits(5) calls `name`.
+pub fn limit_of(pid: u32, name: &str) -> String {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix(name));
+    let words = line.unwrap_or_else(|| panic!("no '{name}' in {limits}"));
+    words.split_whitespace().nth(1).unwrap().to_owned()
+}
+
 /// Memory of `pid` that is in RAM, bytes.
 pub fn resident_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -38,6 +38,7 @@ fn assert_port_is_free(server: &Server) {
 #[test]
 fn a_killed_worker_is_replaced_within_a_second_while_the_other_sessions_go_on() {
     let cluster = Setup::new(1)
+        .observable()
         .without_master()
         .workers(2)
         .sessions(1)
@@ -237,7 +238,11 @@ fn pid_of(process: u32) -> Option<Pid> {
 
 #[test]
 fn accepting_goes_on_when_descriptors_are_to_be_had_again() {
-    let cluster = Setup::new(1).without_master().workers(1).start();
+    let cluster = Setup::new(1)
+        .observable()
+        .without_master()
+        .workers(1)
+        .start();
     let slave = &cluster.slaves[0];
     let worker = slave.workers()[0];
     let is_open =

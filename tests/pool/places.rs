@@ -17,6 +17,7 @@ fn one_place_and_two() -> crate::harness::Cluster {
 #[test]
 fn workers_with_one_session_each_serve_one_client_each_and_one_more_hears_busy() {
     let cluster = Setup::new(1)
+        .observable()
         .without_master()
         .workers(3)
         .sessions(1)

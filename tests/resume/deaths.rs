@@ -44,7 +44,11 @@ fn put_resumes_after_ctrl_c() {
 }
 
 fn when_its_worker_is_killed(way: Way) {
-    let job = Job::of(Setup::new(1).workers(2), way, random_bytes(1, LARGE));
+    let job = Job::of(
+        Setup::new(1).observable().workers(2),
+        way,
+        random_bytes(1, LARGE),
+    );
     let mut transfer = job.begin();
     let slave = &job.cluster.slaves[0];
     let peer = peers_of(slave.address)[0];

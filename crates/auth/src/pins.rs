@@ -138,7 +138,7 @@ impl PinFile {
                 name: name.to_owned(),
             });
         }
-        make_durable(self.folder()).map_err(self.failed("make a folder for"))?;
+        make_durable(self.folder(), None).map_err(self.failed("make a folder for"))?;
         let folder = self.open_folder()?;
         let file = self.file_name()?;
         let _locked = lock(folder.as_fd(), &format!("{file}.lock")).map_err(self.failed("lock"))?;

@@ -4,8 +4,8 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, lchown};
 use std::path::{Path, PathBuf};
 
 use protocol::SlaveId;
@@ -16,7 +16,7 @@ use crate::accounts_file::AccountsFile;
 use crate::fleet_file::FleetFile;
 use crate::keys::{KEY_LENGTH, MasterKey};
 use crate::random::random_bytes;
-use crate::state_file::{FileError, is_ours, read_or_make};
+use crate::state_file::{FileError, give_to_owner, is_ours, read_or_make};
 use crate::tls::Identity;
 
 /// Our folder beneath a place for state.
@@ -87,12 +87,20 @@ impl StateDirectory {
     /// # Errors
     /// It cannot be made or opened, is another user's, or others may write to it.
     pub fn open(path: Option<&Path>) -> Result<Self, StateError> {
+        Self::open_for(path, None)
+    }
+
+    /// As [`open`](Self::open); what is missing is made for the user and group `owner`, which takes the superuser.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub fn open_for(path: Option<&Path>, owner: Option<(u32, u32)>) -> Result<Self, StateError> {
         let path = match path {
             Some(path) => path.to_owned(),
             None => default_path(rustix::process::geteuid().is_root(), env::var_os)
                 .ok_or(StateError::NoPlace)?,
         };
-        make_durable(&path).map_err(|source| StateError::Io {
+        make_durable(&path, owner).map_err(|source| StateError::Io {
             operation: "make",
             path: path.clone(),
             source,
@@ -226,14 +234,22 @@ impl StateDirectory {
         })
     }
 
-    fn make_folder(&self, name: &str) -> rustix::io::Result<OwnedFd> {
+    fn make_folder(&self, name: &str) -> io::Result<OwnedFd> {
         match rustix::fs::mkdirat(&self.handle, name, Mode::RWXU) {
             Ok(()) => rustix::fs::fsync(&self.handle)?,
             Err(rustix::io::Errno::EXIST) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.handle, name, flags, Mode::empty())
+        let folder = rustix::fs::openat(&self.handle, name, flags, Mode::empty())?;
+        give_to_owner(self.handle.as_fd(), &folder)?;
+        Ok(folder)
+    }
+}
+
+impl AsFd for StateDirectory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
     }
 }
 
@@ -280,16 +296,21 @@ fn default_path(
         .map(|place| place.join(NAME))
 }
 
-/// Makes a folder and those above it that are missing, for the owner alone, so that they outlive a power cut.
-pub(crate) fn make_durable(path: &Path) -> io::Result<()> {
+/// Makes a folder and those above it that are missing, for their owner alone, so that they outlive a power cut.
+pub(crate) fn make_durable(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     let missing: Vec<&Path> = path
         .ancestors()
         .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
         .collect();
     for folder in missing.into_iter().rev() {
         match DirBuilder::new().mode(0o700).create(folder) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            Ok(()) => {
+                if let Some((user, group)) = owner {
+                    lchown(folder, Some(user), Some(group))?;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
         let parent = folder
             .parent()
@@ -358,6 +379,37 @@ mod tests {
             let refusal = StateDirectory::open(Some(&path)).unwrap_err();
             assert!(refusal.to_string().contains("file"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn what_root_makes_is_the_directory_owner_s() {
+        if !rustix::process::geteuid().is_root() {
+            return eprintln!("skipped: only root makes files for others");
+        }
+        let owner = |path: &Path| {
+            use std::os::unix::fs::MetadataExt;
+            let facts = fs::metadata(path).unwrap();
+            (facts.uid(), facts.gid())
+        };
+        let them = (54_321, 54_322);
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a/b");
+        let state = StateDirectory::open_for(Some(&path), Some(them)).unwrap();
+        state.master_key().unwrap();
+        state.slave_id(b"/srv", 2122).unwrap();
+        let unchanged = |_: &mut _| Ok::<_, crate::AccountsError>(());
+        state.accounts_file().unwrap().change(unchanged).unwrap();
+        for name in [
+            "..",
+            ".",
+            "master.key",
+            "slaves",
+            "users.toml",
+            "users.toml.lock",
+        ] {
+            assert_eq!(owner(&path.join(name)), them, "{name}");
+        }
+        assert_eq!(owner(place.path()), (0, 0));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use thiserror::Error;
 
 use crate::random::random_bytes;
@@ -109,6 +109,7 @@ pub(crate) fn replace(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> 
 pub(crate) fn lock(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(directory, name, flags, PRIVATE)?);
+    give_to_owner(directory, &file)?;
     file.lock()?;
     Ok(file)
 }
@@ -121,6 +122,7 @@ fn draft_of(name: &str) -> io::Result<String> {
 fn write_draft(directory: BorrowedFd<'_>, draft: &str, content: &[u8]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mut file = File::from(rustix::fs::openat(directory, draft, flags, PRIVATE)?);
+    give_to_owner(directory, &file)?;
     file.write_all(content)?;
     file.sync_all()
 }
@@ -131,6 +133,19 @@ fn link(directory: BorrowedFd<'_>, draft: &str, name: &str) -> io::Result<()> {
         Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the superuser makes in another user's directory is that user's: the server that keeps its state there runs as them.
+pub(crate) fn give_to_owner(directory: BorrowedFd<'_>, made: impl AsFd) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = rustix::fs::fstat(directory)?;
+    if rustix::fs::fstat(&made)?.st_uid != owner.st_uid {
+        let (user, group) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+        rustix::fs::fchown(&made, Some(user), Some(group))?;
+    }
+    Ok(())
 }
 
 /// Whether something of this owner may be relied on: ours, or for the superuser anybody's.

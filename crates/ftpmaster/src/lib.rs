@@ -15,6 +15,7 @@
 //! | `server` `session` `stream` | connections and their deadlines |
 //! | `peer` `show` | asking other servers |
 //! | `signals` `limits` `master` | the process, every bound, what all share |
+//! | `rights` | who the process is, and what it can reach |
 #![forbid(unsafe_code)]
 
 mod args;
@@ -30,6 +31,7 @@ mod redirect;
 mod registration;
 mod registry;
 mod revocations;
+mod rights;
 mod rotation;
 mod server;
 mod session;
@@ -54,7 +56,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use auth::tls::{Identity, Reception, Trust};
 use auth::{Accounts, AccountsFile, StateDirectory};
 use cli::TlsUse;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use confinement::Kernel;
+use rustix::process::{Resource, getrlimit};
 use tracing::{error, info, warn};
 
 use crate::args::{Args, Command};
@@ -119,12 +122,15 @@ fn itself(args: &Args) -> Result<Trust> {
 /// Serves until a signal ends it.
 fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let address = args.listen_address();
-    let state = StateDirectory::open(args.state.as_deref())?;
+    let (state, user) = rights::open_state(args)?;
+    let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    // Everything that is read from here on can be read again on SIGHUP.
+    let state = rights::become_user(user.as_ref(), state)?;
     let accounts = state.accounts_file()?;
     let settings = settings(args, address, (&state, accounts.read()?))?;
     let signals = Signals::catch().context("cannot catch signals")?;
-    raise_descriptor_limit();
-    let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let kernel = Kernel::ask();
+    rights::confine(args, &state)?;
     let master = Arc::new(Master::new(&state, settings, limits(args))?);
     if let Some(changed) = accounts.changed_at()? {
         master.revoke_before(changed);
@@ -133,6 +139,7 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     probes
         .set(&args.slaves)
         .context("cannot look after the slaves")?;
+    args.privileges.complain(kernel);
     cli::listening(PROGRAM, server.address()?);
     let mut grace = args.grace;
     let mut reporter = Reporter::default();
@@ -271,16 +278,4 @@ fn finish(master: &Master, signals: &Signals, grace: Duration) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Every connection takes a descriptor, and the usual limit is meant for programs that use `select`.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        warn!("cannot raise the number of descriptors: {error}");
-    }
 }

@@ -20,6 +20,7 @@ use protocol::{
     Address, ClientPreface, Connection, ErrorCode, Fingerprint, MasterReply, MasterRequest,
     Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus, StorageId, VERSION,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::master::{Master, Settings, unix_now};
 use crate::peer::{Answered, ask, dial_address, shake_hands};
@@ -72,6 +73,12 @@ impl World {
     }
 
     fn with(reception: Reception, limits: Limits) -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        setrlimit(Resource::Nofile, raised).unwrap();
         let settings = Settings {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),

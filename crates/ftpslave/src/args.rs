@@ -95,6 +95,9 @@ pub(crate) struct Args {
     pub(crate) tls: cli::ServerTls,
 
     #[command(flatten)]
+    pub(crate) privileges: cli::Privileges,
+
+    #[command(flatten)]
     pub(crate) shared: cli::Shared,
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use admission::Limits;
 use auth::tls::{Identity, Reception, TlsError};
 use auth::{Accounts, RegistrationKey, SlaveKey};
+use confinement::Sandbox;
 use protocol::{Rights, SlaveId, StorageId};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,7 @@ pub(crate) struct WorkerHandover {
     pub(crate) tls_alone: bool,
     /// Seconds for running transfers once nobody is left to enforce a deadline.
     pub(crate) grace: u64,
+    pub(crate) sandboxed: bool,
     pub(crate) logging: cli::Logging,
 }
 
@@ -56,6 +58,7 @@ pub(crate) struct RegistrarHandover {
     pub(crate) manner: Manner,
     /// By what clients know this slave over TLS.
     pub(crate) fingerprint: Option<[u8; 32]>,
+    pub(crate) sandboxed: bool,
     pub(crate) logging: cli::Logging,
 }
 
@@ -106,6 +109,10 @@ impl WorkerHandover {
         StorageId(self.storage)
     }
 
+    pub(crate) const fn sandbox(&self) -> Sandbox {
+        sandbox(self.sandboxed)
+    }
+
     pub(crate) fn ticket_key(&self) -> Option<SlaveKey> {
         self.ticket_key
             .as_ref()
@@ -133,9 +140,20 @@ impl RegistrarHandover {
         StorageId(self.storage)
     }
 
+    pub(crate) const fn sandbox(&self) -> Sandbox {
+        sandbox(self.sandboxed)
+    }
+
     pub(crate) fn registration_key(&self) -> Option<RegistrationKey> {
         self.registration_key
             .as_ref()
             .map(|key| RegistrationKey::from_bytes(key.0))
+    }
+}
+
+const fn sandbox(sandboxed: bool) -> Sandbox {
+    match sandboxed {
+        true => Sandbox::On,
+        false => Sandbox::Off,
     }
 }

@@ -15,6 +15,7 @@ mod line;
 mod pool_memory;
 mod registrar;
 mod revoked;
+mod rights;
 mod service;
 mod session;
 mod transfer_log;

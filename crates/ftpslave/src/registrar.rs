@@ -9,7 +9,8 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use protocol::{Address, Fingerprint, StorageId, Text};
+use confinement::{Allowed, Confinement, Hierarchy, Network};
+use protocol::{Address, Fingerprint, Text};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Helper, HelperEvent, Scoreboard, WorkerExit};
 
@@ -29,6 +30,9 @@ const KEEP_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// and as long as they take no more than this, bytes.
 const KEEP_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 
+/// A connection to each master, what looking up its name opens, and the folder that is swept.
+const DESCRIPTORS: u64 = 1024;
+
 /// What the threads of this process share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -39,7 +43,7 @@ pub(crate) struct Shared {
 
 pub(crate) fn run() -> ExitCode {
     match boot() {
-        Ok((helper, handover)) => attend(helper, handover).into(),
+        Ok((helper, handover, storage)) => attend(helper, handover, storage).into(),
         Err(error) => {
             cli::report(PROGRAM, &error);
             WorkerExit::BootFailed.into()
@@ -47,15 +51,42 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn boot() -> anyhow::Result<(Helper, RegistrarHandover)> {
+fn boot() -> anyhow::Result<(Helper, RegistrarHandover, Option<LocalDirectory>)> {
     let mut helper = Helper::from_inherited().context("cannot take over from the supervisor")?;
     let handover: RegistrarHandover = serde_json::from_slice(&helper.take_handover())
         .context("the supervisor's word is not understood")?;
     cli::start_logging(PROGRAM, handover.logging);
-    Ok((helper, handover))
+    let storage = LocalDirectory::reopen(&handover.root, handover.storage_id())
+        .inspect_err(|error| {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "abandoned uploads are not swept"
+            );
+        })
+        .ok();
+    let staging = storage.as_ref().and_then(LocalDirectory::staging_folder);
+    let hierarchies = staging.map(|folder| Hierarchy {
+        folder,
+        allowed: Allowed::Sweep,
+    });
+    let confinement = Confinement {
+        hierarchies: hierarchies.as_slice(),
+        network: match handover.masters.as_slice() {
+            [] => Network::None,
+            masters => Network::To(masters.iter().map(|(_, port)| *port).collect()),
+        },
+        descriptors: DESCRIPTORS,
+        sandbox: handover.sandbox(),
+    };
+    confinement.enter()?;
+    Ok((helper, handover, storage))
 }
 
-fn attend(mut helper: Helper, handover: RegistrarHandover) -> WorkerExit {
+fn attend(
+    mut helper: Helper,
+    handover: RegistrarHandover,
+    storage: Option<LocalDirectory>,
+) -> WorkerExit {
     let shared = Arc::new(Shared {
         introduction: introduction(&handover),
         scoreboard: Arc::clone(helper.scoreboard()),
@@ -71,8 +102,9 @@ fn attend(mut helper: Helper, handover: RegistrarHandover) -> WorkerExit {
             });
         }
     }
-    let (root, id) = (handover.root, shared.introduction.storage);
-    spawn("sweeper", move || sweep_now_and_then(&root, id));
+    if let Some(storage) = storage {
+        spawn("sweeper", move || sweep_now_and_then(&storage));
+    }
     let mut ready = helper.ready();
     loop {
         match ready.and_then(|()| helper.next(TICK)) {
@@ -127,17 +159,7 @@ fn introduction(handover: &RegistrarHandover) -> Introduction {
     }
 }
 
-fn sweep_now_and_then(root: &std::path::Path, id: StorageId) {
-    let storage = match LocalDirectory::reopen(root, id) {
-        Ok(storage) => storage,
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "abandoned uploads are not swept"
-            );
-            return;
-        }
-    };
+fn sweep_now_and_then(storage: &LocalDirectory) {
     loop {
         match storage.sweep(KEEP_FOR, KEEP_BYTES) {
             Ok(0) => {}

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use admission::Reporter;
 use anyhow::Context;
-use auth::tls::Identity;
-use auth::{Accounts, AccountsFile, OwnKeys, StateDirectory};
+use auth::{Accounts, AccountsFile, StateDirectory};
 use cli::TlsUse;
+use confinement::{Kernel, Sandbox};
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
 use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Scoreboard, Supervisor};
@@ -23,6 +23,7 @@ use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover};
 use crate::join;
 use crate::line::{Encryption, Manner};
 use crate::pool_memory;
+use crate::rights::{self, Place, Secrets};
 use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
@@ -47,7 +48,7 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     args.check()?;
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let root = absolute(&args.root)?;
-    let storage = LocalDirectory::open(&root).map_err(|error| cannot_serve(&root, error))?;
+    let user = rights::user(args, &root)?;
     let state = StateDirectory::open(args.state.as_deref())?;
     let listener = listen(SocketAddr::new(args.bind, args.port))?;
     let address = listener
@@ -62,15 +63,24 @@ fn serve(args: &Args) -> anyhow::Result<()> {
             (&state, slave, address.port()),
         )?;
     }
+    let place = Place {
+        state,
+        root: root.clone(),
+        port: address.port(),
+        slave,
+        is_out_of_reach: user.is_some(),
+    };
+    let secrets = Secrets::of(args, &place)?;
+    // What only root may read or bind has been; what is made in the folder from here on is to be the user's.
+    rights::become_user(user.as_ref(), args, &program)?;
+    let storage = LocalDirectory::open(&root).map_err(|error| cannot_serve(&root, error))?;
     let site = Site {
         program,
-        root,
-        state,
-        slave,
+        place,
         storage: storage.id(),
         address,
     };
-    let launch = site.launch(args)?;
+    let launch = site.launch(args, &secrets)?;
     let pool = Pool {
         listener,
         launch,
@@ -81,8 +91,13 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     let supervisor = Supervisor::new(pool)?;
     admission::prepare(pool_memory::limits(supervisor.scoreboard()))
         .context("cannot set the limits up")?;
-    let reporter = Reporter::default();
-    supervisor.run(&mut Service { site, reporter })?;
+    let mut service = Service {
+        site,
+        secrets,
+        privileges: args.privileges.clone(),
+        reporter: Reporter::default(),
+    };
+    supervisor.run(&mut service)?;
     Ok(())
 }
 
@@ -154,9 +169,7 @@ fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// What stays the same for as long as the supervisor lives.
 struct Site {
     program: PathBuf,
-    root: PathBuf,
-    state: StateDirectory,
-    slave: SlaveId,
+    place: Place,
     storage: StorageId,
     address: SocketAddr,
 }
@@ -170,80 +183,52 @@ impl Site {
         is_one.then(|| (ip.to_string(), self.address.port()))
     }
 
-    fn launch(&self, args: &Args) -> anyhow::Result<Launch> {
+    fn launch(&self, args: &Args, secrets: &Secrets) -> anyhow::Result<Launch> {
         let workers = NonZeroUsize::try_from(args.worker_count())?;
         Ok(Launch {
             program: self.program.clone(),
             arguments: vec![OsString::from(self.address.port().to_string())],
             workers,
-            handover: self.for_worker(args)?,
+            handover: self.for_worker(args, secrets)?,
             helper: Some(HelperLaunch {
                 name: "registrar".to_owned(),
-                handover: self.for_registrar(args)?,
+                handover: self.for_registrar(args, secrets)?,
             }),
         })
     }
 
-    /// Those that it was given when it joined, else those that follow from the master's key.
-    fn keys(&self) -> anyhow::Result<OwnKeys> {
-        let (root, port) = (self.root.as_os_str().as_bytes(), self.address.port());
-        if let Some(keys) = self.state.own_keys(root, port)? {
-            return Ok(keys);
-        }
-        let key = self.state.master_key()?;
-        Ok(OwnKeys {
-            ticket: key.slave_key(&self.slave, 0),
-            registration: key.registration_key(&self.slave, 0),
-            master: None,
-            invitation: String::new(),
-        })
-    }
-
-    fn for_worker(&self, args: &Args) -> anyhow::Result<Handover> {
-        let ticket_key = match args.standalone {
-            true => None,
-            false => Some(Key::from(&self.keys()?.ticket)),
-        };
-        let identity = self.identity(args)?;
-        if let Some(identity) = &identity {
+    fn for_worker(&self, args: &Args, secrets: &Secrets) -> anyhow::Result<Handover> {
+        if let Some(identity) = &secrets.identity {
             tracing::info!("clients know this slave by {}", identity.fingerprint());
         }
         let handover = WorkerHandover {
-            root: self.root.clone(),
-            slave: self.slave.0,
+            root: self.place.root.clone(),
+            slave: self.place.slave.0,
             storage: self.storage.0,
             sessions: args.sessions.get(),
             limits: args.limits.limits(),
             limit_rate: args.limit_rate,
             limit_session_rate: args.limit_session_rate,
             open_rights: args.open_rights().map(protocol::Rights::bits),
-            ticket_key,
+            ticket_key: secrets.keys.as_ref().map(|keys| Key::from(&keys.ticket)),
             accounts: accounts(args)?,
             transfer_log: args.transfer_log.as_deref().map(absolute).transpose()?,
-            identity: identity.as_ref().map(IdentityBytes::from),
+            identity: secrets.identity.as_ref().map(IdentityBytes::from),
             tls_alone: args.tls.tls == TlsUse::Always,
             grace: args.grace,
+            sandboxed: args.privileges.sandbox() == Sandbox::On,
             logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
     }
 
-    /// What is shown over TLS; `None` where nobody speaks it.
-    fn identity(&self, args: &Args) -> anyhow::Result<Option<Identity>> {
-        let files = args.tls.files()?;
-        Ok(match (args.tls.tls, files) {
-            (TlsUse::Never, _) => None,
-            (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
-            (_, None) => Some(self.state.identity(&format!("slave-{}", self.slave))?),
-        })
-    }
-
-    fn for_registrar(&self, args: &Args) -> anyhow::Result<Handover> {
-        let (masters, keys) = match args.standalone {
-            true => (Vec::new(), None),
-            false => (masters(args), Some(self.keys()?)),
+    fn for_registrar(&self, args: &Args, secrets: &Secrets) -> anyhow::Result<Handover> {
+        let keys = secrets.keys.as_ref();
+        let masters = match args.standalone {
+            true => Vec::new(),
+            false => masters(args),
         };
-        let known = keys.as_ref().and_then(|keys| keys.master);
+        let known = keys.and_then(|keys| keys.master);
         let advertised = args
             .advertise
             .iter()
@@ -254,8 +239,8 @@ impl Site {
             })
             .chain(self.bound_address());
         let handover = RegistrarHandover {
-            root: self.root.clone(),
-            slave: self.slave.0,
+            root: self.place.root.clone(),
+            slave: self.place.slave.0,
             storage: self.storage.0,
             port: self.address.port(),
             masters,
@@ -265,9 +250,11 @@ impl Site {
                 encryption: Encryption::from(args.tls.tls),
                 master: known.map(|known| known.0),
             },
-            fingerprint: self
-                .identity(args)?
+            fingerprint: secrets
+                .identity
+                .as_ref()
                 .map(|identity| identity.fingerprint().0),
+            sandboxed: args.privileges.sandbox() == Sandbox::On,
             logging: args.shared.logging(),
         };
         Ok(serde_json::to_vec(&handover)?.into())
@@ -288,26 +275,35 @@ fn accounts(args: &Args) -> anyhow::Result<Option<Accounts>> {
 /// What the supervisor asks at the turns of the pool's life.
 struct Service {
     site: Site,
+    secrets: Secrets,
+    privileges: cli::Privileges,
     reporter: Reporter,
 }
 
 impl Service {
-    fn relaunch(&self) -> anyhow::Result<Launch> {
+    fn relaunch(&mut self) -> anyhow::Result<Launch> {
         let args: Args = match cli::parse(std::env::args_os()) {
             Ok(args) => args,
             Err(cli::Stop::Config(error)) => return Err(error),
             Err(cli::Stop::Usage(error)) => return Err(error.into()),
         };
         args.check()?;
-        if absolute(&args.root)? != self.site.root {
+        if absolute(&args.root)? != self.site.place.root {
             anyhow::bail!("another root needs a restart");
         }
-        self.site.launch(&args)
+        if args.privileges.user != self.privileges.user {
+            anyhow::bail!("another user needs a restart");
+        }
+        let secrets = self.secrets.again(&args, &self.site.place)?;
+        let launch = self.site.launch(&args, &secrets)?;
+        self.secrets = secrets;
+        Ok(launch)
     }
 }
 
 impl Owner for Service {
     fn ready(&mut self) {
+        self.privileges.complain(Kernel::ask());
         cli::listening(PROGRAM, self.site.address);
     }
 

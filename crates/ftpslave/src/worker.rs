@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use admission::{Gate, HASHES_WAITING, Limit, connections_for};
 use anyhow::Context as _;
 use auth::{Accounts, Gatekeeper};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use confinement::{Allowed, Confinement, Hierarchy, Network};
+use rustix::process::{Resource, getrlimit};
 use storage::LocalDirectory;
 use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerExit};
 
@@ -20,7 +21,8 @@ use crate::pool_memory::LimitsMemory;
 use crate::revoked::Revoked;
 use crate::service::cannot_serve;
 use crate::session::{
-    Arrival, Context, Doorkeeper, Limits, Peer, Roster, may_ask_after_worker, serve, turn_away,
+    Arrival, Context, Doorkeeper, Limits, MOST_FILES, Peer, Roster, may_ask_after_worker, serve,
+    turn_away,
 };
 use crate::transfer_log::TransferLog;
 
@@ -32,6 +34,12 @@ const LAPSES: u64 = 40;
 
 /// Clients that are told at the same time why they are not let in; further ones are closed without a word.
 const MOST_TURNED_AWAY: usize = 256;
+
+/// A socket, a file or folder with the one above it, a pipe, and copies for the threads that help.
+const DESCRIPTORS_OF_A_CONNECTION: u64 = 12;
+
+/// What the worker itself has open.
+const OWN_DESCRIPTORS: u64 = 64;
 
 /// A session's stack: deep enough for a debug build, and only touched pages cost memory.
 const STACK: usize = 256 * 1024;
@@ -51,12 +59,19 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
     let mut handover: WorkerHandover = serde_json::from_slice(&worker.take_handover())
         .context("the supervisor's word is not understood")?;
     cli::start_logging(PROGRAM, handover.logging);
-    use_all_descriptors();
+    let storage = LocalDirectory::reopen(&handover.root, handover.storage_id())
+        .map_err(|error| cannot_serve(&handover.root, error))?;
+    let confinement = Confinement {
+        hierarchies: &[Hierarchy {
+            folder: storage.folder(),
+            allowed: Allowed::Serve,
+        }],
+        network: Network::None,
+        descriptors: descriptors(&handover),
+        sandbox: handover.sandbox(),
+    };
     let context = Context {
-        whole_storage: Arc::new(
-            LocalDirectory::reopen(&handover.root, handover.storage_id())
-                .map_err(|error| cannot_serve(&handover.root, error))?,
-        ),
+        whole_storage: Arc::new(storage.clone()),
         door: Doorkeeper {
             slave: handover.slave_id(),
             ticket_key: handover.ticket_key(),
@@ -78,6 +93,8 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
         },
         transfer_log: handover.transfer_log.as_deref().map(open_log).transpose()?,
     };
+    // All that is opened by a path is open, and there is no thread yet.
+    confinement.enter()?;
     worker
         .ready(handover.sessions)
         .context("cannot answer the supervisor")?;
@@ -95,17 +112,17 @@ fn with_gatekeeper(accounts: Accounts) -> anyhow::Result<(Accounts, Gatekeeper)>
     Ok((accounts, gatekeeper))
 }
 
-/// The soft limit is low for the sake of select(2), which is not used here.
-fn use_all_descriptors() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    )
-    .unwrap_or_default();
+/// How many a worker can come to need: each session has a batch under way at most, and each connection a socket and what
+/// one request opens.
+fn descriptors(handover: &WorkerHandover) -> u64 {
+    let sessions = u64::from(handover.sessions);
+    let connections = u64::from(handover.limits.connections);
+    let batch = u64::try_from(MOST_FILES).unwrap_or(u64::MAX);
+    let of_batches = sessions.saturating_mul(batch);
+    let of_connections = connections.saturating_mul(DESCRIPTORS_OF_A_CONNECTION);
+    of_batches
+        .saturating_add(of_connections)
+        .saturating_add(OWN_DESCRIPTORS)
 }
 
 fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -> WorkerExit {

@@ -1,7 +1,7 @@
 //! A child's side of the pool, the same for workers and helpers: lifeline, slot, wake-ups, ticks.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,8 +38,10 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Takes what the supervisor left for this process; to be called once, before there is a second thread.
-    pub(crate) fn from_inherited() -> io::Result<(Self, Vec<u8>)> {
+    /// Takes what the supervisor left for this process, of which `last` is the last number; to be called once, before there
+    /// is a second thread.
+    pub(crate) fn from_inherited(last: RawFd) -> io::Result<(Self, Vec<u8>)> {
+        sys::inherited::close_from(last.saturating_add(1))?;
         // Ctrl-C reaches the whole terminal: the supervisor alone decides what it means.
         for signal in [
             Ignorable::Interrupt,

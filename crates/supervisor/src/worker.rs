@@ -88,7 +88,7 @@ impl Worker {
     /// If this process was not started by a supervisor of the same version: leave with
     /// [`WorkerExit::BootFailed`](crate::WorkerExit).
     pub fn from_inherited() -> io::Result<Self> {
-        let (membership, handover) = Membership::from_inherited()?;
+        let (membership, handover) = Membership::from_inherited(LISTENER)?;
         let listener = TcpListener::from(sys::inherited::take(LISTENER)?);
         let places = Places::new(
             Arc::clone(membership.board()),

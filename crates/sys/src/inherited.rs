@@ -41,9 +41,46 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Closes every inherited descriptor from `first` on that nobody has [taken](take): what the parent left open beyond what
+/// it meant to hand over. This process's own stay, told apart as there.
+///
+/// # Errors
+/// `InvalidInput` for a standard stream.
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    if first < FIRST_HANDED {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a standard stream is not closed",
+        ));
+    }
+    let _one_at_a_time = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
+    for number in open_numbers().into_iter().filter(|number| *number >= first) {
+        // SAFETY: borrowed for one fcntl call, which says EBADF if the number is not open.
+        let found = unsafe { BorrowedFd::borrow_raw(number) };
+        if rustix::io::fcntl_getfd(found).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
+            // SAFETY: it came with the exec and was not taken: nobody in this process owns it.
+            drop(unsafe { OwnedFd::from_raw_fd(number) });
+        }
+    }
+    Ok(())
+}
+
+/// The numbers that may be open: those that `/proc` shows, or where there is none all that could be.
+fn open_numbers() -> Vec<RawFd> {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        let most = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let most = most.and_then(|most| RawFd::try_from(most).ok());
+        return (FIRST_HANDED..most.unwrap_or(1 << 16)).collect();
+    };
+    entries
+        .map_while(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::fd::{AsRawFd, IntoRawFd};
+    use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 
     use super::*;
 
@@ -77,5 +114,32 @@ mod tests {
             take(1_000_000).unwrap_err().raw_os_error(),
             Some(libc::EBADF)
         );
+    }
+
+    #[test]
+    fn what_was_left_open_and_not_taken_is_closed_and_nothing_else() {
+        const IS_CHILD: &str = "INHERITED_TEST_CHILD";
+        const LEFT_OPEN: RawFd = 100;
+        let is_open =
+            |number: RawFd| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
+        if std::env::var_os(IS_CHILD).is_some() {
+            let taken = take(LEFT_OPEN).unwrap();
+            let own = rustix::io::fcntl_dupfd_cloexec(&taken, LEFT_OPEN).unwrap();
+            assert!(is_open(LEFT_OPEN + 1) && own.as_raw_fd() > LEFT_OPEN + 1);
+            close_from(LEFT_OPEN).unwrap();
+            assert!(is_open(LEFT_OPEN) && is_open(own.as_raw_fd()));
+            return assert!(!is_open(LEFT_OPEN + 1));
+        }
+        let file = tempfile::tempfile().unwrap();
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command
+            .args([
+                "--exact",
+                "inherited::tests::what_was_left_open_and_not_taken_is_closed_and_nothing_else",
+            ])
+            .env(IS_CHILD, "");
+        let left_open = [LEFT_OPEN, LEFT_OPEN + 1].map(|number| (file.as_fd(), number));
+        let mut child = crate::spawn::spawn_with_descriptors(command, &left_open).unwrap();
+        assert!(child.wait().unwrap().success());
     }
 }

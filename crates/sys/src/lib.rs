@@ -5,6 +5,7 @@
 #![allow(unsafe_code, reason = "the one crate that calls the kernel directly")]
 
 pub mod inherited;
+pub mod kernel_guard;
 pub mod reflink;
 pub mod shared_memory;
 pub mod signal;

@@ -10,7 +10,7 @@ use super::Session;
 use super::error_reply;
 
 /// A batch is published when it has so many files,
-const MOST_FILES: usize = 1000;
+pub(crate) const MOST_FILES: usize = 1000;
 /// so many bytes,
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// or has waited for so long.

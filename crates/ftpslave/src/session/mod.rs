@@ -38,6 +38,7 @@ use roster::{Entry, Held};
 use crate::transfer_log::TransferLog;
 
 pub(crate) use access::Doorkeeper;
+pub(crate) use batch::MOST_FILES;
 pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;

@@ -1,9 +1,13 @@
 //! Files in a folder of this machine, or of a shared file system that is mounted here.
 
 use std::any::Any;
+use std::ffi::OsStr;
 use std::fmt;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +69,29 @@ impl LocalDirectory {
         Ok(Self {
             root: Arc::new(Root::reopen_at(root, id)?),
         })
+    }
+
+    /// The storage's own folder in `root`, if it is there and another user's than `user`: who could neither store nor know
+    /// the storage again.
+    #[must_use]
+    pub fn own_folder_of_another(root: &Path, user: u32) -> Option<PathBuf> {
+        let own = root.join(OsStr::from_bytes(confined::RESERVED));
+        let facts = std::fs::symlink_metadata(&own).ok()?;
+        (facts.uid() != user).then_some(own)
+    }
+
+    /// The folder, held open: a process that serves it must be let reach what is beneath.
+    #[must_use]
+    pub fn folder(&self) -> BorrowedFd<'_> {
+        self.root.folder.as_fd()
+    }
+
+    /// The folder of uploads that are under way, held open: all that [`sweep`](Storage::sweep) reaches. `None` where
+    /// nothing can be stored.
+    #[must_use]
+    pub fn staging_folder(&self) -> Option<BorrowedFd<'_>> {
+        let staging = self.root.staging.as_ref().ok();
+        staging.map(|staging| staging.folder.as_fd())
     }
 
     /// Whether files can be stored at all, as far as is known when the folder is opened.

@@ -1,0 +1,184 @@
+//! Every process has what it was given, and finds out when a wall around it does not stand.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::{assert_privileges_given_up, is_filtered};
+use crate::harness::{
+    Cluster, PATIENCE, Process, Server, Setup, children, master_binary, open_descriptors,
+    random_bytes, slave_binary, wait_for, wait_until,
+};
+
+/// What a process has open, each by its kind, sorted.
+fn kinds(pid: u32, cluster: &Cluster) -> Vec<&'static str> {
+    let root = cluster.root();
+    let staging = root.join(".mini-ftp/staging");
+    let kind = |target: &PathBuf| match target.to_str() {
+        Some("/dev/null") => "null",
+        Some(text) if text.starts_with("pipe:") => "pipe",
+        Some(text) if text.starts_with("socket:") => "socket",
+        _ if *target == root => "root",
+        _ if *target == staging => "staging",
+        _ => "something else",
+    };
+    let mut kinds: Vec<_> = open_descriptors(pid).iter().map(kind).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+/// The registrar of a slave.
+fn registrar(slave: &Server) -> u32 {
+    let workers = slave.workers();
+    let other = |pid: &u32| !workers.contains(pid) && *pid != slave.pid();
+    wait_for("the registrar", PATIENCE, || {
+        slave.family().into_iter().find(other)
+    })
+}
+
+#[test]
+fn every_process_is_held_and_has_open_what_it_needs() {
+    let mut cluster = Setup::new(1).workers(2).start();
+    let (slave, master) = (cluster.slaves[0].pid(), cluster.master().pid());
+    let registrar = registrar(&cluster.slaves[0]);
+    let workers = cluster.slaves[0].workers();
+    assert_eq!(workers.len(), 2);
+    for pid in workers.iter().chain([&slave, &master, &registrar]) {
+        assert_privileges_given_up(*pid);
+        assert_eq!(is_filtered(*pid), *pid != slave, "{pid}");
+    }
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped in part: only root sees the descriptors of a sandboxed process");
+    }
+    // Stdin, stdout and stderr; the lifeline, a pair that wakes with a copy for signals, and the listener; the folders.
+    let worker = [
+        "null", "pipe", "pipe", "root", "socket", "socket", "socket", "socket", "socket", "staging",
+    ];
+    // The same without the listener, and a connection to the master.
+    let expected = [worker, worker, worker];
+    for (pid, expected) in workers.into_iter().chain([registrar]).zip(expected) {
+        wait_until("the descriptors of the table", PATIENCE, || {
+            kinds(pid, &cluster) == expected
+        });
+    }
+}
+
+#[test]
+fn without_the_sandbox_it_says_so() {
+    let cluster = Setup::new(1)
+        .without_master()
+        .slave_options(["--no-sandbox"]);
+    let cluster = cluster.start();
+    let slave = &cluster.slaves[0];
+    slave.process.wait_for_line("--no-sandbox: ", PATIENCE);
+    for worker in slave.workers() {
+        assert!(!is_filtered(worker));
+    }
+}
+
+#[test]
+fn a_child_closes_what_its_supervisor_left_open() {
+    // The supervisor's own guard is taken away, and something is left open by whoever started it.
+    let Some(strace) = with_calls_that("close_range", "retval=0") else {
+        return;
+    };
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("skipped: only root sees the descriptors of a sandboxed process");
+    }
+    let mut helper: Vec<OsString> = ["sh", "-c", "exec 9</; exec \"$@\"", "sh"]
+        .map(OsString::from)
+        .to_vec();
+    helper.extend(strace);
+    let cluster = Setup::new(1).without_master().behind(helper).start();
+    let of_the_machine = |pid: u32| open_descriptors(pid).contains(&PathBuf::from("/"));
+    let tracer = &cluster.slaves[0];
+    let supervisor = children(tracer.pid())[0];
+    assert!(of_the_machine(supervisor));
+    let family = wait_for("two workers and a registrar", PATIENCE, || {
+        Some(children(supervisor)).filter(|family| family.len() == 3)
+    });
+    assert!(!family.into_iter().any(of_the_machine));
+}
+
+/// What stands before a program so that a system call of it comes to something else, as strace(1) spells it; `None`, and a
+/// line that says so, where there is no strace.
+pub(super) fn with_calls_that(call: &str, what: &str) -> Option<Vec<OsString>> {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
+    let words = [
+        "strace",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+    ];
+    let works = Command::new(words[0])
+        .args(&words[1..])
+        .arg("true")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !works {
+        eprintln!("skipped: there is no strace, or it is not let");
+    }
+    works.then(|| words.map(OsString::from).to_vec())
+}
+
+/// Starts a server that must not serve, since a wall does not stand; what it says.
+fn refusal(helper: &[OsString], program: &Path, arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(&helper[0]);
+    command.args(&helper[1..]).arg(program).args(arguments);
+    command.arg("--state").arg(folder.path().join("state"));
+    // The folder that a slave serves where none is named.
+    std::fs::create_dir(folder.path().join("_FTPROOT")).unwrap();
+    let mut process = Process::spawn("server", command.current_dir(folder.path()));
+    assert_eq!(process.wait_code(PATIENCE), 1, "{}", process.stderr());
+    process.stderr()
+}
+
+#[test]
+fn a_server_whose_walls_do_not_stand_does_not_start() {
+    let walls = [
+        ("landlock_restrict_self", "opening a folder of others"),
+        ("seccomp", "every system call"),
+    ];
+    for (call, open) in walls {
+        // The kernel is kept from doing it, and says that it has.
+        let Some(helper) = with_calls_that(call, "retval=0") else {
+            return;
+        };
+        for (program, arguments) in [
+            (slave_binary(), &["0", "--standalone"][..]),
+            (master_binary(), &["--port=0"]),
+        ] {
+            let said = refusal(&helper, program, arguments);
+            let sentence = format!("the sandbox does not hold: {open} is possible");
+            assert!(said.contains(&sentence), "{call}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_the_kernel_does_not_have_is_said_in_one_line_and_the_rest_holds() {
+    let Some(helper) = with_calls_that("landlock_create_ruleset", "error=ENOSYS") else {
+        return;
+    };
+    let cluster = Setup::new(1).without_master().behind(helper).start();
+    let slave = &cluster.slaves[0];
+    let line = slave
+        .process
+        .wait_for_line("this kernel cannot restrict", PATIENCE);
+    assert!(
+        line.contains("files (Landlock") && !line.contains("seccomp"),
+        "{line}"
+    );
+    let said = slave.process.stderr();
+    assert_eq!(said.matches("this kernel").count(), 1, "{said}");
+    let content = random_bytes(1, 100_000);
+    cluster.write("file", &content);
+    let client = cluster.client();
+    client.run(["get", "file"]).succeeded();
+    assert!(client.read("file") == content);
+}
