@@ -202,7 +202,7 @@ impl StateDirectory {
             Err(source) => Err(StateError::Io {
                 operation: "make",
                 path,
-                source: source.into(),
+                source,
             }),
         }
     }
@@ -382,6 +382,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn what_root_makes_is_the_directory_owner_s() {
         if !rustix::process::geteuid().is_root() {
             return eprintln!("skipped: only root makes files for others");

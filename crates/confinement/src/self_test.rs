@@ -25,16 +25,16 @@ pub(crate) fn files_and_ports(
 ) -> Result<(), ConfinementError> {
     if kernel.restricts_files() && !includes_everything(hierarchies)? {
         let opened = rustix::fs::openat(CWD, c"/", FOLDER, Mode::empty());
-        refused_with(Errno::ACCESS, opened, "opening a folder of others")?;
+        refused_with(Errno::ACCESS, &opened, "opening a folder of others")?;
     }
     if kernel.restricts_ports()
         && let Ok(probe) = socket(AddressFamily::INET, SocketType::STREAM, None)
     {
         let to = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        refused_with(Errno::ACCESS, bind(&probe, &to(0)), "listening on a port")?;
+        refused_with(Errno::ACCESS, &bind(&probe, &to(0)), "listening on a port")?;
         if network.refuses(SOME_PORT) {
             let connected = connect(&probe, &to(SOME_PORT));
-            refused_with(Errno::ACCESS, connected, "connecting")?;
+            refused_with(Errno::ACCESS, &connected, "connecting")?;
         }
     }
     Ok(())
@@ -67,7 +67,7 @@ pub(crate) fn calls(network: &Network) -> Result<(), ConfinementError> {
     let made = socket(AddressFamily::INET, SocketType::STREAM, None);
     match network.looks_up_names() {
         true => Ok(()),
-        false => refused_with(Errno::NOSYS, made, "making a socket"),
+        false => refused_with(Errno::NOSYS, &made, "making a socket"),
     }
 }
 
@@ -107,11 +107,11 @@ fn includes_everything(hierarchies: &[Hierarchy<'_>]) -> Result<bool, Confinemen
 
 fn refused_with<T>(
     wanted: Errno,
-    tried: rustix::io::Result<T>,
+    tried: &rustix::io::Result<T>,
     what: &'static str,
 ) -> Result<(), ConfinementError> {
     match tried {
-        Err(error) if error == wanted => Ok(()),
+        Err(error) if *error == wanted => Ok(()),
         _ => Err(ConfinementError::NotHeld(what)),
     }
 }

@@ -156,6 +156,7 @@ fn doing<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> UserError 
 }
 
 #[cfg(test)]
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 mod tests {
     use super::*;
 

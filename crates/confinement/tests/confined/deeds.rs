@@ -52,6 +52,14 @@ pub(crate) fn try_it(deed: &str, folder: &Path) -> io::Result<()> {
                 0,
             )?)
         }
+        _ => try_beyond_files(deed, folder),
+    }
+}
+
+/// What does not concern the files of the folder.
+fn try_beyond_files(deed: &str, folder: &Path) -> io::Result<()> {
+    let file = folder.join("file");
+    match deed {
         "run a program" => Err(nix::unistd::execv(c"/bin/true", &[c"true"])
             .unwrap_err()
             .into()),
