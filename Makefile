@@ -7,6 +7,7 @@ MASTER_PORT ?= 2121
 SLAVE_PORTS ?= 2122 2123
 SECONDS     ?= 60
 ROUNDS      ?= 200
+CLIENTS     ?= 5000
 RACES       ?= 1000000
 BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
@@ -14,7 +15,7 @@ PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_TARGETS = request reply master
 
-.PHONY: all build sample run test kill-loop races guards check install uninstall clean fuzz bench help
+.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz bench help
 
 all: build
 
@@ -38,6 +39,10 @@ kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, 
 races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \
 	    $(CARGO) test --release --locked -p storage races -- --nocapture
+
+abuse: ## stall with CLIENTS=5000, guess 200 passwords a second, SECONDS=60 long, and time a good user (namespaces take root)
+	MINI_FTP_CLIENTS=$(CLIENTS) MINI_FTP_GUESSES=200 MINI_FTP_SECONDS=$(SECONDS) MINI_FTP_MILLISECONDS=1000 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite abuse::attack -- --nocapture --test-threads 1
 
 guards: ## take every guard out of a copy of the source, and see its test fail; WORD= picks some
 	python3 scripts/guards.py '$(WORD)'

@@ -49,8 +49,9 @@ use settings::Settings;
 type Scenario = (&'static str, fn(&mut World));
 
 /// Every scenario, in the order in which it is run.
-const SCENARIOS: [Scenario; 8] = [
+const SCENARIOS: [Scenario; 9] = [
     ("rates", scenarios::rates::run),
+    ("tickets", scenarios::tickets::run),
     ("large file", scenarios::large::run),
     ("over TLS", scenarios::tls::run),
     ("trees", scenarios::trees::run),

@@ -3,6 +3,7 @@
 mod homes;
 mod logins;
 mod passwords;
+mod quotas;
 mod standing_alone;
 
 use std::fs;

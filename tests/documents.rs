@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use admission::Limit;
+
 fn read(path: impl AsRef<Path>) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -125,4 +127,17 @@ fn every_guard_stands_where_the_list_says() {
         let found = read(text("file")).matches(text("remove")).count();
         assert_eq!(found, 1, "{}: {}", text("file"), text("guard"));
     }
+}
+
+#[test]
+fn the_limits_against_abuse_are_those_of_the_source() {
+    let manual = read("docs/OPERATIONS.md");
+    let head = "| limit | default | option | what it bounds |\n| --- | ---: | --- | --- |\n";
+    let (_, table) = manual.split_once(head).unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let expected: Vec<String> = Limit::ALL.iter().map(|limit| limit.row()).collect();
+    assert_eq!(rows, expected);
 }

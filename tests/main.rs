@@ -19,6 +19,7 @@
 )]
 mod harness;
 
+mod abuse;
 mod accounts;
 mod command_line;
 mod documents;

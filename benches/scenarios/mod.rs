@@ -6,6 +6,7 @@ pub mod latency;
 pub mod links;
 pub mod listing;
 pub mod rates;
+pub mod tickets;
 pub mod tls;
 pub mod trees;
 

@@ -26,6 +26,7 @@ pub fn run(world: &mut World) {
         user: "ada@example.org".to_owned(),
         rights: Rights::ALL,
         home: RemotePath::parse(b"/home/ada").unwrap(),
+        quota: Some(1 << 40),
         slave: SlaveId([3; 16]),
         issued: 0,
         expires: 600,

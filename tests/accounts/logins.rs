@@ -305,15 +305,19 @@ fn accounts_are_shown_and_mistakes_are_explained() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
     let user = |words: &[&str], line: &str| user_command(&state, words.iter().copied(), line);
-    user(&["add", "ada", "--home", "/pub"], "one").succeeded();
-    user(&["add", "bob", "--read-only"], "two").succeeded();
+    user(&["add", "ada", "--home", "/pub", "--quota", "1G"], "one").succeeded();
+    user(&["add", "bob", "--read-only", "--quota", "1M"], "two").succeeded();
+    user(&["quota", "ada", "10.5GiB"], "").succeeded();
+    user(&["quota", "bob", "none"], "").succeeded();
     let shown = user(&["list"], "");
     assert_eq!(
         shown.succeeded().stdout,
-        "NAME  RIGHTS             HOME\nada   read,write,delete  /pub\nbob   read               /\n"
+        "NAME  RIGHTS                  QUOTA  HOME\nada   read,write,delete    10.5 GiB  /pub\nbob   read                     none  /\n"
     );
     user(&["add", "ada"], "x").failed(1, "ftpmaster user passwd ada");
     user(&["passwd", "eve"], "x").failed_exactly(1, "ftpmaster: there is no account 'eve'");
+    user(&["quota", "eve", "1G"], "").failed_exactly(1, "ftpmaster: there is no account 'eve'");
+    user(&["quota", "bob", "much"], "").failed(2, "write it like 10M");
     user(&["remove", "eve"], "").failed_exactly(1, "ftpmaster: there is no account 'eve'");
     user(&["add", "eve"], "").failed_exactly(1, "ftpmaster: a password cannot be empty");
     user(&["add", "eve", "secret"], "x").failed(2, "unexpected argument");

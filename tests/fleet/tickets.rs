@@ -67,6 +67,7 @@ fn expired(cluster: &Cluster, offer: &SlaveOffer) -> SlaveOffer {
         slave: offer.id,
         issued: (now() - 660) * 1000,
         expires: now() - 60,
+        quota: None,
     };
     let ticket = issue(&key, &grant, &offer.secret).unwrap();
     SlaveOffer {

@@ -59,6 +59,11 @@ pub fn open_descriptors(pid: u32) -> Vec<PathBuf> {
     targets
 }
 
+/// Threads of `pid`.
+pub fn thread_count(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
 /// Memory of `pid` that is in RAM, bytes.
 pub fn resident_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();

@@ -95,6 +95,12 @@ impl<S: Read + Write> Wire<S> {
         Some((header.request, self.connection.decode(&header).unwrap()))
     }
 
+    /// Asks for content: what comes of it, and the reply behind it.
+    pub fn fetch(&mut self, request: &Request) -> (Vec<u8>, Reply) {
+        let _announced: Reply = self.ask(request);
+        self.content()
+    }
+
     /// The content of the last request, up to the message behind it, which is given too.
     pub fn content<Answer: Message>(&mut self) -> (Vec<u8>, Answer) {
         let mut content = Vec::new();

@@ -58,6 +58,9 @@ pub struct Account {
     /// What it sees as `/`.
     #[serde(default, skip_serializing_if = "Home::is_root")]
     pub home: Home,
+    /// The most bytes that the files below its home may hold; `None` for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<u64>,
 }
 
 /// All accounts, by name.
@@ -271,6 +274,7 @@ mod tests {
             password: PasswordHash::decoy().unwrap(),
             rights,
             home: home.parse().unwrap(),
+            quota: None,
         }
     }
 
@@ -281,7 +285,7 @@ mod tests {
     #[test]
     fn a_file_reads_as_people_expect() {
         let text = format!(
-            "[users.ada]\npassword = \"{}\"\nrights = [\"read\", \"write\"]\nhome = \"/pub/ada/\"\n\
+            "[users.ada]\npassword = \"{}\"\nrights = [\"read\", \"write\"]\nhome = \"/pub/ada/\"\nquota = 1073741824\n\
              [users.\"bob@example.org\"]\npassword = \"{}\"\nrights = []\n",
             hash(),
             hash()
@@ -291,10 +295,11 @@ mod tests {
         assert_eq!(name.as_str(), "ada");
         assert_eq!(ada.rights, Rights::READ.with(Rights::WRITE));
         assert_eq!(ada.home.to_string(), "/pub/ada");
+        assert_eq!(ada.quota, Some(1024 * 1024 * 1024));
         let (_, bob) = accounts.get("bob@example.org").unwrap();
         assert_eq!(
-            (bob.rights, bob.home.to_string().as_str()),
-            (Rights::NONE, "/")
+            (bob.rights, bob.home.to_string().as_str(), bob.quota),
+            (Rights::NONE, "/", None)
         );
         assert!(accounts.get("carol").is_none());
         assert_eq!(Accounts::parse("").unwrap(), Accounts::default());
@@ -318,7 +323,9 @@ mod tests {
             (good.replace("rights", "right"), 3, "unknown field `right`"),
             (format!("{good}home = \"pub\"\n"), 4, "a home is"),
             (format!("{good}home = \"/a/../b\"\n"), 4, "a home is"),
-            (format!("{good}quota = 5\n"), 4, "unknown field `quota`"),
+            (format!("{good}quota = \"5\"\n"), 4, "invalid type"),
+            (format!("{good}quota = -1\n"), 4, "invalid value"),
+            (format!("{good}quotas = 5\n"), 4, "unknown field `quotas`"),
             (format!("{good}{good}"), 4, "duplicate key"),
             (format!("{good}rights = []\n"), 4, "duplicate key"),
             (format!("user = 1\n{good}"), 1, "unknown field `user`"),
@@ -385,14 +392,14 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_what_is_read(
-            users in proptest::collection::btree_map("[a-z0-9][a-z0-9._@-]{0,63}", (0u8..8, "(/[a-zé \"'\\\\\\PC&&[^/]]{1,20}){0,4}"), 0..6)
+            users in proptest::collection::btree_map("[a-z0-9][a-z0-9._@-]{0,63}", (0u8..8, proptest::option::of(0..=i64::MAX as u64), "(/[a-zé \"'\\\\\\PC&&[^/]]{1,20}){0,4}"), 0..6)
         ) {
             let mut accounts = Accounts::default();
-            for (name, (bits, home)) in users {
+            for (name, (bits, quota, home)) in users {
                 let home = if home.is_empty() { "/" } else { &home };
                 // Not every text of this form is a path: `.` and `..` are none.
                 let Ok(home) = home.parse::<Home>() else { continue };
-                let account = Account { home, ..account(Rights::from_bits(bits).unwrap(), "/") };
+                let account = Account { home, quota, ..account(Rights::from_bits(bits).unwrap(), "/") };
                 accounts.add(name.parse().unwrap(), account);
             }
             let text = accounts.to_text().unwrap();

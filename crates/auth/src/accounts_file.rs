@@ -181,6 +181,7 @@ mod tests {
             password: PasswordHash::decoy().unwrap(),
             rights: Rights::ALL,
             home: "/".parse().unwrap(),
+            quota: None,
         };
         let changed: Result<(), AccountsError> = file.change(|accounts| {
             accounts.add(name.parse().unwrap(), account);

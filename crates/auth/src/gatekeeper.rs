@@ -4,23 +4,23 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use thiserror::Error;
 
 use crate::accounts::{Account, Accounts, UserName};
-use crate::password::{PasswordError, PasswordHash};
-use crate::penalties::Penalties;
+use crate::lanes::Lanes;
+use crate::password::{PasswordError, PasswordHash, Scratch};
 use crate::queue::Queue;
 
-/// Logins that may wait for a processor.
-const MOST_WAITING: usize = 64;
-
-/// Checks logins: so many hashes at once, a bounded number behind them, and penalties for sources that fail.
+/// Checks logins: so many hashes at once, and a bounded number behind them, which is fair.
 #[derive(Debug)]
 pub struct Gatekeeper {
     queue: Queue,
-    penalties: Penalties,
+    lanes: Lanes,
+    /// Of those that nobody computes in now.
+    scratches: Mutex<Vec<Scratch>>,
     decoy: PasswordHash,
 }
 
@@ -31,13 +31,13 @@ pub struct Attempt<'a> {
     pub user: &'a str,
     /// What is to prove it.
     pub password: &'a [u8],
-    /// Where it comes from.
-    pub source: IpAddr,
+    /// Whom it comes from; `None`: this machine, which all its users share.
+    pub source: Option<IpAddr>,
 }
 
 impl fmt::Debug for Attempt<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Attempt({:?} from {})", self.user, self.source)
+        write!(formatter, "Attempt({:?} from {:?})", self.user, self.source)
     }
 }
 
@@ -50,23 +50,21 @@ pub enum LoginError {
     /// Too many logins wait.
     #[error("too many logins at once")]
     Busy,
-    /// Too many have failed from there of late.
-    #[error("too many failed logins from this address")]
-    TooMany,
     /// It could not be checked.
     #[error(transparent)]
     Failed(#[from] PasswordError),
 }
 
 impl Gatekeeper {
-    /// One that computes `at_once` hashes at a time.
+    /// One that computes `at_once` hashes at a time, while no more than `waiting` wait for theirs.
     ///
     /// # Errors
     /// The kernel has no randomness to give.
-    pub fn new(at_once: NonZeroUsize) -> io::Result<Self> {
+    pub fn new(at_once: NonZeroUsize, waiting: usize) -> io::Result<Self> {
         Ok(Self {
-            queue: Queue::new(at_once.get(), MOST_WAITING),
-            penalties: Penalties::default(),
+            queue: Queue::new(at_once.get(), waiting),
+            lanes: Lanes::default(),
+            scratches: Mutex::default(),
             decoy: PasswordHash::decoy()?,
         })
     }
@@ -81,33 +79,38 @@ impl Gatekeeper {
         accounts: &'a Accounts,
         attempt: Attempt<'_>,
     ) -> Result<(&'a UserName, &'a Account), LoginError> {
-        let begun = self.penalties.begin(attempt.source, Instant::now());
-        let pending = begun.ok_or(LoginError::TooMany)?;
+        let claim = self
+            .lanes
+            .claim(attempt.source, attempt.user, Instant::now());
         let found = accounts.get(attempt.user);
         let hash = found.map_or(&self.decoy, |(_, account)| &account.password);
         let is_right = {
-            let _turn = self.queue.enter().ok_or(LoginError::Busy)?;
-            hash.matches(attempt.password)?
+            let _turn = self.queue.enter(claim).ok_or(LoginError::Busy)?;
+            let mut scratch = self.scratches().pop().unwrap_or_else(Scratch::new);
+            let is_right = hash.matches(attempt.password, &mut scratch);
+            self.scratches().push(scratch);
+            is_right?
         };
-        match found.filter(|_| is_right) {
-            Some(account) => Ok(account),
-            None => {
-                pending.failed(Instant::now());
-                Err(LoginError::Refused)
-            }
-        }
+        let account = found.filter(|_| is_right);
+        self.lanes.note(claim, account.is_some(), Instant::now());
+        account.ok_or(LoginError::Refused)
+    }
+
+    fn scratches(&self) -> MutexGuard<'_, Vec<Scratch>> {
+        self.scratches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
     use std::time::Duration;
 
     use protocol::Rights;
 
     use super::*;
-
-    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     fn accounts() -> Accounts {
         let mut accounts = Accounts::default();
@@ -115,20 +118,21 @@ mod tests {
             password: PasswordHash::of(b"right").unwrap(),
             rights: Rights::READ,
             home: "/pub".parse().unwrap(),
+            quota: None,
         };
         accounts.add("ada".parse().unwrap(), account);
         accounts
     }
 
     fn gatekeeper() -> Gatekeeper {
-        Gatekeeper::new(NonZeroUsize::MIN).unwrap()
+        Gatekeeper::new(NonZeroUsize::MIN, 64).unwrap()
     }
 
     fn attempt<'a>(user: &'a str, password: &'a str) -> Attempt<'a> {
         Attempt {
             user,
             password: password.as_bytes(),
-            source: HERE,
+            source: None,
         }
     }
 
@@ -178,42 +182,56 @@ mod tests {
     }
 
     #[test]
-    fn who_fails_too_often_is_not_listened_to_even_with_the_right_password() {
-        let (gatekeeper, accounts) = (gatekeeper(), accounts());
-        let from = |ip: &str, password| {
-            let source = ip.parse().unwrap();
-            gatekeeper
-                .check(
-                    &accounts,
-                    Attempt {
-                        source,
-                        ..attempt("ada", password)
-                    },
-                )
-                .map(|_| ())
-        };
-        for _ in 0..3 {
-            assert!(matches!(
-                from("192.0.2.1", "wrong"),
-                Err(LoginError::Refused)
-            ));
-        }
-        assert!(matches!(
-            from("192.0.2.1", "right"),
-            Err(LoginError::TooMany)
-        ));
-        assert!(from("192.0.2.2", "right").is_ok());
-    }
-
-    #[test]
     fn a_full_queue_is_said_and_is_no_failure_of_the_client_s() {
-        let (gatekeeper, accounts) = (gatekeeper(), accounts());
-        let full = Gatekeeper {
-            queue: Queue::new(1, 0),
-            ..gatekeeper
-        };
-        let _turn = full.queue.enter();
+        let accounts = accounts();
+        let full = Gatekeeper::new(NonZeroUsize::MIN, 0).unwrap();
+        let here = full.lanes.claim(None, "ada", Instant::now());
+        let _turn = full.queue.enter(here);
         let busy = full.check(&accounts, attempt("ada", "right"));
         assert!(matches!(busy, Err(LoginError::Busy)));
+        assert_eq!(full.lanes.claim(None, "ada", Instant::now()), here);
+    }
+
+    /// Whoever floods the queue with wrong passwords, from however many addresses, and under the good user's own name.
+    #[test]
+    fn bad_logins_do_not_keep_a_good_one_waiting() {
+        const CROWD: u8 = 20;
+        let (gatekeeper, accounts) = (gatekeeper(), accounts());
+        let (refused, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let guess = |number| {
+            let source = Some(IpAddr::from([10, 0, 0, number]));
+            let wrong = Attempt {
+                source,
+                ..attempt("ada", "wrong")
+            };
+            gatekeeper.check(&accounts, wrong).unwrap_err();
+            refused.fetch_add(1, SeqCst)
+        };
+        std::thread::scope(|scope| {
+            for number in 0..CROWD {
+                let (guess, stop) = (&guess, &stop);
+                scope.spawn(move || {
+                    while !stop.load(SeqCst) {
+                        guess(number);
+                    }
+                });
+            }
+            while refused.load(SeqCst) < usize::from(CROWD) {
+                std::thread::yield_now();
+            }
+            let before = refused.load(SeqCst);
+            let source = Some("192.0.2.1".parse().unwrap());
+            let right = Attempt {
+                source,
+                ..attempt("ada", "right")
+            };
+            let welcome = gatekeeper.check(&accounts, right).is_ok();
+            let meanwhile = refused.load(SeqCst) - before;
+            stop.store(true, SeqCst);
+            assert!(
+                welcome && meanwhile < usize::from(CROWD) / 2,
+                "{meanwhile} went before"
+            );
+        });
     }
 }

@@ -4,7 +4,7 @@
 //! client sends there and nowhere else. Layout, integers big-endian; the code covers everything before it:
 //!
 //! ```text
-//! version u8 · key id [4] · slave id [16] · nonce [16] · issued u64 · expires u64 · BLAKE3(secret) [32] · rights u8 · length u8 · user … · home … · code [32]
+//! version u8 · key id [4] · slave id [16] · nonce [16] · issued u64 · expires u64 · quota u64 · BLAKE3(secret) [32] · rights u8 · length u8 · user … · home … · code [32]
 //! ```
 
 use std::io;
@@ -18,10 +18,13 @@ use crate::mac;
 use crate::random::random_bytes;
 
 /// The layout above.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
+
+/// A quota that is none.
+const UNLIMITED: u64 = u64::MAX;
 
 /// Bytes of a ticket beside user and home.
-const FRAME: usize = 1 + 4 + 16 + 16 + 8 + 8 + 32 + 1 + 1 + mac::LENGTH;
+const FRAME: usize = 1 + 4 + 16 + 16 + 8 + 8 + 8 + 32 + 1 + 1 + mac::LENGTH;
 
 /// What a ticket's code is said for.
 const LABEL: &str = "mini-ftp ticket";
@@ -45,6 +48,8 @@ pub struct Grant {
     pub issued: u64,
     /// Its end by the master's clock, seconds since 1970.
     pub expires: u64,
+    /// The most bytes that the files below the home may hold; `None` for any number.
+    pub quota: Option<u64>,
 }
 
 /// What a client shows to be let in.
@@ -105,6 +110,7 @@ pub fn issue(key: &SlaveKey, grant: &Grant, secret: &Secret) -> Result<Vec<u8>, 
     ticket.extend(nonce);
     ticket.extend(grant.issued.to_be_bytes());
     ticket.extend(grant.expires.to_be_bytes());
+    ticket.extend(grant.quota.unwrap_or(UNLIMITED).to_be_bytes());
     ticket.extend(blake3::hash(&secret.0).as_bytes());
     ticket.push(grant.rights.bits());
     ticket.push(length);
@@ -164,6 +170,8 @@ impl Body {
         let (_nonce, rest) = rest.split_first_chunk::<16>()?;
         let (&issued, rest) = rest.split_first_chunk()?;
         let (&expires, rest) = rest.split_first_chunk()?;
+        let (&quota, rest) = rest.split_first_chunk()?;
+        let quota = u64::from_be_bytes(quota);
         let (&confirmation, rest) = rest.split_first_chunk()?;
         let (&rights, rest) = rest.split_first()?;
         let (&length, rest) = rest.split_first()?;
@@ -178,6 +186,7 @@ impl Body {
                 slave: SlaveId(slave),
                 issued: u64::from_be_bytes(issued),
                 expires: u64::from_be_bytes(expires),
+                quota: (quota != UNLIMITED).then_some(quota),
             },
             confirmation,
         })
@@ -207,6 +216,7 @@ mod tests {
             slave: SLAVE,
             issued: NOW * 1000 + 7,
             expires: NOW + 600,
+            quota: Some(1024),
         }
     }
 
@@ -294,8 +304,8 @@ mod tests {
         for body in [
             b"".as_slice(),
             &[VERSION],
-            &[VERSION; 87],
-            &[2; 87],
+            &[VERSION; 95],
+            &[2; 95],
             &[0xff; 200],
         ] {
             let mut ticket = body.to_vec();
@@ -335,11 +345,12 @@ mod tests {
             slave: [u8; 16],
             issued: u64,
             expires in NOW..,
+            quota in proptest::option::of(0..u64::MAX),
             secret: [u8; 32],
         ) {
             let rights = Rights::from_bits(bits).unwrap();
             let home = RemotePath::parse(home.as_bytes()).unwrap();
-            let grant = Grant { user, rights, home, slave: SlaveId(slave), issued, expires };
+            let grant = Grant { user, rights, home, slave: SlaveId(slave), issued, expires, quota };
             let key = MasterKey::from_bytes([1; 32]).slave_key(&grant.slave, 0);
             let ticket = issue(&key, &grant, &Secret(secret)).unwrap();
             let claim = ClientClaim { ticket: &ticket, secret: &Secret(secret) };

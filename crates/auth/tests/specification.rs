@@ -118,6 +118,7 @@ fn the_ticket_is_good_until_its_end() {
         slave: SLAVE,
         issued: 1_800_000_000_000,
         expires,
+        quota: None,
     };
     let key = master_key().slave_key(&SLAVE, 1);
     assert_eq!(auth::check(&key, &SLAVE, claim, expires), Ok(grant));

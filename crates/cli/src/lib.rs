@@ -28,6 +28,7 @@
 mod config_file;
 mod display;
 mod json;
+mod limits;
 mod log_format;
 mod logging;
 mod number;
@@ -42,6 +43,7 @@ mod tls;
 
 pub use display::{Escaped, name, text};
 pub use json::{base64_unless_text, json_line};
+pub use limits::LimitOptions;
 pub use logging::start_logging;
 pub use number::number;
 pub use parse::parse;

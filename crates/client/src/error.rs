@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use protocol::ErrorCode;
+use protocol::{ErrorCode, Text};
 use thiserror::Error;
 
 /// Why an operation failed. Displayed as the cause alone (`no such file or folder`): what was tried, and on what, is the
@@ -140,6 +140,20 @@ impl ClientError {
     }
 }
 
+impl ClientError {
+    /// What a slave has answered. Its own words are shown where they say how much of a quota is left, unless they are none
+    /// that a terminal may show as they are.
+    pub(crate) fn answered(code: ErrorCode, detail: &Text) -> Self {
+        let error = Self::from(code);
+        let detail = detail.as_str();
+        let is_plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+        if code == ErrorCode::QuotaExceeded && !detail.is_empty() && detail.bytes().all(is_plain) {
+            return Self::new(error.kind, format!("{error}: {detail}"));
+        }
+        error
+    }
+}
+
 impl From<ErrorCode> for ClientError {
     fn from(code: ErrorCode) -> Self {
         let kind = match code {
@@ -250,6 +264,20 @@ mod tests {
             "login-refused"
         );
         assert!(ClientError::from(ErrorCode::NotFound).is(ErrorCode::NotFound));
+    }
+
+    #[test]
+    fn what_a_quota_leaves_is_told_and_nothing_else_that_a_slave_says() {
+        let told = |code, detail| ClientError::answered(code, &Text::new(detail)).to_string();
+        let left = "1.5 KiB of 1.0 GiB left";
+        assert_eq!(
+            told(ErrorCode::QuotaExceeded, left),
+            "quota exceeded: 1.5 KiB of 1.0 GiB left"
+        );
+        for hostile in ["", "\u{1b}[2J", "a\nb", "ü"] {
+            assert_eq!(told(ErrorCode::QuotaExceeded, hostile), "quota exceeded");
+        }
+        assert_eq!(told(ErrorCode::NotFound, left), "no such file or folder");
     }
 
     #[test]

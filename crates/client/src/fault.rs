@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use protocol::{ConnectionError, DecodeError, ErrorCode, PathError};
+use protocol::{ConnectionError, DecodeError, ErrorCode, PathError, Text};
 use transfer::TransferError;
 
 use crate::error::plain;
@@ -85,6 +85,16 @@ impl From<ErrorCode> for Fault {
             | ErrorCode::TicketExpired => Self::Refused(code),
             ErrorCode::Timeout | ErrorCode::Protocol => Self::Lost(code.sentence().to_owned()),
             other => Self::Failed(other.into()),
+        }
+    }
+}
+
+impl Fault {
+    /// The slave's closing word on a request, with what it says beside the code.
+    pub(crate) fn answered(code: ErrorCode, detail: &Text) -> Self {
+        match Self::from(code) {
+            Self::Failed(_) => Self::Failed(ClientError::answered(code, detail)),
+            other => other,
         }
     }
 }

@@ -265,7 +265,7 @@ impl Session {
     pub(crate) fn frame(&mut self, number: u32) -> Attempt<Frame> {
         match self.receive()? {
             (of, _) if of != number => Err(Fault::nonsense("an answer out of order")),
-            (_, Frame::Reply(Reply::Error { code, .. })) => Err(code.into()),
+            (_, Frame::Reply(Reply::Error { code, detail })) => Err(Fault::answered(code, &detail)),
             (_, frame) => Ok(frame),
         }
     }
@@ -301,10 +301,10 @@ impl Session {
     pub(crate) fn check_refusal(&mut self, number: u32) -> Attempt<()> {
         match self.receive_arrived()? {
             None => Ok(()),
-            Some((of, Frame::Reply(Reply::Error { code, .. }))) if of == number => {
+            Some((of, Frame::Reply(Reply::Error { code, detail }))) if of == number => {
                 // The reason counts, even where the slave has closed behind it.
                 match self.abandon_refused(number) {
-                    Ok(()) | Err(Fault::Lost(_)) => Err(code.into()),
+                    Ok(()) | Err(Fault::Lost(_)) => Err(Fault::answered(code, &detail)),
                     Err(fault) => Err(fault),
                 }
             }
@@ -429,7 +429,7 @@ fn closes(reply: &Reply) -> bool {
 /// An answer that does not belong to what was asked.
 pub(crate) fn unexpected(reply: &Reply) -> Fault {
     match reply {
-        Reply::Error { code, .. } => (*code).into(),
+        Reply::Error { code, detail } => Fault::answered(*code, detail),
         _ => Fault::nonsense("an answer to something else"),
     }
 }

@@ -284,7 +284,7 @@ pub(crate) fn is_hopeless(error: &ClientError) -> bool {
             | ClientErrorKind::Insecure
             | ClientErrorKind::Identity
             | ClientErrorKind::Interrupted
-            | ClientErrorKind::Remote(ErrorCode::NoSpace)
+            | ClientErrorKind::Remote(ErrorCode::NoSpace | ErrorCode::QuotaExceeded)
             | ClientErrorKind::Local(
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem,
             )

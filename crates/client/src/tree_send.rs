@@ -319,9 +319,9 @@ impl<'a, 'r> TreeSend<'a, 'r> {
             source.read(&mut buffer, position)?;
             while let Some((of, frame)) = session.receive_arrived()? {
                 match frame {
-                    Frame::Reply(Reply::Error { code, .. }) if of == number => {
+                    Frame::Reply(Reply::Error { code, detail }) if of == number => {
                         session.abandon_refused(number)?;
-                        return Err(code.into());
+                        return Err(Fault::answered(code, &detail));
                     }
                     frame => self.take(of, frame, session)?,
                 }

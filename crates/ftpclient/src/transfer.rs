@@ -230,9 +230,10 @@ impl Report {
     }
 }
 
-/// A tree that a full disk has ended: a person makes room and asks again, and wants to know what is there.
+/// A tree that a full disk or a quota has ended: a person makes room and asks again, and wants to know what is there.
 fn with_count(error: ClientError, stored: u64) -> ClientError {
-    if error.word() != ErrorCode::NoSpace.word() {
+    let full = [ErrorCode::NoSpace, ErrorCode::QuotaExceeded];
+    if !full.iter().any(|code| error.word() == code.word()) {
         return error;
     }
     let files = if stored == 1 { "file is" } else { "files are" };

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -43,6 +44,9 @@ pub(crate) struct Args {
     /// How long running answers may take when the master is told to stop
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) grace: Duration,
+
+    #[command(flatten)]
+    pub(crate) limits: cli::LimitOptions,
 
     #[command(flatten)]
     pub(crate) tls: cli::ServerTls,
@@ -94,6 +98,18 @@ pub(crate) enum UserCommand {
         /// Folder below the served root that it sees as /
         #[arg(long, value_name = "DIR", default_value = "/")]
         home: Home,
+        /// Most bytes that the files below its home may hold, like 10G; any number without it
+        #[arg(long, value_name = "SIZE", value_parser = quota)]
+        quota: Option<u64>,
+    },
+    /// Change or lift what the files below an account's home may hold
+    Quota {
+        /// The account
+        #[arg(value_name = "NAME")]
+        user: UserName,
+        /// Most bytes, like 10G, or none for any number
+        #[arg(value_name = "SIZE|none")]
+        quota: Allowance,
     },
     /// Give an account another password, asked for or a line of stdin
     Passwd {
@@ -109,6 +125,30 @@ pub(crate) enum UserCommand {
     },
     /// Show the accounts
     List,
+}
+
+/// A quota, or `none`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Allowance(pub(crate) Option<u64>);
+
+impl FromStr for Allowance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            size => quota(size).map(|bytes| Self(Some(bytes))),
+        }
+    }
+}
+
+/// A size that the file of accounts can hold.
+fn quota(text: &str) -> Result<u64, String> {
+    let size = cli::parse_size(text).map_err(|error| error.to_string())?;
+    match i64::try_from(size) {
+        Ok(_) => Ok(size),
+        Err(_) => Err("more than any disk holds: none is any number".to_owned()),
+    }
 }
 
 /// What people without an account may do.
@@ -276,6 +316,7 @@ mod tests {
             user: "ada".parse().unwrap(),
             read_only: true,
             home: "/pub".parse().unwrap(),
+            quota: None,
         };
         assert_eq!(args.command, Some(Command::User(add)));
         assert_eq!(args.state, Some("/s".into()));
@@ -285,12 +326,31 @@ mod tests {
             "ftpmaster user add Ada",
             "ftpmaster user add ada secret",
             "ftpmaster user add ada --password secret",
-            "ftpmaster user add ada --quota 5",
+            "ftpmaster user add ada --quota",
+            "ftpmaster user add ada --quota many",
+            "ftpmaster user add ada --quota 8E",
+            "ftpmaster user add ada --quota none",
+            "ftpmaster user quota ada",
+            "ftpmaster user quota ada 5X",
             "ftpmaster user add ada --home pub",
             "ftpmaster user list ada",
         ] {
             assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn quotas_are_sizes_and_can_be_lifted() {
+        let quota = |line| match parse(line).command {
+            Some(Command::User(UserCommand::Add { quota, .. })) => quota,
+            Some(Command::User(UserCommand::Quota { quota, .. })) => quota.0,
+            other => panic!("{other:?}"),
+        };
+        let gibibytes = |count: u64| Some(count * 1024 * 1024 * 1024);
+        assert_eq!(quota("ftpmaster user add ada --quota 10G"), gibibytes(10));
+        assert_eq!(quota("ftpmaster user quota ada 2GiB"), gibibytes(2));
+        assert_eq!(quota("ftpmaster user quota ada 0"), Some(0));
+        assert_eq!(quota("ftpmaster user quota ada none"), None);
     }
 
     #[test]

@@ -12,12 +12,11 @@
 //! | `visitor` | who a client is |
 //! | `redirect` `revocations` | the answer to a client: slaves, addresses, tickets; whose are no longer good |
 //! | `registration` `probe` | how slaves become known: by themselves, or by being asked |
-//! | `server` `admission` `session` `stream` | connections, their bounds and deadlines |
+//! | `server` `session` `stream` | connections and their deadlines |
 //! | `peer` `show` | asking other servers |
 //! | `signals` `limits` `master` | the process, every bound, what all share |
 #![forbid(unsafe_code)]
 
-mod admission;
 mod args;
 mod fleet;
 mod invite;
@@ -50,6 +49,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use admission::{Limits, Reporter, connections_for};
 use anyhow::{Context, Result, anyhow, bail};
 use auth::tls::{Identity, Reception, Trust};
 use auth::{Accounts, AccountsFile, StateDirectory};
@@ -125,7 +125,7 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let signals = Signals::catch().context("cannot catch signals")?;
     raise_descriptor_limit();
     let server = Server::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-    let master = Arc::new(Master::new(&state, settings)?);
+    let master = Arc::new(Master::new(&state, settings, limits(args))?);
     if let Some(changed) = accounts.changed_at()? {
         master.revoke_before(changed);
     }
@@ -135,9 +135,10 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
         .context("cannot look after the slaves")?;
     cli::listening(PROGRAM, server.address()?);
     let mut grace = args.grace;
+    let mut reporter = Reporter::default();
     loop {
         server
-            .serve_until(&signals, &master)
+            .serve_until(&signals, &master, &mut reporter)
             .context("cannot accept connections")?;
         match signals.next()? {
             Some(Wish::Stop) => break,
@@ -155,7 +156,21 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     }
     cli::stopping();
     drop(server);
-    finish(&master, &signals, grace)
+    let finished = finish(&master, &signals, grace);
+    if let Some(news) = reporter.news(master.gate.words()) {
+        warn!("limits were hit: {news}");
+    }
+    finished
+}
+
+/// What is asked for, and no more connections than there are descriptors for.
+fn limits(args: &Args) -> Limits {
+    let asked = args.limits.limits();
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    Limits {
+        connections: asked.connections.min(connections_for(descriptors)),
+        ..asked
+    }
 }
 
 /// What counts from now on for a master that listens at `address`.
@@ -238,6 +253,7 @@ fn reload(
             .set(&args.slaves)
             .context("cannot look after the slaves")?;
         master.set_settings(settings);
+        master.gate.set_limits(limits(&args));
         info!("took over the configuration");
         Ok(args.grace)
     });

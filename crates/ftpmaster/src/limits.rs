@@ -1,36 +1,16 @@
-//! Every bound on what others may take of the master, each named once.
+//! Every bound on what others may take of the master, each named once; those against abuse are the same for all servers and
+//! stand in [`admission`].
 
 use std::time::Duration;
 
-/// Most connections at once, registered slaves left out.
-pub(crate) const MAX_CLIENTS: usize = 2048;
-
 /// Most registered slaves at once.
 pub(crate) const MAX_REGISTERED: usize = 256;
-
-/// Most connections at once from one address (IPv6: one /64 network); those of this machine count for the whole only.
-pub(crate) const MAX_PER_SOURCE: usize = 128;
 
 /// Most slaves remembered, dead ones included.
 pub(crate) const MAX_REMEMBERED: usize = 1024;
 
 /// Most bytes that the list in one answer takes, below the bound of a control frame.
 pub(crate) const MAX_ANSWER: usize = 48 * 1024;
-
-/// From being accepted until the preface is complete.
-pub(crate) const FIRST_BYTES: Duration = Duration::from_secs(10);
-
-/// From the first byte of TLS until its handshake and the preface behind it are complete.
-pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// From being accepted until the login, where one is needed.
-pub(crate) const LOGIN: Duration = Duration::from_secs(30);
-
-/// Refused logins that end a connection.
-pub(crate) const MAX_REFUSALS: u32 = 3;
-
-/// From one request to the end of the next.
-pub(crate) const IDLE: Duration = Duration::from_secs(300);
 
 /// Until the peer has taken an answer.
 pub(crate) const ANSWER: Duration = Duration::from_secs(10);

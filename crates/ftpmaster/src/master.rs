@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::available_parallelism;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use admission::{Gate, HASHES_WAITING, Limits};
 use anyhow::{Context, Result};
 use auth::tls::Reception;
 use auth::{Accounts, Gatekeeper, MasterKey, StateDirectory};
@@ -34,6 +35,7 @@ pub(crate) struct Master {
     pub(crate) key: MasterKey,
     pub(crate) fleet: FleetView,
     pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) clock: TicketClock,
     settings: RwLock<Settings>,
     revocations: Mutex<Revocations>,
@@ -44,11 +46,14 @@ pub(crate) struct Master {
 
 impl Master {
     /// # Errors
-    /// The state directory cannot be used, or the kernel has no randomness to give.
-    pub(crate) fn new(state: &StateDirectory, settings: Settings) -> Result<Self> {
+    /// The state directory cannot be used, or the kernel has no randomness or memory to give.
+    pub(crate) fn new(state: &StateDirectory, settings: Settings, limits: Limits) -> Result<Self> {
         let cores = available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let memory = admission::of_one_process().context("cannot set the limits up")?;
         Ok(Self {
-            gatekeeper: Gatekeeper::new(cores).context("cannot draw a random number")?,
+            gatekeeper: Gatekeeper::new(cores, HASHES_WAITING)
+                .context("cannot draw a random number")?,
+            gate: Arc::new(Gate::new(memory, 0, limits)),
             key: state.master_key()?,
             fleet: FleetView::open(state.fleet_file()?)?,
             clock: TicketClock::default(),

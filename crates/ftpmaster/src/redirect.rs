@@ -88,6 +88,7 @@ fn offer(
             slave: candidate.id,
             issued,
             expires,
+            quota: standing.quota,
         };
         let key = master.key.slave_key(&candidate.id, candidate.generation);
         ticket = issue(&key, &grant, &secret)?;
@@ -135,6 +136,7 @@ fn failed(cause: &IssueError) -> MasterReply {
 
 #[cfg(test)]
 mod tests {
+    use admission::Limits;
     use std::sync::Arc;
 
     use auth::tls::Reception;
@@ -155,7 +157,7 @@ mod tests {
             accounts: None,
             reception: Reception::default(),
         };
-        Master::new(&state, settings).unwrap()
+        Master::new(&state, settings, Limits::default()).unwrap()
     }
 
     fn answer(master: &Master) -> MasterReply {
@@ -253,6 +255,7 @@ mod tests {
             user: "ada".to_owned(),
             rights: Rights::READ.with(Rights::WRITE),
             home: "/pub".try_into().unwrap(),
+            quota: Some(1024),
         };
         let offer = offers(located(&master, (&standing, 7), &[], false)).remove(0);
         let claim = ClientClaim {
@@ -271,6 +274,7 @@ mod tests {
             user: grant.user,
             rights: grant.rights,
             home: grant.home,
+            quota: grant.quota,
         };
         assert_eq!(granted, standing);
     }

@@ -11,7 +11,8 @@ use protocol::{
 };
 use tracing::{info, warn};
 
-use crate::admission::Admitted;
+use admission::Visit;
+
 use crate::limits::{ANSWER, FORGOTTEN, PROOF};
 use crate::master::{Master, unix_now};
 use crate::registry::{Load, Newcomer};
@@ -61,7 +62,7 @@ pub(crate) fn serve(
     master: &Master,
     link: &mut Link,
     hello: &Hello,
-    admitted: Admitted,
+    visit: &mut Visit,
 ) -> Result<(), ConnectionError> {
     let peer = link.stream().peer()?;
     let newcomer = match introduce(master, link, hello, peer)? {
@@ -75,7 +76,7 @@ pub(crate) fn serve(
             return send(link, refused.request, &reply);
         }
     };
-    drop(admitted);
+    visit.leave();
     let addresses = newcomer
         .addresses
         .iter()

@@ -147,6 +147,7 @@ mod tests {
             password: PasswordHash::of(password.as_bytes()).unwrap(),
             rights,
             home: home.parse().unwrap(),
+            quota: None,
         };
         let ada = account(Rights::ALL, "/", "x");
         let settings = |everybody, account: Option<Account>| {
@@ -175,6 +176,10 @@ mod tests {
             }),
             Some(Account {
                 home: "/pub".parse().unwrap(),
+                ..ada.clone()
+            }),
+            Some(Account {
+                quota: Some(1024),
                 ..ada.clone()
             }),
         ] {

@@ -6,12 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use admission::{Gate, Limit, Reporter, Visit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use supervisor::ThreadPool;
 use tracing::warn;
 
-use crate::admission::{Admission, Admitted};
 use crate::limits::{SHORTAGE_PAUSE, STACK};
 use crate::master::Master;
 use crate::session;
@@ -22,11 +23,13 @@ const BACKLOG: i32 = 1024;
 /// Connections accepted before we look at anything else.
 const BURST: usize = 64;
 
+/// How often to look up when nobody comes.
+const LOOK_UP: Duration = Duration::from_secs(60);
+
 /// A bound port.
 #[derive(Debug)]
 pub(crate) struct Server {
     listener: Arc<TcpListener>,
-    admission: Arc<Admission>,
     threads: ThreadPool,
 }
 
@@ -53,7 +56,6 @@ impl Server {
         socket.set_nonblocking(true)?;
         Ok(Self {
             listener: Arc::new(socket.into()),
-            admission: Arc::default(),
             threads: ThreadPool::new("session", STACK),
         })
     }
@@ -70,14 +72,22 @@ impl Server {
     ///
     /// # Errors
     /// The listening socket is broken.
-    pub(crate) fn serve_until(&self, wake: impl AsFd, master: &Arc<Master>) -> io::Result<()> {
+    pub(crate) fn serve_until(
+        &self,
+        wake: impl AsFd,
+        master: &Arc<Master>,
+        reporter: &mut Reporter,
+    ) -> io::Result<()> {
         let mut is_short = false;
         loop {
+            if let Some(news) = reporter.due(master.gate.words()) {
+                warn!("limits were hit: {news}");
+            }
             let woken = if is_short {
                 let [woken] = wait([wake.as_fd()], Some(SHORTAGE_PAUSE))?;
                 woken
             } else {
-                let [woken, _knock] = wait([wake.as_fd(), self.listener.as_fd()], None)?;
+                let [woken, _knock] = wait([wake.as_fd(), self.listener.as_fd()], Some(LOOK_UP))?;
                 woken
             };
             if woken {
@@ -114,44 +124,48 @@ impl Server {
     /// Gives the connection a thread, which then takes whoever waits: to be handed the next costs a sleep and a wake-up,
     /// much of a redirect. Fails only where there can be none for now.
     fn welcome(&self, socket: TcpStream, peer: SocketAddr, master: &Arc<Master>) -> io::Result<()> {
-        let mut next = admit(&self.admission, socket, peer);
+        let mut next = admit(&master.gate, socket, peer);
         if next.is_none() {
             return Ok(());
         }
         let master = Arc::clone(master);
-        let admission = Arc::clone(&self.admission);
         // The port is free as soon as the master stops, whoever is still served.
         let listener = Arc::downgrade(&self.listener);
         self.threads.run(move || {
-            while let Some((socket, admitted)) = next {
-                session::serve(&master, socket, admitted);
-                next = accept_next(&listener, &admission);
+            while let Some((socket, visit)) = next {
+                session::serve(&master, socket, visit);
+                next = accept_next(&listener, &master.gate);
             }
         })
     }
 }
 
 /// Who waits at the door, without sleeping. What goes wrong is the main thread's to find and to tell.
-fn accept_next(
-    listener: &Weak<TcpListener>,
-    admission: &Arc<Admission>,
-) -> Option<(TcpStream, Admitted)> {
+fn accept_next(listener: &Weak<TcpListener>, gate: &Arc<Gate>) -> Option<(TcpStream, Visit)> {
     let (socket, peer) = listener.upgrade()?.accept().ok()?;
-    admit(admission, socket, peer)
+    admit(gate, socket, peer)
 }
 
-/// A place for the connection; without one it is told so.
-fn admit(
-    admission: &Arc<Admission>,
-    mut socket: TcpStream,
-    peer: SocketAddr,
-) -> Option<(TcpStream, Admitted)> {
-    let admitted = admission.admit(peer.ip());
-    if admitted.is_none() {
-        // A socket that has sent nothing yet takes a line without blocking; one that is gone needs none.
-        socket.write_all(session::BUSY).unwrap_or_default();
+/// Lets a connection in, or tells it which limit is reached.
+fn admit(gate: &Arc<Gate>, mut socket: TcpStream, peer: SocketAddr) -> Option<(TcpStream, Visit)> {
+    match gate.enter(peer.ip()) {
+        Ok(visit) => Some((socket, visit)),
+        Err(limit) => {
+            // A socket that has sent nothing yet takes a line without blocking; one that is gone needs none.
+            socket.write_all(busy(limit).as_bytes()).unwrap_or_default();
+            // Closing with bytes unread would reset the connection, and take the line along.
+            while let Ok(1..) =
+                recv(&socket, &mut [0; 1024], RecvFlags::DONTWAIT).map(|(read, _)| read)
+            {
+            }
+            None
+        }
     }
-    admitted.map(|admitted| (socket, admitted))
+}
+
+/// What is said to those who are not let in.
+fn busy(limit: Limit) -> String {
+    format!("421 {}: try again later\r\n", limit.sentence())
 }
 
 /// Waits until one of the descriptors can be read, or the time is over; which of them can.

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use admission::{Lapse, Limit, Stage, Visit};
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
@@ -12,9 +13,8 @@ use protocol::{
 };
 use tracing::debug;
 
-use crate::admission::Admitted;
 use crate::join::join;
-use crate::limits::{ANSWER, FIRST_BYTES, HANDSHAKE, IDLE, LOGIN};
+use crate::limits::ANSWER;
 use crate::master::Master;
 use crate::redirect;
 use crate::registration::{self, Hello};
@@ -23,9 +23,6 @@ use crate::visitor::{Origin, Visitor};
 
 /// What is said to everybody, at once: standard clients wait for it (RFC 959, section 5.4).
 const GREETING: &[u8] = b"220 mini-ftp ready\r\n";
-
-/// What is said to those who find no place.
-pub(crate) const BUSY: &[u8] = b"421 mini-ftp is busy, try again later\r\n";
 
 /// What is said to those who speak anything else than the framed protocol.
 const FOREIGN: &[u8] = b"500 this port speaks the mini-ftp protocol: use ftpclient\r\n";
@@ -36,9 +33,24 @@ const COLLECTED: usize = 64 * 1024;
 type Link = Connection<DeadlineStream>;
 
 /// Serves one connection to its end.
-pub(crate) fn serve(master: &Master, socket: TcpStream, admitted: Admitted) {
-    let mut link = Connection::new(DeadlineStream::new(socket, FIRST_BYTES));
-    match converse(master, &mut link, admitted) {
+pub(crate) fn serve(master: &Master, socket: TcpStream, mut visit: Visit) {
+    let limits = master.gate.limits();
+    let mut link = Connection::new(DeadlineStream::new(socket, limits.first_byte));
+    let mut stage = Stage::Arrived;
+    let ended = converse(master, &mut link, &mut visit, &mut stage);
+    let limit = match &ended {
+        Err(ConnectionError::Io(error)) if error.kind() == io::ErrorKind::TimedOut => {
+            Some(Lapse::of(error).unwrap_or(match stage {
+                _ if link.unsent() > 0 => Limit::Stall,
+                Stage::Arrived => Limit::FirstByte,
+                Stage::Outside => Limit::Login,
+                Stage::Inside => Limit::Idle,
+            }))
+        }
+        _ => None,
+    };
+    visit.end(stage, limit);
+    match ended {
         Ok(()) => {}
         Err(ConnectionError::Decode(error)) => {
             debug!("a peer breaks the protocol: {error}");
@@ -58,18 +70,31 @@ pub(crate) fn serve(master: &Master, socket: TcpStream, admitted: Admitted) {
     }
 }
 
-fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), ConnectionError> {
-    let log_in_by = Instant::now() + LOGIN;
+fn too_late_for_tls(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::TimedOut => Lapse(Limit::Tls).into(),
+        _ => error,
+    }
+}
+
+fn converse(
+    master: &Master,
+    link: &mut Link,
+    visit: &mut Visit,
+    stage: &mut Stage,
+) -> Result<(), ConnectionError> {
+    let log_in_by = Instant::now() + master.gate.limits().login;
     if !agree(link, master)? {
         return Ok(());
     }
+    if master.settings().everybody.is_some() {
+        visit.begin("").unwrap_or_default(); // nobody in particular has no limit
+    }
     let mut visitor = Visitor::default();
     loop {
-        link.stream()
-            .allow(match visitor.standing(&master.settings()) {
-                Some(_) => IDLE,
-                None => log_in_by.saturating_duration_since(Instant::now()),
-            });
+        let (now, time) = patience(master, &visitor, log_in_by);
+        *stage = now;
+        link.stream().allow(time);
         let Some(header) = link.receive()? else {
             return Ok(());
         };
@@ -81,26 +106,18 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
             return Err(DecodeError::UnknownKind(DATA).into());
         }
         let reply = match link.decode(&header) {
-            Ok(MasterRequest::Register {
-                nonce,
-                slave,
-                storage,
-                addresses,
-                fingerprint,
-            }) => {
-                let hello = Hello {
-                    request: header.request,
-                    nonce,
-                    slave,
-                    storage,
-                    addresses,
-                    fingerprint,
-                };
-                drop(answering); // a slave's connection is not meant to end
-                return registration::serve(master, link, &hello, admitted);
+            Ok(request) => {
+                if let Some(hello) = registers(header.request, &request) {
+                    drop(answering); // a slave's connection is not meant to end
+                    return registration::serve(master, link, &hello, visit);
+                }
+                let who = (&mut visitor, &mut *visit);
+                answer(master, who, link.stream_ref(), &request)?
             }
-            Ok(request) => answer(master, &mut visitor, link.stream_ref(), &request)?,
-            Err(DecodeError::UnknownKind(_)) => refusal(ErrorCode::Unsupported, ""),
+            Err(DecodeError::UnknownKind(_)) => {
+                visitor.asks_nonsense(master);
+                refusal(ErrorCode::Unsupported, "")
+            }
             Err(error) => return Err(error.into()),
         };
         link.send(header.request, &reply);
@@ -119,6 +136,38 @@ fn converse(master: &Master, link: &mut Link, admitted: Admitted) -> Result<(), 
     }
 }
 
+/// What a slave says that registers.
+fn registers(request: u32, message: &MasterRequest) -> Option<Hello> {
+    match message {
+        MasterRequest::Register {
+            nonce,
+            slave,
+            storage,
+            addresses,
+            fingerprint,
+        } => Some(Hello {
+            request,
+            nonce: *nonce,
+            slave: *slave,
+            storage: *storage,
+            addresses: addresses.clone(),
+            fingerprint: *fingerprint,
+        }),
+        _ => None,
+    }
+}
+
+/// How far the connection has come, and how long its next word may take.
+fn patience(master: &Master, visitor: &Visitor, log_in_by: Instant) -> (Stage, Duration) {
+    match visitor.standing(&master.settings()) {
+        Some(_) => (Stage::Inside, master.gate.limits().idle),
+        None => (
+            Stage::Outside,
+            log_in_by.saturating_duration_since(Instant::now()),
+        ),
+    }
+}
+
 /// Greets, speaks TLS with who wants to, and finds a version that both speak. False when there is none, or the peer speaks
 /// something else, or may not speak as it does.
 fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
@@ -134,8 +183,8 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
             return Ok(false);
         };
         let tls = acceptor.start().map_err(io::Error::from)?;
-        link.stream().allow(HANDSHAKE);
-        link.stream().secure(tls)?;
+        link.stream().allow(master.gate.limits().tls);
+        link.stream().secure(tls).map_err(too_late_for_tls)?;
     }
     let mut bytes = [0; ClientPreface::LENGTH];
     let (first, rest) = bytes.split_at_mut(1);
@@ -187,7 +236,7 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
 
 fn answer(
     master: &Master,
-    visitor: &mut Visitor,
+    (visitor, visit): (&mut Visitor, &mut Visit),
     stream: &DeadlineStream,
     request: &MasterRequest,
 ) -> Result<MasterReply, ConnectionError> {
@@ -209,7 +258,7 @@ fn answer(
                 ip: stream.peer()?.ip,
                 is_private: stream.is_private()?,
             };
-            visitor.log_in(master, origin, (user, password))
+            visitor.log_in(master, origin, visit, (user, password))
         }
         MasterRequest::Join { token, slave } => {
             let is_private = stream.is_private()?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use admission::{Limits, Reporter};
 use auth::tls::Reception;
 use auth::{
     ClientClaim, Introduction, MasterKey, RegistrationKey, StateDirectory, check, fresh_nonce,
@@ -20,7 +21,6 @@ use protocol::{
     Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus, StorageId, VERSION,
 };
 
-use crate::limits::MAX_CLIENTS;
 use crate::master::{Master, Settings, unix_now};
 use crate::peer::{Answered, ask, dial_address, shake_hands};
 use crate::rotation::Policy;
@@ -68,11 +68,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::with(Reception::default())
+        Self::with(Reception::default(), Limits::default())
     }
 
-    fn with(reception: Reception) -> Self {
-        crate::raise_descriptor_limit();
+    fn with(reception: Reception, limits: Limits) -> Self {
         let settings = Settings {
             policy: Policy::RoundRobin,
             everybody: Some(Rights::READ_ONLY),
@@ -81,13 +80,17 @@ impl World {
         };
         let folder = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(Some(&folder.path().join("state"))).unwrap();
-        let master = Arc::new(Master::new(&state, settings).unwrap());
+        let master = Arc::new(Master::new(&state, settings, limits).unwrap());
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = server.address().unwrap();
         let (wake, woken) = UnixStream::pair().unwrap();
         let shared = Arc::clone(&master);
         let thread = std::thread::Builder::new()
-            .spawn(move || server.serve_until(&woken, &shared).unwrap())
+            .spawn(move || {
+                server
+                    .serve_until(&woken, &shared, &mut Reporter::default())
+                    .unwrap();
+            })
             .unwrap();
         Self {
             master,
@@ -417,15 +420,22 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn whoever_finds_no_place_is_told_so() {
-    let world = World::new();
+    const MOST: u32 = 300;
+    let world = World::with(
+        Reception::default(),
+        Limits {
+            connections: MOST,
+            ..Limits::default()
+        },
+    );
     let knock = || shake_hands(dial_address(world.address).unwrap(), Role::Master, None).unwrap();
     let inside: Vec<Link> = std::iter::from_fn(|| match knock() {
         Answered::Ready(link) => Some(link),
         Answered::Busy => None,
     })
-    .take(MAX_CLIENTS + 1)
+    .take(MOST as usize + 1)
     .collect();
-    assert_eq!(inside.len(), MAX_CLIENTS);
+    assert_eq!(inside.len(), MOST as usize);
     drop(inside);
     until(|| matches!(knock(), Answered::Ready(_)).then_some(()));
 }

@@ -37,6 +37,7 @@ pub(crate) fn run(command: &UserCommand, state: Option<&Path>) -> Result<()> {
             user,
             read_only,
             home,
+            quota,
         } => {
             // Said before a password is asked for, and found again when it counts.
             if is_there(&file, user)? {
@@ -49,6 +50,7 @@ pub(crate) fn run(command: &UserCommand, state: Option<&Path>) -> Result<()> {
                     false => Rights::ALL,
                 },
                 home: home.clone(),
+                quota: *quota,
             };
             change(&file, |accounts| {
                 let added = accounts.add(user.clone(), account);
@@ -66,6 +68,11 @@ pub(crate) fn run(command: &UserCommand, state: Option<&Path>) -> Result<()> {
                 Ok(())
             })
         }
+        UserCommand::Quota { user, quota } => change(&file, |accounts| {
+            let account = accounts.get_mut(user);
+            account.ok_or(ChangeError::Unknown(user.clone()))?.quota = quota.0;
+            Ok(())
+        }),
         UserCommand::Remove { user } => change(&file, |accounts| {
             let removed = accounts.remove(user);
             removed
@@ -112,7 +119,10 @@ fn new_password(user: &UserName) -> Result<PasswordHash> {
 fn table(accounts: &Accounts) -> String {
     let longest = accounts.iter().map(|(name, _)| name.as_str().len());
     let width = longest.chain([4]).max().unwrap_or(4);
-    let mut table = format!("{:width$}  {:17}  HOME\n", "NAME", "RIGHTS");
+    let mut table = format!(
+        "{:width$}  {:17}  {:>10}  HOME\n",
+        "NAME", "RIGHTS", "QUOTA"
+    );
     for (name, account) in accounts.iter() {
         let rights = [
             (Rights::READ, "read"),
@@ -126,7 +136,11 @@ fn table(accounts: &Accounts) -> String {
             .collect();
         let home = account.home.to_string();
         let (rights, home) = (held.join(","), cli::name(home.as_bytes()));
-        table.push_str(&format!("{name:width$}  {rights:17}  {home}\n"));
+        let quota = account.quota.map(cli::human_size);
+        let quota = quota.map_or_else(|| "none".to_owned(), |quota| quota.to_string());
+        table.push_str(&format!(
+            "{name:width$}  {rights:17}  {quota:>10}  {home}\n"
+        ));
     }
     table
 }
@@ -141,15 +155,16 @@ mod tests {
             password: PasswordHash::of(b"x").unwrap(),
             rights,
             home: home.parse().unwrap(),
+            quota: (home == "/").then_some(1536 * 1024 * 1024),
         };
         let mut accounts = Accounts::default();
         accounts.add("ada@example".parse().unwrap(), account(Rights::ALL, "/"));
         accounts.add("bob".parse().unwrap(), account(Rights::READ, "/\u{1b}[2J"));
         assert_eq!(
             table(&accounts),
-            "NAME         RIGHTS             HOME\n\
-             ada@example  read,write,delete  /\n\
-             bob          read               /\\x1b[2J\n"
+            "NAME         RIGHTS                  QUOTA  HOME\n\
+             ada@example  read,write,delete     1.5 GiB  /\n\
+             bob          read                     none  /\\x1b[2J\n"
         );
     }
 }

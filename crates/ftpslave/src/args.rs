@@ -89,6 +89,9 @@ pub(crate) struct Args {
     pub(crate) grace: u64,
 
     #[command(flatten)]
+    pub(crate) limits: cli::LimitOptions,
+
+    #[command(flatten)]
     pub(crate) tls: cli::ServerTls,
 
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use admission::Limits;
 use auth::tls::{Identity, Reception, TlsError};
 use auth::{Accounts, RegistrationKey, SlaveKey};
 use protocol::{Rights, SlaveId, StorageId};
@@ -18,6 +19,7 @@ pub(crate) struct WorkerHandover {
     pub(crate) storage: [u8; 16],
     /// Sessions at once.
     pub(crate) sessions: u32,
+    pub(crate) limits: Limits,
     /// Most bytes of content a second, over all sessions and for each.
     pub(crate) limit_rate: Option<u64>,
     pub(crate) limit_session_rate: Option<u64>,

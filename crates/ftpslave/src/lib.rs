@@ -12,6 +12,7 @@ mod args;
 mod handover;
 mod join;
 mod line;
+mod pool_memory;
 mod registrar;
 mod revoked;
 mod service;

@@ -11,6 +11,8 @@ use protocol::Revocation;
 use protocol::limits::TICKET_LIFE_S;
 use supervisor::Scoreboard;
 
+use crate::pool_memory;
+
 /// A pair whose moment lies so far back, milliseconds, is of use to nobody: all tickets of then have ended.
 const SPENT: u64 = 2 * TICKET_LIFE_S * 1000;
 
@@ -44,7 +46,7 @@ pub(crate) struct Revoked<'a> {
 impl<'a> Revoked<'a> {
     /// The table of this pool.
     pub(crate) fn of(board: &'a Scoreboard) -> Option<Self> {
-        let (header, rest) = board.program_words().split_first_chunk()?;
+        let (header, rest) = pool_memory::revoked(board).split_first_chunk()?;
         let (pairs, _) = rest.as_chunks();
         Some(Self { header, pairs })
     }

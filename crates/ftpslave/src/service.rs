@@ -8,19 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use admission::Reporter;
 use anyhow::Context;
 use auth::tls::Identity;
 use auth::{Accounts, AccountsFile, OwnKeys, StateDirectory};
 use cli::TlsUse;
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
 use storage::{LocalDirectory, Storage};
-use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Supervisor};
+use supervisor::{Handover, HelperLaunch, Launch, Owner, Pool, Scoreboard, Supervisor};
 
 use crate::PROGRAM;
 use crate::args::Args;
 use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover};
 use crate::join;
 use crate::line::{Encryption, Manner};
+use crate::pool_memory;
 use crate::session::Peer;
 
 /// Connections that wait in the kernel until a worker takes them.
@@ -74,8 +76,13 @@ fn serve(args: &Args) -> anyhow::Result<()> {
         launch,
         grace: Duration::from_secs(args.grace),
         silent_after: Pool::SILENT_AFTER,
+        program_words: pool_memory::WORDS,
     };
-    Supervisor::new(pool)?.run(&mut Service { site })?;
+    let supervisor = Supervisor::new(pool)?;
+    admission::prepare(pool_memory::limits(supervisor.scoreboard()))
+        .context("cannot set the limits up")?;
+    let reporter = Reporter::default();
+    supervisor.run(&mut Service { site, reporter })?;
     Ok(())
 }
 
@@ -206,6 +213,7 @@ impl Site {
             slave: self.slave.0,
             storage: self.storage.0,
             sessions: args.sessions.get(),
+            limits: args.limits.limits(),
             limit_rate: args.limit_rate,
             limit_session_rate: args.limit_session_rate,
             open_rights: args.open_rights().map(protocol::Rights::bits),
@@ -280,6 +288,7 @@ fn accounts(args: &Args) -> anyhow::Result<Option<Accounts>> {
 /// What the supervisor asks at the turns of the pool's life.
 struct Service {
     site: Site,
+    reporter: Reporter,
 }
 
 impl Service {
@@ -318,7 +327,23 @@ impl Owner for Service {
         cli::listening(PROGRAM, self.site.address);
     }
 
+    fn departed(&mut self, slot: usize, board: &Scoreboard) {
+        admission::give_back(pool_memory::limits(board), slot);
+    }
+
+    fn tend(&mut self, board: &Scoreboard) {
+        if let Some(news) = self.reporter.due(pool_memory::limits(board)) {
+            tracing::warn!("limits were hit: {news}");
+        }
+    }
+
     fn stopping(&mut self) {
         cli::stopping();
+    }
+
+    fn ended(&mut self, board: &Scoreboard) {
+        if let Some(news) = self.reporter.news(pool_memory::limits(board)) {
+            tracing::warn!("limits were hit: {news}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! A worker process: accepts, gives each connection a thread, and leaves when it is told to.
 
-use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use admission::{Gate, HASHES_WAITING, Limit, connections_for};
 use anyhow::Context as _;
 use auth::{Accounts, Gatekeeper};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -16,10 +16,11 @@ use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerE
 
 use crate::PROGRAM;
 use crate::handover::WorkerHandover;
+use crate::pool_memory::LimitsMemory;
 use crate::revoked::Revoked;
 use crate::service::cannot_serve;
 use crate::session::{
-    Context, Doorkeeper, Limits, Peer, Roster, may_ask_after_worker, serve, turn_away,
+    Arrival, Context, Doorkeeper, Limits, Peer, Roster, may_ask_after_worker, serve, turn_away,
 };
 use crate::transfer_log::TransferLog;
 
@@ -29,10 +30,7 @@ const TICK: Duration = Duration::from_millis(250);
 /// Ticks between two looks for sessions that have outlived their tickets.
 const LAPSES: u64 = 40;
 
-/// Connections beyond the places: those that have not begun a session, and those that hear that all is full.
-const WAITING_ROOM: usize = 512;
-
-/// Clients that are told at the same time that all is full; further ones are closed without a word.
+/// Clients that are told at the same time why they are not let in; further ones are closed without a word.
 const MOST_TURNED_AWAY: usize = 256;
 
 /// A session's stack: deep enough for a debug build, and only touched pages cost memory.
@@ -65,6 +63,11 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
             open_rights: handover.open_rights(),
             accounts: handover.accounts.take().map(with_gatekeeper).transpose()?,
         },
+        gate: Arc::new(Gate::new(
+            Arc::new(LimitsMemory(Arc::clone(worker.scoreboard()))),
+            worker.slot(),
+            handover.limits,
+        )),
         reception: handover.reception()?,
         scoreboard: Arc::clone(worker.scoreboard()),
         worker: u32::try_from(worker.slot())?,
@@ -87,7 +90,8 @@ fn open_log(path: &Path) -> anyhow::Result<TransferLog> {
 
 /// There is a worker for each core as a rule, so each computes one hash at a time.
 fn with_gatekeeper(accounts: Accounts) -> anyhow::Result<(Accounts, Gatekeeper)> {
-    let gatekeeper = Gatekeeper::new(NonZeroUsize::MIN).context("cannot check passwords")?;
+    let gatekeeper =
+        Gatekeeper::new(NonZeroUsize::MIN, HASHES_WAITING).context("cannot check passwords")?;
     Ok((accounts, gatekeeper))
 }
 
@@ -105,12 +109,14 @@ fn use_all_descriptors() {
 }
 
 fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -> WorkerExit {
-    let most = usize::try_from(handover.sessions)
-        .unwrap_or(usize::MAX)
-        .saturating_add(WAITING_ROOM);
-    let turned_away = Arc::new(AtomicUsize::new(0));
-    let threads = ThreadPool::new("session", STACK);
-    let door = worker.door();
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let entry = Entry {
+        context: Arc::clone(context),
+        threads: Arc::new(ThreadPool::new("session", STACK)),
+        door: worker.door(),
+        turned_away: Arc::default(),
+        most: usize::try_from(connections_for(descriptors)).unwrap_or(usize::MAX),
+    };
     let mut orphaned: Option<Instant> = None;
     let mut shown = Instant::now();
     let mut watch = TicketWatch::default();
@@ -120,18 +126,14 @@ fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -
             context.roster.show_life();
             watch.look(context);
         }
-        let accepting = if context.roster.count() < most {
-            Accepting::Yes
-        } else {
-            Accepting::No
-        };
-        match worker.next(accepting, TICK) {
+        match worker.next(Accepting::Yes, TICK) {
             Ok(Event::Connection(connection)) => {
-                begin(context, &threads, &door, connection);
+                entry.begin(connection);
                 continue;
             }
             Ok(Event::Overflow(stream, address)) => {
-                gate(context, &threads, &turned_away, (stream, address));
+                context.gate.hit(Limit::Sessions);
+                entry.turn_away(Peer::new(stream, address), Limit::Sessions);
             }
             // After a reload the sessions here go on until they end: no client notices.
             Ok(Event::Tick | Event::Drain) => {}
@@ -183,43 +185,76 @@ impl TicketWatch {
     }
 }
 
-/// Serves a client on a thread of its own, which then takes whoever waits: one comes where one has left, so there are
-/// never more connections for it.
-fn begin(context: &Arc<Context>, threads: &ThreadPool, door: &Door, connection: Connection) {
-    let context = Arc::clone(context);
-    let door = door.clone();
-    run_apart(threads, move || {
-        let mut next = Some(connection);
-        while let Some(connection) = next {
-            let peer = Peer::new(connection.stream, connection.peer);
-            serve(&context, peer, Some(connection.admission));
-            next = door.next();
-        }
-    });
+/// Where connections come in; clones are the same.
+#[derive(Clone)]
+struct Entry {
+    context: Arc<Context>,
+    threads: Arc<ThreadPool>,
+    door: Door,
+    turned_away: Arc<AtomicUsize>,
+    /// Connections for which the descriptors suffice.
+    most: usize,
 }
 
-/// Says that all is full, on a thread, since the client may be slow to hear it. Who only asks whether a worker lives gets
-/// an answer: its own worker may hang while all the others are full.
-fn gate(
-    context: &Arc<Context>,
-    threads: &ThreadPool,
-    turned_away: &Arc<AtomicUsize>,
-    (stream, address): (TcpStream, SocketAddr),
-) {
-    if turned_away.load(Relaxed) >= MOST_TURNED_AWAY {
-        return;
+impl Entry {
+    /// Serves a client on a thread of its own, which then takes whoever waits.
+    fn begin(&self, connection: Connection) {
+        let Some(first) = self.let_in(connection) else {
+            return;
+        };
+        let entry = self.clone();
+        run_apart(&self.threads, move || {
+            let mut next = Some(first);
+            while let Some((peer, arrival)) = next {
+                serve(&entry.context, peer, Some(arrival));
+                next = entry
+                    .door
+                    .next()
+                    .and_then(|connection| entry.let_in(connection));
+            }
+        });
     }
-    let one_more = OneMore::counted(turned_away);
-    let context = Arc::clone(context);
-    run_apart(threads, move || {
-        let _counted = one_more;
-        let peer = Peer::new(stream, address);
-        if may_ask_after_worker(&peer) {
-            serve(&context, peer, None);
+
+    /// A connection that the limits allow; another one is told which of them it is.
+    fn let_in(&self, connection: Connection) -> Option<(Peer, Arrival)> {
+        let address = connection.peer;
+        let peer = Peer::new(connection.stream, address);
+        let gate = &self.context.gate;
+        let entered = if self.context.roster.count() < self.most {
+            gate.enter(address.ip())
         } else {
-            turn_away(peer);
+            gate.hit(Limit::Connections);
+            Err(Limit::Connections)
+        };
+        match entered {
+            Ok(visit) => {
+                let admission = connection.admission;
+                Some((peer, Arrival { admission, visit }))
+            }
+            Err(limit) => {
+                self.turn_away(peer, limit);
+                None
+            }
         }
-    });
+    }
+
+    /// Says that it is not let in, on a thread, since the client may be slow to hear it. Who only asks whether a worker lives
+    /// gets an answer: its own worker may hang while all the others are full.
+    fn turn_away(&self, peer: Peer, limit: Limit) {
+        if self.turned_away.load(Relaxed) >= MOST_TURNED_AWAY {
+            return;
+        }
+        let one_more = OneMore::counted(&self.turned_away);
+        let context = Arc::clone(&self.context);
+        run_apart(&self.threads, move || {
+            let _counted = one_more;
+            if limit == Limit::Sessions && may_ask_after_worker(&peer) {
+                serve(&context, peer, None);
+            } else {
+                turn_away(peer, limit);
+            }
+        });
+    }
 }
 
 /// Counts one for as long as it lives.

@@ -16,7 +16,17 @@ pub struct StorageError {
     operation: &'static str,
     path: RemotePath,
     code: ErrorCode,
+    room: Option<Room>,
     source: Option<io::Error>,
+}
+
+/// What a quota leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that may still be stored.
+    pub left: u64,
+    /// Bytes that may be stored in all.
+    pub limit: u64,
 }
 
 impl StorageError {
@@ -27,6 +37,7 @@ impl StorageError {
             operation,
             path: path.clone(),
             code,
+            room: None,
             source: None,
         }
     }
@@ -38,6 +49,7 @@ impl StorageError {
             operation,
             path: path.clone(),
             code: code_of(&cause),
+            room: None,
             source: Some(cause),
         }
     }
@@ -53,6 +65,12 @@ impl StorageError {
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         self.code
+    }
+
+    /// What is left, where a quota is why.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        self.room
     }
 
     /// What was being done: a verb, as in "cannot open".
@@ -92,6 +110,22 @@ impl<'a> Context<'a> {
 
     pub(crate) fn refuse(self, code: ErrorCode) -> StorageError {
         StorageError::new(self.operation, self.path, code)
+    }
+
+    /// Refuses for the reason for which something else was refused with it.
+    pub(crate) fn refuse_as(self, other: &StorageError) -> StorageError {
+        StorageError {
+            room: other.room,
+            ..self.refuse(other.code)
+        }
+    }
+
+    /// Refuses what a quota leaves no room for.
+    pub(crate) fn exceeded(self, room: Room) -> StorageError {
+        StorageError {
+            room: Some(room),
+            ..self.refuse(ErrorCode::QuotaExceeded)
+        }
     }
 }
 

@@ -24,7 +24,7 @@ mod open_file;
 mod still_wanted;
 mod upload;
 
-pub use error::{Result, StorageError};
+pub use error::{Result, Room, StorageError};
 pub use local::LocalDirectory;
 pub use open_file::OpenFile;
 pub use still_wanted::StillWanted;
@@ -45,11 +45,12 @@ pub trait Storage: Send + Sync + Debug {
     fn id(&self) -> StorageId;
 
     /// The same storage as seen from one of its folders, which is `/` there: nothing beside or above it can be named, nor
-    /// reached by links.
+    /// reached by links. With a `quota`, the files in it may hold so many bytes together: what would pass that is refused as
+    /// `QuotaExceeded`, by all who see the folder with one.
     ///
     /// # Errors
-    /// `NotFound`, `NotDirectory`, `NotPermitted`, `BadLink`, `BadName`.
-    fn beneath(&self, folder: &RemotePath) -> Result<Arc<dyn Storage>>;
+    /// `NotFound`, `NotDirectory`, `NotPermitted`, `BadLink`, `BadName`; and whatever keeps a quota from being kept.
+    fn beneath(&self, folder: &RemotePath, quota: Option<u64>) -> Result<Arc<dyn Storage>>;
 
     /// Facts about one name; with `follow`, a symbolic link stands for what it leads to. The entry's name is empty.
     ///
@@ -80,8 +81,8 @@ pub trait Storage: Send + Sync + Debug {
     ///
     /// # Errors
     /// `NotFound` or `NotDirectory` for the folder above, `IsDirectory`, `NoSpace` when the size is known and cannot fit,
-    /// `Exists` or `Changed` when the condition does not hold already, `ReadOnly`, `NotPermitted`, `Timeout` when
-    /// `progress` stopped it.
+    /// `QuotaExceeded` likewise, `Exists` or `Changed` when the condition does not hold already, `ReadOnly`, `NotPermitted`,
+    /// `Timeout` when `progress` stopped it.
     fn begin_upload(
         &self,
         request: &UploadRequest,
@@ -133,14 +134,15 @@ pub trait Storage: Send + Sync + Debug {
         expected: Option<&Version>,
     ) -> Result<()>;
 
-    /// Size of the storage, and what is free.
+    /// Size of the storage, and what is free; with a quota, what that is, and what of it can still be stored.
     ///
     /// # Errors
     /// When the system does not say.
     fn space(&self) -> Result<Space>;
 
     /// Removes what abandoned uploads left: all that cannot be resumed or is older than `max_age`, and the oldest until
-    /// the rest takes at most `max_bytes`. Uploads that are being written are never touched. Says how many were removed.
+    /// the rest takes at most `max_bytes`. Uploads that are being written are never touched. Counts anew, now and then, what
+    /// homes with a quota hold. Says how many uploads were removed.
     ///
     /// # Errors
     /// When the staging area cannot be read.

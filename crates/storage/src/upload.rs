@@ -40,7 +40,7 @@ pub trait Upload: Any + Send + Debug {
     ///
     /// # Errors
     /// `Corrupt` (what was received is removed), `Exists` or `Changed` when the condition does not hold, `Superseded` when
-    /// another writer resumed this upload, `NoSpace`, `IsDirectory`… The file of that name is then untouched.
+    /// another writer resumed this upload, `NoSpace`, `QuotaExceeded`, `IsDirectory`… The file of that name is then untouched.
     fn commit(self: Box<Self>, received: &Received) -> Result<Stored>;
 
     /// Closes the upload and keeps its bytes for a resume.

@@ -21,6 +21,7 @@ pub(crate) struct Crew {
     board: Scoreboard,
     memory: OwnedFd,
     slots: usize,
+    program_words: usize,
     /// `None` once the pool ends: the port is free as soon as the workers have given it up too.
     listener: Option<TcpListener>,
     members: Vec<Member>,
@@ -30,20 +31,29 @@ pub(crate) struct Crew {
 }
 
 impl Crew {
-    pub(crate) fn new(listener: TcpListener, workers: usize) -> io::Result<Self> {
+    pub(crate) fn new(
+        listener: TcpListener,
+        workers: usize,
+        program_words: usize,
+    ) -> io::Result<Self> {
         let slots = workers.saturating_mul(4).max(LEAST_SLOTS);
-        let (board, memory) = Scoreboard::create(slots)?;
+        let (board, memory) = Scoreboard::create(slots, program_words)?;
         listener.set_nonblocking(true)?;
         let (now, listener) = (Instant::now(), Some(listener));
         Ok(Self {
             board,
             memory,
             slots,
+            program_words,
             listener,
             members: Vec::new(),
             last_look: now,
             watching_since: now,
         })
+    }
+
+    pub(crate) const fn board(&self) -> &Scoreboard {
+        &self.board
     }
 
     pub(crate) fn members(&self) -> &[Member] {
@@ -75,6 +85,7 @@ impl Crew {
         let heading = Heading {
             slot,
             slots: self.slots,
+            program_words: self.program_words,
             generation,
         };
         let given = Endowment {

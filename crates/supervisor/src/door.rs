@@ -60,7 +60,7 @@ mod tests {
 
     impl House {
         fn with_places(places: u64) -> Self {
-            let board = Arc::new(Scoreboard::create(1).unwrap().0);
+            let board = Arc::new(Scoreboard::create(1, 0).unwrap().0);
             let slot = board.claim(SlotState::Starting, 1).unwrap();
             board.slot(slot).unwrap().open(places);
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::scoreboard::Scoreboard;
+
 /// A pool, before it runs.
 #[derive(Debug)]
 pub struct Pool {
@@ -18,6 +20,9 @@ pub struct Pool {
     pub grace: Duration,
     /// A child that has not ticked for so long is killed and replaced. See [`Pool::SILENT_AFTER`].
     pub silent_after: Duration,
+    /// Words of the scoreboard for the program's own use, by all processes; zero at first, and kept over reloads. See
+    /// [`Scoreboard::program_words`].
+    pub program_words: usize,
 }
 
 impl Pool {
@@ -90,6 +95,16 @@ pub trait Owner {
     /// The reload is over: every worker that accepts runs the new configuration.
     fn reloaded(&mut self) {}
 
+    /// A child is dead, however it died, and its slot is about to be another's: whatever it held in the program's words
+    /// must be given back here.
+    fn departed(&mut self, _slot: usize, _board: &Scoreboard) {}
+
+    /// Comes again and again, at least every second or so, until the last child is gone.
+    fn tend(&mut self, _board: &Scoreboard) {}
+
     /// The first SIGINT or SIGTERM: the pool drains.
     fn stopping(&mut self) {}
+
+    /// The last child is gone, after [`Self::stopping`].
+    fn ended(&mut self, _board: &Scoreboard) {}
 }

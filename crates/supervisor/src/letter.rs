@@ -63,6 +63,8 @@ pub(crate) struct Heading {
     pub(crate) slot: usize,
     /// How many slots the scoreboard has.
     pub(crate) slots: usize,
+    /// How many words of the program's own stand behind them.
+    pub(crate) program_words: usize,
     pub(crate) generation: u64,
 }
 
@@ -106,6 +108,7 @@ mod tests {
         let heading = Heading {
             slot: 3,
             slots: 64,
+            program_words: 5,
             generation: 9,
         };
         for handover in [&b""[..], b"\n\n", b"{\"key\":1}\nmore", &[0xff; 100_000]] {
@@ -120,6 +123,7 @@ mod tests {
             Heading {
                 slot: 0,
                 slots: 1,
+                program_words: 0,
                 generation: 1,
             },
             b"key",
@@ -133,6 +137,7 @@ mod tests {
         let heading = Heading {
             slot: 0,
             slots: 1,
+            program_words: 0,
             generation: 1,
         };
         let error = write(heading, &vec![0; LONGEST + 1]).unwrap_err();

@@ -63,6 +63,7 @@ pub(crate) struct Endowment<'a> {
 #[derive(Debug)]
 pub(crate) struct Departed {
     pub(crate) post: Post,
+    pub(crate) slot: usize,
     pub(crate) generation: u64,
     pub(crate) phase: Phase,
     pub(crate) pid: u32,
@@ -171,6 +172,7 @@ impl Member {
             status.signal() == Some(Signal::KILL.as_raw()) && self.phase != Phase::Starting;
         Some(Departed {
             post: self.post,
+            slot: self.slot,
             generation: self.generation,
             phase: self.phase,
             pid: self.pid(),

@@ -53,7 +53,11 @@ impl Membership {
         let lifeline = UnixStream::from(sys::inherited::take(LIFELINE)?);
         lifeline.set_nonblocking(true)?;
         let memory = sys::inherited::take(SCOREBOARD)?;
-        let board = Arc::new(Scoreboard::attach(memory.as_fd(), heading.slots)?);
+        let board = Arc::new(Scoreboard::attach(
+            memory.as_fd(),
+            heading.slots,
+            heading.program_words,
+        )?);
         board
             .slot(heading.slot)
             .ok_or(io::ErrorKind::InvalidData)?

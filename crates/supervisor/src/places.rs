@@ -145,7 +145,7 @@ mod tests {
     use crate::wake;
 
     fn pool(workers: usize, places: u64) -> Vec<Places> {
-        let (board, _memory) = Scoreboard::create(workers).unwrap();
+        let (board, _memory) = Scoreboard::create(workers, 0).unwrap();
         let board = Arc::new(board);
         (0..workers)
             .map(|_| {

@@ -15,9 +15,6 @@ use crate::slot::{self, RECORD, Slot, SlotState, SlotStatus};
 /// "pool" and the version of this layout: a new binary must not read an old supervisor's table differently.
 const LAYOUT: u64 = 0x706f_6f6c_0000_0002;
 
-/// Words behind the slots that are the program's own.
-const PROGRAM_WORDS: usize = 1024;
-
 /// Sums over all workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
@@ -52,16 +49,16 @@ struct Header<'a> {
 }
 
 impl Scoreboard {
-    pub(crate) fn create(slots: usize) -> io::Result<(Self, OwnedFd)> {
-        let (words, memory) = SharedWords::create(words_for(slots))?;
+    pub(crate) fn create(slots: usize, program: usize) -> io::Result<(Self, OwnedFd)> {
+        let (words, memory) = SharedWords::create(words_for(slots, program))?;
         let board = Self { words, slots };
         board.header()?.layout.store(LAYOUT, SeqCst);
         Ok((board, memory))
     }
 
-    pub(crate) fn attach(memory: BorrowedFd<'_>, slots: usize) -> io::Result<Self> {
+    pub(crate) fn attach(memory: BorrowedFd<'_>, slots: usize, program: usize) -> io::Result<Self> {
         let board = Self {
-            words: SharedWords::attach(memory, words_for(slots))?,
+            words: SharedWords::attach(memory, words_for(slots, program))?,
             slots,
         };
         if board.header()?.layout.load(SeqCst) != LAYOUT {
@@ -105,12 +102,12 @@ impl Scoreboard {
         self.header().map(|header| header.program)
     }
 
-    /// 1024 words of the program's own that all processes of the pool share, reloads included. They begin as 0. Whoever
-    /// writes may be killed between two words.
+    /// The words that the program asked for with [`Pool::program_words`](crate::Pool): all processes of the pool share them,
+    /// reloads included. They begin as 0. Whoever writes may be killed between two words.
     #[must_use]
     pub fn program_words(&self) -> &[AtomicU64] {
-        let behind_slots = self.slots.saturating_add(1).saturating_mul(RECORD);
-        self.words.words().get(behind_slots..).unwrap_or_default()
+        let own = words_for(self.slots, 0);
+        self.words.words().get(own..).unwrap_or_default()
     }
 
     /// Every slot in use.
@@ -186,14 +183,15 @@ impl Scoreboard {
     }
 
     fn slots(&self) -> impl Iterator<Item = Slot<'_>> + '_ {
-        let records = self.records().iter().skip(1);
-        records.take(self.slots).map(Slot::of)
+        self.records().iter().skip(1).take(self.slots).map(Slot::of)
     }
 }
 
-const fn words_for(slots: usize) -> usize {
-    let slots = slots.saturating_add(1).saturating_mul(RECORD);
-    slots.saturating_add(PROGRAM_WORDS)
+const fn words_for(slots: usize, program: usize) -> usize {
+    slots
+        .saturating_add(1)
+        .saturating_mul(RECORD)
+        .saturating_add(program)
 }
 
 #[cfg(test)]
@@ -204,8 +202,8 @@ mod tests {
 
     #[test]
     fn claimed_slots_are_counted_and_cleared() {
-        let (board, memory) = Scoreboard::create(4).unwrap();
-        let seen_by_other = Scoreboard::attach(memory.as_fd(), 4).unwrap();
+        let (board, memory) = Scoreboard::create(4, 0).unwrap();
+        let seen_by_other = Scoreboard::attach(memory.as_fd(), 4, 0).unwrap();
         let first = board.claim(SlotState::Starting, 1).unwrap();
         let second = board.claim(SlotState::Starting, 1).unwrap();
         assert_eq!((first, second), (0, 1));
@@ -232,7 +230,7 @@ mod tests {
 
     #[test]
     fn draining_workers_keep_sessions_but_offer_no_places() {
-        let (board, _memory) = Scoreboard::create(2).unwrap();
+        let (board, _memory) = Scoreboard::create(2, 0).unwrap();
         let slot = board.claim(SlotState::Starting, 1).unwrap();
         let slot = board.slot(slot).unwrap();
         slot.open(5);
@@ -250,7 +248,7 @@ mod tests {
 
     #[test]
     fn room_elsewhere_counts_pending_connections_and_silence() {
-        let (board, _memory) = Scoreboard::create(2).unwrap();
+        let (board, _memory) = Scoreboard::create(2, 0).unwrap();
         let (own, other) = (
             board.claim(SlotState::Starting, 1).unwrap(),
             board.claim(SlotState::Starting, 1).unwrap(),
@@ -269,7 +267,7 @@ mod tests {
 
     #[test]
     fn slots_run_out_and_helpers_do_not_count_as_workers() {
-        let (board, _memory) = Scoreboard::create(1).unwrap();
+        let (board, _memory) = Scoreboard::create(1, 0).unwrap();
         assert_eq!(board.claim(SlotState::Helper, 1), Some(0));
         assert_eq!(board.claim(SlotState::Starting, 1), None);
         board.slot(0).unwrap().drain();
@@ -279,9 +277,9 @@ mod tests {
 
     #[test]
     fn the_program_s_words_are_shared_and_no_slot_s() {
-        let (board, memory) = Scoreboard::create(3).unwrap();
-        let seen_by_other = Scoreboard::attach(memory.as_fd(), 3).unwrap();
-        assert_eq!(board.program_words().len(), PROGRAM_WORDS);
+        let (board, memory) = Scoreboard::create(3, 1024).unwrap();
+        let seen_by_other = Scoreboard::attach(memory.as_fd(), 3, 1024).unwrap();
+        assert_eq!(board.program_words().len(), 1024);
         for word in board.program_words() {
             word.store(u64::MAX, SeqCst);
         }
@@ -293,9 +291,9 @@ mod tests {
 
     #[test]
     fn another_layout_is_refused() {
-        let (board, memory) = Scoreboard::create(1).unwrap();
+        let (board, memory) = Scoreboard::create(1, 0).unwrap();
         board.header().unwrap().layout.store(LAYOUT + 1, SeqCst);
-        assert!(Scoreboard::attach(memory.as_fd(), 1).is_err());
-        assert!(Scoreboard::attach(memory.as_fd(), 100).is_err());
+        assert!(Scoreboard::attach(memory.as_fd(), 1, 0).is_err());
+        assert!(Scoreboard::attach(memory.as_fd(), 100, 0).is_err());
     }
 }

@@ -7,6 +7,7 @@ use crate::crew::Crew;
 use crate::exit::{Ended, SupervisorError, doing};
 use crate::launch::{Owner, Pool};
 use crate::roster::Roster;
+use crate::scoreboard::Scoreboard;
 use crate::signals::Signals;
 use crate::wait;
 
@@ -43,10 +44,11 @@ impl Supervisor {
             launch,
             grace,
             silent_after,
+            program_words,
         } = pool;
         let signals = Signals::register().map_err(doing("listen to signals"))?;
-        let crew =
-            Crew::new(listener, launch.workers.get()).map_err(doing("make the scoreboard"))?;
+        let crew = Crew::new(listener, launch.workers.get(), program_words)
+            .map_err(doing("make the scoreboard"))?;
         let roster = Roster::new(launch);
         let silent_after = silent_after.max(LEAST_SILENCE);
         Ok(Self {
@@ -57,6 +59,12 @@ impl Supervisor {
             silent_after,
             announced: 0,
         })
+    }
+
+    /// The table of the pool, so that the program can prepare its own words before there is a child.
+    #[must_use]
+    pub const fn scoreboard(&self) -> &Scoreboard {
+        self.crew.board()
     }
 
     /// Runs the pool until it is told to end. No child outlives this call.
@@ -71,8 +79,10 @@ impl Supervisor {
                 self.roster.worker_became_ready();
             }
             for gone in self.crew.reap() {
+                owner.departed(gone.slot, self.crew.board());
                 self.roster.departed(&gone)?;
             }
+            owner.tend(self.crew.board());
             if self.signals.take_terminate() {
                 return self.shut_down(owner);
             }
@@ -113,8 +123,12 @@ impl Supervisor {
         loop {
             self.signals.clear();
             self.crew.hear();
-            self.crew.reap();
+            for gone in self.crew.reap() {
+                owner.departed(gone.slot, self.crew.board());
+            }
+            owner.tend(self.crew.board());
             if self.crew.members().is_empty() {
+                owner.ended(self.crew.board());
                 return Ok(if killed == 0 {
                     Ended::Drained
                 } else {

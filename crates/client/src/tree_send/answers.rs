@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use protocol::{ErrorCode, RemotePath, Reply};
+use protocol::{ErrorCode, RemotePath, Reply, Text};
 
 use super::{Asked, TreeSend};
 use crate::fault::{Attempt, Fault};
@@ -111,7 +111,7 @@ impl TreeSend<'_, '_> {
         local: PathBuf,
         code: ErrorCode,
     ) -> Attempt<()> {
-        match only(code) {
+        match only(code, &Text::default()) {
             Ok(error) => {
                 self.desk.done_with(|outbox| outbox.settle_folder(number));
                 Ok(stop_if_hopeless(self.report, &remote, local, error)?)
@@ -134,13 +134,14 @@ impl TreeSend<'_, '_> {
         session: &mut Session,
     ) -> Attempt<()> {
         session.mark_progress();
-        let code = match reply {
+        let no_detail = Text::default();
+        let (code, detail) = match reply {
             Reply::Stored { digest, .. } if Some(*digest) == job.digest => {
                 self.end(&job, job.status(), session);
                 return Ok(());
             }
-            Reply::Stored { .. } => ErrorCode::Corrupt,
-            Reply::Error { code, .. } => *code,
+            Reply::Stored { .. } => (ErrorCode::Corrupt, &no_detail),
+            Reply::Error { code, detail } => (*code, detail),
             _ => {
                 self.again.push_back(Outgoing::File(job));
                 return Err(Fault::nonsense("an answer to something else"));
@@ -168,7 +169,7 @@ impl TreeSend<'_, '_> {
             self.again.push_back(Outgoing::File(job));
             return Ok(());
         }
-        let error = match only(code) {
+        let error = match only(code, detail) {
             Ok(_) if code == ErrorCode::Corrupt => ClientError::not_verified(),
             Ok(error) => error,
             Err(fault) => {
@@ -181,8 +182,8 @@ impl TreeSend<'_, '_> {
 }
 
 /// An error that is about one name; a fault where it is about the slave.
-fn only(code: ErrorCode) -> Attempt<ClientError> {
-    match Fault::from(code) {
+fn only(code: ErrorCode, detail: &Text) -> Attempt<ClientError> {
+    match Fault::answered(code, detail) {
         Fault::Failed(error) => Ok(error),
         fault => Err(fault),
     }

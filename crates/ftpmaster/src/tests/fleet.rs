@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use admission::Limits;
 use auth::tls::{Acceptor, Connector, Identity, Reception, Tls, Trust};
 use auth::{Account, Accounts, FleetError, Invitation, PasswordHash, RegistrationKey};
 use protocol::{
@@ -148,6 +149,7 @@ fn heartbeats_are_answered_with_whose_tickets_are_no_longer_good() {
         password: PasswordHash::of(b"x").unwrap(),
         rights: Rights::ALL,
         home: "/".parse().unwrap(),
+        quota: None,
     };
     accounts.add("ada".parse().unwrap(), account);
     let settings = world.master.settings();
@@ -177,7 +179,7 @@ fn heartbeats_are_answered_with_whose_tickets_are_no_longer_good() {
 /// A master that speaks TLS, and what connects to it.
 fn secured() -> (World, Connector) {
     let identity = Identity::generate(&["localhost".to_owned()]).unwrap();
-    let world = World::with(Reception::new(&identity, false).unwrap());
+    let world = World::with(Reception::new(&identity, false).unwrap(), Limits::default());
     let connector = Connector::new(Trust::Known(identity.fingerprint())).unwrap();
     (world, connector)
 }

@@ -1,8 +1,8 @@
 //! The same master over TLS, and what it says to those who may not speak in the clear.
 
 use auth::tls::{Connector, Identity, Trust};
-use protocol::MAGIC;
 use protocol::limits::MAX_GREETING;
+use protocol::{FEATURE_TLS_REQUIRED, MAGIC};
 
 use super::*;
 
@@ -10,7 +10,7 @@ use super::*;
 fn world(is_strict: bool) -> (World, Identity) {
     let identity = Identity::generate(&["localhost".to_owned()]).unwrap();
     let reception = Reception::new(&identity, is_strict).unwrap();
-    (World::with(reception), identity)
+    (World::with(reception, Limits::default()), identity)
 }
 
 /// A session over TLS, behind the greeting.
@@ -57,7 +57,13 @@ fn where_nobody_is_heard_in_the_clear_the_preface_is_answered_with_that_word() {
     link.send(1, &MasterRequest::ListSlaves {});
     link.flush().unwrap();
     link.read_line(MAX_GREETING).unwrap();
-    link.read_exact(&mut [0; ServerPreface::LENGTH]).unwrap();
+    let mut preface = [0; ServerPreface::LENGTH];
+    link.read_exact(&mut preface).unwrap();
+    let preface = ServerPreface::decode(&preface).unwrap();
+    assert_eq!(
+        preface.features & FEATURE_TLS_REQUIRED,
+        FEATURE_TLS_REQUIRED
+    );
     let header = link.receive().unwrap().unwrap();
     let reply: MasterReply = link.decode(&header).unwrap();
     assert!(

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use admission::{Limit, Offence, Visit};
 use auth::{Accounts, Attempt, ClientClaim, Gatekeeper, LoginError, SlaveKey, TicketError, check};
 use protocol::{Condition, ErrorCode, RemotePath, Request, Rights, Secret, SlaveId, Ticket};
 use supervisor::{Admission, Place};
@@ -31,6 +32,8 @@ pub(super) struct Pass {
     pub(super) rights: Rights,
     /// What it sees as `/`.
     pub(super) home: RemotePath,
+    /// The most bytes that the files there may hold; `None` for any number.
+    pub(super) quota: Option<u64>,
     /// By what its ticket is known, where it has one.
     pub(super) holder: Option<Holder>,
 }
@@ -140,6 +143,7 @@ impl Doorkeeper {
                 user: grant.user,
                 rights: grant.rights,
                 home: grant.home,
+                quota: grant.quota,
             }),
             Err(TicketError::Expired) => Err(ErrorCode::TicketExpired),
             Err(error) => {
@@ -151,7 +155,12 @@ impl Doorkeeper {
     }
 
     /// What the owner of this account may do, if nobody else could hear the password. Takes its time.
-    pub(super) fn log_in(&self, attempt: Attempt<'_>, is_private: bool) -> Result<Pass, Refusal> {
+    pub(super) fn log_in(
+        &self,
+        attempt: Attempt<'_>,
+        visit: &Visit,
+        is_private: bool,
+    ) -> Result<Pass, Refusal> {
         let Some((accounts, gatekeeper)) = &self.accounts else {
             return Err((ErrorCode::Unsupported, "this slave has no accounts"));
         };
@@ -163,16 +172,20 @@ impl Doorkeeper {
                 user: name.to_string(),
                 rights: account.rights,
                 home: account.home.path().clone(),
+                quota: account.quota,
                 holder: None,
             }),
-            Err(error) => {
-                tracing::info!(%error, source = %attempt.source, "login refused");
-                Err(match error {
-                    LoginError::Refused => (ErrorCode::LoginRefused, ""),
-                    LoginError::Busy => (ErrorCode::Busy, "too many logins at once"),
-                    LoginError::TooMany => (ErrorCode::Busy, "too many failed logins"),
-                    LoginError::Failed(_) => (ErrorCode::Internal, ""),
-                })
+            Err(LoginError::Refused) => {
+                visit.offend(Offence::AuthFailed);
+                Err((ErrorCode::LoginRefused, ""))
+            }
+            Err(LoginError::Busy) => {
+                visit.gate().hit(Limit::LoginQueue);
+                Err((ErrorCode::Busy, Limit::LoginQueue.sentence()))
+            }
+            Err(error @ LoginError::Failed(_)) => {
+                tracing::error!(%error, "cannot check a login");
+                Err((ErrorCode::Internal, ""))
             }
         }
     }
@@ -184,6 +197,7 @@ impl Doorkeeper {
                 user: String::new(),
                 rights,
                 home: RemotePath::root(),
+                quota: None,
                 holder: None,
             }),
             None if self.takes_logins() => Err((ErrorCode::LoginRequired, "")),
@@ -199,7 +213,9 @@ const IN_THE_CLEAR: &str = "passwords are not taken in the clear from another ma
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroUsize;
+    use std::sync::Arc;
 
+    use admission::{Gate, Limits};
     use auth::{Account, PasswordHash};
 
     use super::*;
@@ -211,26 +227,30 @@ mod tests {
             password: PasswordHash::of(b"right").unwrap(),
             rights: Rights::READ,
             home: "/pub".parse().unwrap(),
+            quota: None,
         };
         accounts.add("ada".parse().unwrap(), account);
-        let gatekeeper = Gatekeeper::new(NonZeroUsize::MIN).unwrap();
+        let gatekeeper = Gatekeeper::new(NonZeroUsize::MIN, 64).unwrap();
         let door = Doorkeeper {
             slave: SlaveId([1; 16]),
             ticket_key: None,
             open_rights: None,
             accounts: Some((accounts, gatekeeper)),
         };
+        let words = admission::of_one_process().unwrap();
+        let gate = Arc::new(Gate::new(words, 0, Limits::default()));
+        let visit = gate.enter("192.0.2.1".parse().unwrap()).unwrap();
         let attempt = Attempt {
             user: "ada",
             password: b"right",
-            source: "192.0.2.1".parse().unwrap(),
+            source: visit.source(),
         };
-        let pass = door.log_in(attempt, true).unwrap();
+        let pass = door.log_in(attempt, &visit, true).unwrap();
         assert_eq!(
             (pass.user.as_str(), pass.home.as_bytes()),
             ("ada", &b"/pub"[..])
         );
-        let refused = door.log_in(attempt, false).unwrap_err();
+        let refused = door.log_in(attempt, &visit, false).unwrap_err();
         assert_eq!(refused.0, ErrorCode::LoginRefused);
     }
 }

@@ -16,7 +16,6 @@ impl Session<'_> {
         match request {
             Request::Probe { worker } => self.probe(id, worker),
             Request::Identify { nonce } => self.identify(id, &nonce),
-            Request::Present { ticket, secret } => return self.present(id, &ticket, &secret),
             Request::Stat { path, follow } => self.stat(id, &path, follow),
             Request::List {
                 path,
@@ -48,7 +47,7 @@ impl Session<'_> {
                 count,
             } => return self.blocks(id, &path, &expected, (first, count)),
             Request::Checksum { path, fresh } => return self.checksum(id, &path, fresh),
-            Request::DiskFree {} => self.disk_free(id),
+            Request::DiskFree {} => return self.disk_free(id),
             Request::Store {
                 path,
                 upload,
@@ -120,7 +119,10 @@ impl Session<'_> {
                 });
             }
             // Taken by the upload that they belong to, or skipped behind one that was refused; answered before.
-            Request::StoreEnd { .. } | Request::Abandon {} | Request::Login { .. } => {}
+            Request::StoreEnd { .. }
+            | Request::Abandon {}
+            | Request::Present { .. }
+            | Request::Login { .. } => {}
         }
         Ok(())
     }

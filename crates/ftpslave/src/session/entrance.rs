@@ -1,5 +1,8 @@
 //! The step from a connection to a session: a ticket is shown, an account logs in, or nobody is asked.
 
+use std::sync::Arc;
+
+use admission::{Limit, REFUSED_LOGINS};
 use auth::Attempt;
 use protocol::{
     ConnectionError, ErrorCode, Reply, Request, Rights, Secret, Secretive, Text, Ticket,
@@ -12,9 +15,6 @@ use crate::revoked::Revoked;
 
 /// What a client hears whose ticket its master has taken back; it asks for another one.
 pub(super) const REVOKED: &str = "the ticket was revoked";
-
-/// Refused logins that end a connection.
-const MOST_REFUSALS: u32 = 3;
 
 impl Session<'_> {
     /// Lets a request pass that may be answered now, beginning the session where nothing has to be shown for it.
@@ -47,18 +47,15 @@ impl Session<'_> {
 
     /// Takes a place, and the account's home for the root.
     fn begin(&mut self, id: u32, pass: Pass) -> Result<(), Verdict> {
+        self.look_from(id, &pass)?;
         let Access::Outside(admission) = &mut self.access else {
             return Ok(());
         };
-        if !pass.home.is_root() {
-            match self.context.whole_storage.beneath(&pass.home) {
-                Ok(home) => self.storage = home,
-                Err(error) => {
-                    tracing::warn!(user = %pass.user, %error, "an account's home cannot be used");
-                    self.refuse(id, error.code(), "the account's home cannot be used");
-                    return Err(Verdict::GoOn);
-                }
-            }
+        if let Some(visit) = &mut self.visit
+            && let Err(limit) = visit.begin(&pass.user)
+        {
+            self.refuse(id, ErrorCode::Busy, limit.sentence());
+            return Err(Verdict::Close);
         }
         match admission.take().and_then(Admission::begin) {
             Some(place) => {
@@ -72,24 +69,44 @@ impl Session<'_> {
                 Ok(())
             }
             None => {
-                let code = if self.context.roster.is_draining() {
-                    ErrorCode::Draining
+                if self.context.roster.is_draining() {
+                    self.refuse(id, ErrorCode::Draining, "");
                 } else {
-                    ErrorCode::Busy
-                };
-                self.refuse(id, code, "");
+                    self.turn_away(id, Limit::Sessions);
+                }
                 Err(Verdict::Close)
             }
         }
     }
 
+    /// Says which limit is reached, and counts it.
+    fn turn_away(&mut self, id: u32, limit: Limit) {
+        self.context.gate.hit(limit);
+        self.refuse(id, ErrorCode::Busy, limit.sentence());
+    }
+
+    /// Takes the account's home for the root, with its quota.
+    fn look_from(&mut self, id: u32, pass: &Pass) -> Result<(), Verdict> {
+        if pass.home.is_root() && pass.quota.is_none() {
+            self.storage = Arc::clone(&self.context.whole_storage);
+            return Ok(());
+        }
+        let whole_storage = &self.context.whole_storage;
+        match whole_storage.beneath(&pass.home, pass.quota) {
+            Ok(home) => {
+                self.storage = home;
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(user = %pass.user, %error, "an account's home cannot be used");
+                self.refuse(id, error.code(), "the account's home cannot be used");
+                Err(Verdict::GoOn)
+            }
+        }
+    }
+
     /// A ticket opens a session, or renews the rights of one that is its user's already.
-    pub(super) fn present(
-        &mut self,
-        id: u32,
-        ticket: &Ticket,
-        secret: &Secret,
-    ) -> Result<(), ConnectionError> {
+    pub(super) fn present(&mut self, id: u32, ticket: &Ticket, secret: &Secret) -> Verdict {
         match self.context.door.admit(ticket, secret) {
             Ok(new) if self.is_revoked(&new) => {
                 self.refuse(id, ErrorCode::TicketExpired, REVOKED);
@@ -98,24 +115,28 @@ impl Session<'_> {
                 Access::Inside { pass, .. }
                     if (&pass.user, &pass.home) == (&new.user, &new.home) =>
                 {
+                    let has_other_quota = pass.quota != new.quota;
                     *pass = new.clone();
                     self.hold(&new);
-                    self.welcome(id, &new);
+                    if !has_other_quota || self.look_from(id, &new).is_ok() {
+                        self.welcome(id, &new);
+                    }
                 }
                 Access::Inside { .. } => {
                     let detail = "this session is another user's";
                     self.refuse(id, ErrorCode::LoginRefused, detail);
                 }
-                Access::Outside(_) => {
-                    if self.begin(id, new.clone()).is_ok() {
+                Access::Outside(_) => match self.begin(id, new.clone()) {
+                    Ok(()) => {
                         self.hold(&new);
                         self.welcome(id, &new);
                     }
-                }
+                    Err(verdict) => return verdict,
+                },
             },
             Err(code) => self.refuse(id, code, ""),
         }
-        Ok(())
+        Verdict::GoOn
     }
 
     /// Has the worker end the session when its ticket is revoked. The table is looked at again by the next request: what was
@@ -160,25 +181,36 @@ impl Session<'_> {
         }
         let peer = self.connection.stream().clone();
         let source = peer.origin()?;
+        // Whoever was not let in because all is full can begin no session: no hash is computed for that.
+        let Some(visit) = self.visit.as_deref() else {
+            self.turn_away(id, Limit::Sessions);
+            return Ok(Verdict::Close);
+        };
+        if visit.is_shut_out() {
+            self.turn_away(id, Limit::Penalty);
+            return Ok(Verdict::Close);
+        }
         let attempt = Attempt {
             user: user.as_str(),
             password: password.reveal(),
-            source,
+            source: visit.source(),
         };
-        match self.context.door.log_in(attempt, peer.is_private()) {
+        match self.context.door.log_in(attempt, visit, peer.is_private()) {
             Ok(pass) => match self.begin(id, pass.clone()) {
                 Ok(()) => self.welcome(id, &pass),
                 Err(verdict) => return Ok(verdict),
             },
             Err((code, detail)) => {
+                tracing::info!(%source, "a login fails: {code}");
                 self.refuse(id, code, detail);
                 self.refused_logins += 1;
             }
         }
-        Ok(match self.refused_logins {
-            MOST_REFUSALS.. => Verdict::Close,
-            _ => Verdict::GoOn,
-        })
+        if self.refused_logins < REFUSED_LOGINS {
+            return Ok(Verdict::GoOn);
+        }
+        self.context.gate.hit(Limit::RefusedLogins);
+        Ok(Verdict::Close)
     }
 
     fn welcome(&mut self, id: u32, pass: &Pass) {

@@ -1,8 +1,9 @@
 //! From an accepted socket to a framed connection: greeting, first byte, TLS, prefaces.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
+use admission::{Lapse, Limit};
 use auth::tls::Reception;
 use protocol::frame::Header;
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
@@ -17,20 +18,8 @@ use super::peer::Peer;
 /// What every client hears at once; it decides nothing (RFC 959, section 5.4).
 const WELCOME: &[u8] = b"220 mini-ftp ready\r\n";
 
-/// What a client hears when no place is free; it goes to the next slave, or comes again.
-const BUSY: &[u8] = b"421 busy, no session is free: try another slave, or later\r\n";
-
 /// What a client hears that speaks something else.
 const FOREIGN: &[u8] = b"500 this server speaks only the framed dialect of mini-ftp\r\n";
-
-/// How long a client may take to say its first byte.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
-
-/// How long a client may take to come to an agreement about TLS.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// How long a connection may take to begin a session.
-pub(super) const LOGIN: Duration = Duration::from_secs(30);
 
 /// How long a client that finds all full may take to say that it only asks after a worker: its words come right behind
 /// its connection.
@@ -48,10 +37,14 @@ pub(super) struct Introduction {
     pub(super) takes_logins: bool,
     /// This worker's slot.
     pub(super) worker: u32,
+    /// How long a client may take to say its first byte.
+    pub(super) first_byte: Duration,
+    /// How long it may take to come to an agreement about TLS.
+    pub(super) handshake: Duration,
 }
 
 /// Greets a client, speaks TLS with it where it wants to, and agrees on a version; its preface must be there by `enter_by`.
-/// `None`: the client said nothing, or nothing that we speak or may speak with it, and has been told so.
+/// `None`: the client said nothing that we speak or may speak with it, and has been told so.
 pub(super) fn greet(
     peer: Peer,
     enter_by: Instant,
@@ -63,8 +56,8 @@ pub(super) fn greet(
     // A client that has spoken already gets the greeting together with what answers it.
     if !peer.wait_for_input(Duration::ZERO)? {
         connection.flush()?;
-        if !peer.wait_for_input(FIRST_BYTE)? {
-            return Ok(None);
+        if !peer.wait_for_input(introduction.first_byte)? {
+            return Err(io::Error::from(Lapse(Limit::FirstByte)).into());
         }
     }
     let is_secured = peer.begins_tls()?;
@@ -74,7 +67,8 @@ pub(super) fn greet(
             peer.part();
             return Ok(None);
         };
-        peer.secure(acceptor, enter_by.min(Instant::now() + HANDSHAKE))?;
+        let deadline = enter_by.min(Instant::now() + introduction.handshake);
+        peer.secure(acceptor, deadline)?;
     }
     connection.stream().read_until(Some(enter_by));
     let Some(preface) = read_preface(&mut connection)? else {
@@ -167,9 +161,10 @@ pub(crate) fn may_ask_after_worker(peer: &Peer) -> bool {
     said && preface.starts_with(&MAGIC) && matches!(header, Ok(Ok(header)) if header.kind == probe)
 }
 
-/// Tells a client that no place is free.
-pub(crate) fn turn_away(mut peer: Peer) {
-    if peer.write_all(BUSY).is_ok() {
+/// Tells a client that it is not let in, and why: it goes to the next slave, or comes again.
+pub(crate) fn turn_away(mut peer: Peer, limit: Limit) {
+    let line = format!("421 {}: try another slave, or later\r\n", limit.sentence());
+    if peer.write_all(line.as_bytes()).is_ok() {
         peer.part();
     }
 }
@@ -192,10 +187,14 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(30);
+
     const INTRODUCTION: Introduction = Introduction {
         login_required: true,
         takes_logins: false,
         worker: 7,
+        first_byte: PATIENCE,
+        handshake: PATIENCE,
     };
 
     fn connected() -> (TcpStream, Peer) {
@@ -218,7 +217,7 @@ mod tests {
     fn greeted(peer: Peer) -> Connection<Peer> {
         greet(
             peer,
-            Instant::now() + LOGIN,
+            Instant::now() + PATIENCE,
             &Reception::default(),
             INTRODUCTION,
         )
@@ -291,13 +290,34 @@ mod tests {
     }
 
     #[test]
+    fn who_says_nothing_is_not_waited_for() {
+        let (client, peer) = connected();
+        let hasty = Introduction {
+            first_byte: Duration::from_millis(50),
+            ..INTRODUCTION
+        };
+        let silent = greet(
+            peer,
+            Instant::now() + PATIENCE,
+            &Reception::default(),
+            hasty,
+        )
+        .unwrap_err();
+        let ConnectionError::Io(error) = silent else {
+            panic!("{silent}");
+        };
+        assert_eq!(Lapse::of(&error), Some(Limit::FirstByte));
+        assert_eq!(heard(client), WELCOME);
+    }
+
+    #[test]
     fn who_leaves_without_a_word_has_heard_the_greeting() {
         let (client, peer) = connected();
         client.shutdown(Shutdown::Write).unwrap();
         assert!(
             greet(
                 peer,
-                Instant::now() + LOGIN,
+                Instant::now() + PATIENCE,
                 &Reception::default(),
                 INTRODUCTION
             )
@@ -319,7 +339,7 @@ mod tests {
     ) -> (Result<Option<Connection<Peer>>, ConnectionError>, T) {
         let (socket, peer) = connected();
         thread::scope(|scope| {
-            let greeting = move || greet(peer, Instant::now() + LOGIN, reception, INTRODUCTION);
+            let greeting = move || greet(peer, Instant::now() + PATIENCE, reception, INTRODUCTION);
             let server = scope.spawn(greeting);
             let done = client(socket);
             (server.join().unwrap(), done)
@@ -365,8 +385,11 @@ mod tests {
             heard(client)
         });
         assert!(greeted.unwrap().is_none());
-        let rest = heard.strip_prefix(welcome_and_preface().as_slice());
-        let mut frames = Connection::new(std::io::Cursor::new(rest.unwrap().to_vec()));
+        let mut demanding = ours(INTRODUCTION, Some(VERSION));
+        demanding.features |= FEATURE_TLS_REQUIRED;
+        let begin = [WELCOME, &demanding.encode()].concat();
+        let rest = heard.strip_prefix(begin.as_slice());
+        let mut frames = Connection::new(io::Cursor::new(rest.unwrap().to_vec()));
         let header = frames.receive().unwrap().unwrap();
         let Reply::Error { code, .. } = frames.decode(&header).unwrap() else {
             panic!("no error");

@@ -14,10 +14,13 @@ mod retrieve;
 mod roster;
 mod store;
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use admission::{Gate, Lapse, Limit, MINIMUM_RATE_OVER, RateFloor, Stage, UNKNOWN_REQUESTS, Visit};
 use auth::tls::Reception;
+use cli::human_size;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
 use storage::{StillWanted, Storage, StorageError};
@@ -27,7 +30,7 @@ use access::{Access, is_harmless};
 use batch::Batch;
 use busy::Errand;
 use entrance::REVOKED;
-use greeting::{AT_THE_GATE, Introduction, LOGIN, broke_protocol};
+use greeting::{AT_THE_GATE, Introduction, broke_protocol};
 use ledger::Ledger;
 use limits::{Paces, Tally};
 use roster::{Entry, Held};
@@ -39,9 +42,6 @@ pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
-
-/// How long a session may rest between two requests.
-const IDLE: Duration = Duration::from_secs(300);
 
 /// How long one message may take to come, from the moment at which it is waited for. Content takes as long as it needs.
 const MESSAGE: Duration = Duration::from_secs(60);
@@ -55,6 +55,7 @@ pub(crate) struct Context {
     /// All of it, home or not: a session works with its own view alone.
     pub(crate) whole_storage: Arc<dyn Storage>,
     pub(crate) door: Doorkeeper,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) reception: Reception,
     pub(crate) scoreboard: Arc<Scoreboard>,
     /// This worker's slot.
@@ -84,6 +85,10 @@ struct Session<'a> {
     /// When a session must have begun.
     enter_by: Instant,
     access: Access,
+    /// `None`: it was not let in, and may only ask after the slave.
+    visit: Option<&'a mut Visit>,
+    /// The limit at which it ended, where that is no error.
+    late: Option<Limit>,
     paces: Paces<'a>,
     ledger: Option<Ledger<'a>>,
     batch: Batch,
@@ -93,60 +98,55 @@ struct Session<'a> {
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
     refused_logins: u32,
+    unknown_requests: u32,
     /// For the worker to see by which ticket this session runs.
     held: Arc<Held>,
     /// The edition of the table of revoked tickets by which ours was good; none yet.
     looked_at: Option<Option<u64>>,
 }
 
-/// Serves a connection to its end. Without an `admission` it can begin no session, and only questions about the slave are
+/// A connection that was let in, and may take a place.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) admission: Admission,
+    pub(crate) visit: Visit,
+}
+
+/// Serves a connection to its end. Without an `arrival` it can begin no session, and only questions about the slave are
 /// answered.
-pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>) {
+pub(crate) fn serve(context: &Context, mut peer: Peer, arrival: Option<Arrival>) {
+    let limits = context.gate.limits();
+    peer.require(RateFloor::new(limits.minimum_rate, MINIMUM_RATE_OVER));
     let entry = context.roster.enter(peer.clone());
-    let patience = if admission.is_some() {
-        LOGIN
+    let patience = if arrival.is_some() {
+        limits.login
     } else {
         AT_THE_GATE
     };
+    let (admission, mut visit) = arrival
+        .map(|arrival| (arrival.admission, arrival.visit))
+        .unzip();
     let enter_by = Instant::now() + patience;
-    let tally = Tally::default();
     let introduction = Introduction {
         login_required: context.door.asks_who_comes(),
         takes_logins: context.door.takes_logins(),
         worker: context.worker,
+        first_byte: limits.first_byte,
+        handshake: limits.tls,
     };
-    let result = greeting::greet(peer.clone(), enter_by, &context.reception, introduction)
-        .and_then(|connection| match connection {
-            None => Ok(()),
-            Some(connection) => {
-                let access = Access::Outside(admission);
-                let mut session = Session {
-                    context,
-                    storage: Arc::clone(&context.whole_storage),
-                    connection,
-                    enter_by,
-                    access,
-                    paces: Paces::new(context.limits, &context.scoreboard, &tally),
-                    ledger: context.ledger(&peer),
-                    batch: Batch::default(),
-                    wanted: StillWanted::new({
-                        let peer = peer.clone();
-                        move || !peer.is_gone()
-                    }),
-                    errand: entry.errand(),
-                    refused: None,
-                    refused_logins: 0,
-                    held: entry.held(),
-                    looked_at: None,
-                };
-                let result = session.run(&entry);
-                session.end_ledger();
-                if let Err(error) = &result {
-                    session.explain(error);
-                }
-                result
-            }
-        });
+    let greeted = greeting::greet(peer.clone(), enter_by, &context.reception, introduction);
+    let ((stage, late), result) = match greeted {
+        Ok(Some(connection)) => {
+            let arrival = (admission, visit.as_mut());
+            converse(context, &entry, connection, arrival, enter_by)
+        }
+        Ok(None) => ((Stage::Arrived, None), Ok(())),
+        Err(error) => ((Stage::Arrived, None), Err(error)),
+    };
+    if let Some(visit) = &visit {
+        let limit = late.or_else(|| result.as_ref().err().and_then(lapse));
+        visit.end(stage, limit);
+    }
     match result {
         Ok(()) => peer.say_goodbye(),
         Err(error) => {
@@ -158,7 +158,63 @@ pub(crate) fn serve(context: &Context, peer: Peer, admission: Option<Admission>)
     }
 }
 
+/// Answers what comes over a connection to its end: how far it came, the limit that ended it without an error, and the error.
+fn converse(
+    context: &Context,
+    entry: &Entry<'_>,
+    connection: Connection<Peer>,
+    (admission, visit): (Option<Admission>, Option<&mut Visit>),
+    enter_by: Instant,
+) -> ((Stage, Option<Limit>), Result<(), ConnectionError>) {
+    let tally = Tally::default();
+    let peer = connection.stream_ref().clone();
+    let mut session = Session {
+        context,
+        storage: Arc::clone(&context.whole_storage),
+        connection,
+        enter_by,
+        access: Access::Outside(admission),
+        visit,
+        late: None,
+        paces: Paces::new(context.limits, &context.scoreboard, &tally),
+        ledger: context.ledger(&peer),
+        batch: Batch::default(),
+        wanted: StillWanted::new(move || !peer.is_gone()),
+        errand: entry.errand(),
+        refused: None,
+        refused_logins: 0,
+        unknown_requests: 0,
+        held: entry.held(),
+        looked_at: None,
+    };
+    let result = session.run(entry);
+    session.end_ledger();
+    if let Err(error) = &result {
+        session.explain(error);
+    }
+    ((session.stage(), session.late), result)
+}
+
+/// The limit that ended a connection.
+fn lapse(error: &ConnectionError) -> Option<Limit> {
+    match error {
+        ConnectionError::Io(error) => Lapse::of(error).or(match error.kind() {
+            // The kernel's own: the client's side took nothing for so long.
+            io::ErrorKind::TimedOut => Some(Limit::Stall),
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
 impl Session<'_> {
+    const fn stage(&self) -> Stage {
+        match self.access {
+            Access::Outside(_) => Stage::Outside,
+            Access::Inside { .. } => Stage::Inside,
+        }
+    }
+
     fn run(&mut self, entry: &Entry<'_>) -> Result<(), ConnectionError> {
         while self.await_request(entry)? {
             let Some(header) = self.receive()? else {
@@ -185,9 +241,12 @@ impl Session<'_> {
             return Ok(true);
         }
         self.connection.flush()?;
-        let limit = match self.access {
-            Access::Outside(_) => self.enter_by.saturating_duration_since(Instant::now()),
-            Access::Inside { .. } => IDLE,
+        let (limit, late) = match self.access {
+            Access::Outside(_) => (
+                self.enter_by.saturating_duration_since(Instant::now()),
+                Limit::Login,
+            ),
+            Access::Inside { .. } => (self.context.gate.limits().idle, Limit::Idle),
         };
         let peer = self.connection.stream().clone();
         if let Some(patience) = self.batch.patience()
@@ -206,6 +265,7 @@ impl Session<'_> {
             spoken = peer.wait_for_input(limit)?;
         }
         entry.work();
+        self.late = (!spoken).then_some(late);
         Ok(spoken)
     }
 
@@ -241,6 +301,9 @@ impl Session<'_> {
             Ok(Request::StoreEnd { .. } | Request::Abandon {}) => {
                 return self.skip_refused(header.request);
             }
+            Ok(Request::Present { ticket, secret }) => {
+                return Ok(self.present(header.request, &ticket, &secret));
+            }
             Ok(Request::Login { user, password }) => {
                 return self.log_in(header.request, &user, &password);
             }
@@ -248,7 +311,7 @@ impl Session<'_> {
             Err(DecodeError::UnknownKind(kind)) => {
                 tracing::debug!(kind, "unknown request");
                 self.refuse(header.request, ErrorCode::Unsupported, "");
-                return Ok(Verdict::GoOn);
+                return Ok(self.count_unknown());
             }
             Err(error) => return Err(error.into()),
         };
@@ -260,6 +323,16 @@ impl Session<'_> {
         }
         self.execute(header.request, request)
             .map(|()| Verdict::GoOn)
+    }
+
+    /// Who asks for what nobody knows, again and again and without saying who they are, speaks something else.
+    fn count_unknown(&mut self) -> Verdict {
+        self.unknown_requests += u32::from(self.stage() == Stage::Outside);
+        if self.unknown_requests < UNKNOWN_REQUESTS {
+            return Verdict::GoOn;
+        }
+        self.context.gate.hit(Limit::UnknownRequests);
+        Verdict::Close
     }
 
     /// Fails where the client has closed. A process that was stopped for a while finds requests whose client has long gone
@@ -323,7 +396,7 @@ enum Verdict {
     Close,
 }
 
-/// What the client hears of a failed operation: the code alone; the log has the rest.
+/// What the client hears of a failed operation: the code, and what its quota leaves; the log has the rest.
 fn error_reply(error: &StorageError) -> Reply {
     match error.code() {
         ErrorCode::Internal => {
@@ -331,8 +404,12 @@ fn error_reply(error: &StorageError) -> Reply {
         }
         _ => tracing::debug!(error = error as &dyn std::error::Error, "request refused"),
     }
+    let detail = error.room().map_or_else(String::new, |room| {
+        let (left, limit) = (human_size(room.left), human_size(room.limit));
+        format!("{left} of {limit} left")
+    });
     Reply::Error {
         code: error.code(),
-        detail: Text::default(),
+        detail: Text::new(&detail),
     }
 }

@@ -81,8 +81,10 @@ impl Session<'_> {
         self.answer_with(request, result.map(|entry| Reply::Facts { entry }));
     }
 
-    pub(super) fn disk_free(&mut self, request: u32) {
-        let result = self.storage.space();
+    pub(super) fn disk_free(&mut self, request: u32) -> Result<(), ConnectionError> {
+        let storage = self.storage.as_ref();
+        // A home with a quota may have to be counted.
+        let result = self.errand.run(request, || storage.space())?;
         self.answer_with(
             request,
             result.map(|space| Reply::Space {
@@ -90,6 +92,7 @@ impl Session<'_> {
                 available: space.available,
             }),
         );
+        Ok(())
     }
 
     /// Changes names, which takes as long as the disk does, and answers with `done` or with why it was not.

@@ -10,6 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
+use admission::{Lapse, Limit, RateFloor};
 use auth::tls::{Acceptor, Reception};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -38,6 +39,8 @@ pub(crate) struct Peer {
     is_near: bool,
     /// When what is read now must be complete.
     deadline: Option<Instant>,
+    /// How fast content must pass at least.
+    floor: RateFloor,
 }
 
 #[derive(Debug)]
@@ -74,12 +77,34 @@ impl Peer {
             line: Arc::new(line),
             is_near,
             deadline: None,
+            floor: RateFloor::new(0, Duration::MAX),
         }
     }
 
     /// From now on every read is over by that moment, however slowly bytes drip in; with `None` only [`STALL`] counts.
     pub(crate) fn read_until(&mut self, deadline: Option<Instant>) {
         self.deadline = deadline;
+    }
+
+    /// From now on content must pass so fast at least.
+    pub(crate) fn require(&mut self, floor: RateFloor) {
+        self.floor = floor;
+    }
+
+    /// Moves content, and fails where the client has let us wait for it for too long.
+    fn watched(&mut self, moves: impl FnOnce(&Self) -> io::Result<usize>) -> io::Result<usize> {
+        let begun = Instant::now();
+        match moves(self) {
+            Ok(moved) => {
+                self.floor.pass(moved, begun.elapsed())?;
+                Ok(moved)
+            }
+            // The socket's own timeout: not a byte for so long.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(Lapse(Limit::Stall).into())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the client, which has said something or closed, begins with TLS. Nothing is read.
@@ -93,7 +118,11 @@ impl Peer {
     /// Speaks TLS from now on; the handshake is done by `deadline`.
     pub(crate) fn secure(&self, acceptor: &Acceptor, deadline: Instant) -> io::Result<()> {
         let mut tls = acceptor.start()?;
-        tls.handshake(&mut self.waiting(Some(deadline)))?;
+        tls.handshake(&mut self.waiting(Some(deadline)))
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Lapse(Limit::Tls).into(),
+                _ => error,
+            })?;
         let secured = Mutex::new(Secured::new(tls));
         self.line
             .tls
@@ -273,51 +302,64 @@ impl Peer {
 
 impl Read for Peer {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        let mut socket = self.waiting(self.deadline);
-        match self.tls() {
-            Some(mut tls) => tls.read(&mut socket, bytes),
-            None => socket.read(bytes),
+        let mut read = |peer: &Self| {
+            let mut socket = peer.waiting(peer.deadline);
+            match peer.tls() {
+                Some(mut tls) => tls.read(&mut socket, bytes),
+                None => socket.read(bytes),
+            }
+        };
+        // A message has a deadline of its own.
+        match self.deadline {
+            Some(_) => read(self),
+            None => self.watched(read),
         }
     }
 }
 
 impl Write for Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut socket = self.waiting(None);
-        match self.tls() {
-            Some(mut tls) => tls.write(&mut socket, bytes),
-            None => socket.write(bytes),
-        }
+        self.watched(|peer| {
+            let mut socket = peer.waiting(None);
+            match peer.tls() {
+                Some(mut tls) => tls.write(&mut socket, bytes),
+                None => socket.write(bytes),
+            }
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self.tls() {
-            Some(mut tls) => tls.flush(&mut self.waiting(None)),
-            None => Ok(()),
+        if self.line.tls.get().is_none() {
+            return Ok(());
         }
+        let flushed = self.watched(|peer| match peer.tls() {
+            Some(mut tls) => tls.flush(&mut peer.waiting(None)).map(|()| 0),
+            None => Ok(0),
+        });
+        flushed.map(drop)
     }
 }
 
 impl Wire for Peer {
     fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        match self.line.tls.get() {
+        self.watched(|peer| match peer.line.tls.get() {
             Some(_) => Err(io::ErrorKind::Unsupported.into()),
-            None => (&self.line.socket).splice_into(pipe, most),
-        }
+            None => (&peer.line.socket).splice_into(pipe, most),
+        })
     }
 
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
-        match self.tls() {
-            Some(mut tls) => tls.send_file(&mut self.waiting(None), file, (offset, most)),
-            None => (&self.line.socket).send_file(file, offset, most),
-        }
+        self.watched(|peer| match peer.tls() {
+            Some(mut tls) => tls.send_file(&mut peer.waiting(None), file, (offset, most)),
+            None => (&peer.line.socket).send_file(file, offset, most),
+        })
     }
 
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.tls() {
+        self.watched(|peer| match peer.tls() {
             Some(mut tls) => Ok(tls.hold(bytes)),
-            None => (&self.line.socket).write_more(bytes),
-        }
+            None => (&peer.line.socket).write_more(bytes),
+        })
     }
 }
 
@@ -349,6 +391,31 @@ mod tests {
         assert_eq!(socket.write_timeout().unwrap(), Some(STALL));
         let user_timeout = rustix::net::sockopt::tcp_user_timeout(socket).unwrap();
         assert_eq!(u128::from(user_timeout), STALL.as_millis());
+    }
+
+    #[test]
+    fn who_takes_or_sends_content_too_slowly_is_not_waited_for() {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let (mut client, mut peer) = connected();
+        client.set_read_timeout(Some(MOMENT / 20)).unwrap();
+        peer.require(RateFloor::new(1 << 30, MOMENT));
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                while stopped.recv_timeout(MOMENT / 10).is_err() {
+                    client.write_all(b"x").unwrap();
+                    drop(client.read(&mut [0; 4096]));
+                }
+            });
+            let mut writer = peer.clone();
+            let ends = |result: io::Result<usize>| result.err().and_then(|error| Lapse::of(&error));
+            let read = (0..40).find_map(|_| ends(peer.read(&mut [0; 1])));
+            let written = (0..250).find_map(|_| ends(writer.write(&[0; 16_384])));
+            stop.send(()).unwrap();
+            assert_eq!(
+                (read, written),
+                (Some(Limit::MinimumRate), Some(Limit::MinimumRate))
+            );
+        });
     }
 
     #[test]

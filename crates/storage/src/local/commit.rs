@@ -12,6 +12,7 @@ use rustix::io::{self, Errno};
 use super::confined::{Root, parent_and_name};
 use super::digest_cache;
 use super::facts::{Facts, timespec};
+use super::quota::{Change, size_at};
 use super::target::check_target;
 use super::upload::{LocalUpload, OnDrop};
 use crate::error::{Context, Result, StorageError};
@@ -31,6 +32,7 @@ pub(crate) type Step = Result<(Box<LocalUpload>, Received)>;
 struct Sealed {
     upload: Box<LocalUpload>,
     stored: Stored,
+    length: u64,
     device: Device,
 }
 
@@ -56,10 +58,7 @@ pub(crate) fn publish_all(root: &Root, uploads: Vec<Step>) -> Vec<Result<Stored>
         .map(|step| step.and_then(seal))
         .collect();
     let mut folders = Folders::default();
-    let published: Vec<_> = flush(sealed)
-        .into_iter()
-        .map(|step| step.and_then(|sealed| publish(root, sealed, &mut folders)))
-        .collect();
+    let published = give_names(root, flush(sealed), &mut folders);
     let failures: BTreeMap<_, _> = folders
         .open
         .iter()
@@ -108,6 +107,7 @@ fn seal((mut upload, received): (Box<LocalUpload>, Received)) -> Result<Sealed> 
             version,
             digest: received.computed,
         },
+        length,
         device: facts.device,
     })
 }
@@ -155,15 +155,75 @@ fn flush_file_system(steps: &[Result<Sealed>], indexes: &[usize]) -> bool {
         .is_some_and(|oldest| rustix::fs::syncfs(&oldest.upload.staged.file).is_ok())
 }
 
+/// Gives the names of all uploads, under one lock of the quota where there is one.
+fn give_names(
+    root: &Root,
+    steps: Vec<Result<Sealed>>,
+    folders: &mut Folders,
+) -> Vec<Result<Published>> {
+    let mut change = match begin_change(root, &steps) {
+        Ok(change) => change,
+        Err(refusal) => {
+            let refuse = |sealed: Sealed| Err(sealed.upload.context().refuse_as(&refusal));
+            return steps.into_iter().map(|step| refuse(step?)).collect();
+        }
+    };
+    // What fails is dropped when the lock is free: it may have to give back what it was promised.
+    let mut failed = Vec::new();
+    let published = steps
+        .into_iter()
+        .map(|step| publish(root, step?, (&mut *folders, change.as_mut()), &mut failed))
+        .collect();
+    if let Some(change) = change {
+        change.end();
+    }
+    published
+}
+
+fn begin_change<'a>(root: &'a Root, steps: &[Result<Sealed>]) -> Result<Option<Change<'a>>> {
+    let sealed = || steps.iter().flatten();
+    let (Some(quota), Some(first)) = (&root.quota, sealed().next()) else {
+        return Ok(None);
+    };
+    let own: Vec<_> = sealed().filter_map(|one| one.upload.request.id).collect();
+    let most = sealed().fold(0_u64, |sum, one| sum.saturating_add(one.length));
+    let need = || {
+        let more = sealed().map(|one| one.length.saturating_sub(size_of_target(root, one)));
+        more.fold(0, u64::saturating_add)
+    };
+    let is_one = sealed().nth(1).is_none();
+    quota
+        .publish(root, first.upload.context(), (most, &own, is_one), need)
+        .map(Some)
+}
+
+/// What the upload replaces, as far as can be told.
+fn size_of_target(root: &Root, sealed: &Sealed) -> u64 {
+    let spot = root.spot(sealed.upload.context());
+    spot.ok()
+        .and_then(|spot| size_at(&spot.folder, spot.name).ok())
+        .unwrap_or(0)
+}
+
 /// Gives the target's name to the staged file.
-fn publish(root: &Root, sealed: Sealed, folders: &mut Folders) -> Result<Published> {
+fn publish(
+    root: &Root,
+    sealed: Sealed,
+    (folders, change): (&mut Folders, Option<&mut Change<'_>>),
+    failed: &mut Vec<LocalUpload>,
+) -> Result<Published> {
     let Sealed {
-        mut upload, stored, ..
+        mut upload,
+        stored,
+        length,
+        ..
     } = sealed;
     if !upload.request.wanted.ask() {
-        return Err(upload.context().refuse(ErrorCode::Superseded));
+        let error = upload.context().refuse(ErrorCode::Superseded);
+        failed.push(*upload);
+        return Err(error);
     }
-    match give_name(root, &upload, folders) {
+    match give_name(root, (&upload, length), folders, change) {
         Ok(folder) => {
             upload.on_drop = OnDrop::Nothing;
             Ok(Published {
@@ -172,17 +232,34 @@ fn publish(root: &Root, sealed: Sealed, folders: &mut Folders) -> Result<Publish
                 folder,
             })
         }
-        Err(error) => Err(upload.fail(error)),
+        Err(error) => {
+            let error = upload.fail(error);
+            failed.push(*upload);
+            Err(error)
+        }
     }
 }
 
-fn give_name(root: &Root, upload: &LocalUpload, folders: &mut Folders) -> Result<FolderId> {
+fn give_name(
+    root: &Root,
+    (upload, length): (&LocalUpload, u64),
+    folders: &mut Folders,
+    change: Option<&mut Change<'_>>,
+) -> Result<FolderId> {
     let context = upload.context();
     let (id, folder, name) = folders.enter(root, context)?;
     let staged = &upload.staged;
     if !staged.is_ours() {
         return Err(context.refuse(ErrorCode::Superseded));
     }
+    let old = match &change {
+        Some(change) => {
+            let old = size_at(folder, name).map_err(context.system())?;
+            change.admit(context, upload.request.id, (old, length))?;
+            old
+        }
+        None => 0,
+    };
     let condition = &upload.request.condition;
     let named = match condition {
         Condition::Absent => staged.take_free_name(folder, name),
@@ -208,6 +285,9 @@ fn give_name(root: &Root, upload: &LocalUpload, folders: &mut Folders) -> Result
             _ => error,
         }
     })?;
+    if let Some(change) = change {
+        change.took_place(upload.request.id, (old, length));
+    }
     Ok(id)
 }
 

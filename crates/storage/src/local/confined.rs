@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::{self, Errno};
 
 use super::facts::Facts;
+use super::quota::Quota;
 use crate::error::{Context, Result};
 
 /// The folder at the root that holds the storage's own files, and the first part of every other reserved name.
@@ -32,17 +33,25 @@ pub(crate) struct Root {
     pub(crate) facts: Facts,
     pub(crate) id: StorageId,
     /// Where uploads wait, or why none can.
-    pub(crate) staging: std::result::Result<Staging, ErrorCode>,
-    /// `.mini-ftp` and `staging`: links made by the machine's owner must not lead requests into them.
+    pub(crate) staging: std::result::Result<OwnFolder, ErrorCode>,
+    /// Where the ledgers of quotas are, or why there are none.
+    pub(crate) ledgers: std::result::Result<OwnFolder, ErrorCode>,
+    /// Whether there is a quota.
+    pub(crate) is_limited: bool,
+    /// The quota; `None` too where it cannot be kept: then nothing can be stored.
+    pub(crate) quota: Option<Arc<Quota>>,
+    /// Which run of this machine it is, where the system says.
+    pub(crate) boot: Option<u128>,
+    /// `.mini-ftp` and what is in it: links made by the machine's owner must not lead requests into them.
     pub(crate) reserved: Vec<Facts>,
     pub(crate) umask: u16,
     /// When a folder on another mount was last swept on the occasion of an upload.
     pub(crate) swept: Arc<Mutex<Option<Instant>>>,
 }
 
-/// The folder that holds staged uploads.
+/// A folder of the storage's own.
 #[derive(Clone, Debug)]
-pub(crate) struct Staging {
+pub(crate) struct OwnFolder {
     pub(crate) folder: Arc<OwnedFd>,
     pub(crate) facts: Facts,
 }
@@ -57,13 +66,23 @@ pub(crate) struct Spot<'a> {
 }
 
 impl Root {
-    /// The same, with the folder that the context's path names for `/`. It is held from now on, whatever is renamed.
-    pub(crate) fn beneath(&self, context: Context<'_>) -> Result<Self> {
+    /// The same, with the folder that the context's path names for `/`, and with that quota. It is held from now on, whatever
+    /// is renamed.
+    pub(crate) fn beneath(&self, context: Context<'_>, quota: Option<u64>) -> Result<Self> {
+        let folder = self.open_folder(context)?;
+        let keep = |limit| Quota::open(self, context.path, (&folder, limit)).map(Arc::new);
         Ok(Self {
-            folder: self.open_folder(context)?,
+            is_limited: quota.is_some(),
+            quota: match &self.ledgers {
+                Ok(_) => quota.map(keep).transpose()?,
+                Err(_) => None,
+            },
+            folder,
             facts: self.facts,
             id: self.id,
             staging: self.staging.clone(),
+            ledgers: self.ledgers.clone(),
+            boot: self.boot,
             reserved: self.reserved.clone(),
             umask: self.umask,
             swept: Arc::clone(&self.swept),

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 
 use crate::error::{Context, Result, StorageError};
 use crate::{
-    AtHand, Found, ListOptions, OpenFile, PendingCommit, Progress, Received, Space, Storage,
+    AtHand, Found, ListOptions, OpenFile, PendingCommit, Progress, Received, Room, Space, Storage,
     Stored, Upload, UploadRequest, no_progress,
 };
 
@@ -23,6 +23,7 @@ mod facts;
 mod names;
 mod namespace;
 mod open_file;
+mod quota;
 mod root;
 mod staged;
 mod staging;
@@ -84,11 +85,11 @@ impl Storage for LocalDirectory {
         self.root.id
     }
 
-    fn beneath(&self, folder: &RemotePath) -> Result<Arc<dyn Storage>> {
-        if folder.is_root() {
+    fn beneath(&self, folder: &RemotePath, quota: Option<u64>) -> Result<Arc<dyn Storage>> {
+        if folder.is_root() && quota.is_none() {
             return Ok(Arc::new(self.clone()));
         }
-        let root = self.root.beneath(Context::new("serve", folder))?;
+        let root = self.root.beneath(Context::new("serve", folder), quota)?;
         Ok(Arc::new(Self {
             root: Arc::new(root),
         }))
@@ -202,9 +203,17 @@ impl Storage for LocalDirectory {
         let root = RemotePath::root();
         let context = Context::new("measure", &root);
         let found = rustix::fs::fstatvfs(&self.root.folder).map_err(context.system())?;
+        let available = found.f_bavail.saturating_mul(found.f_frsize);
+        let Some(quota) = &self.root.quota else {
+            return Ok(Space {
+                total: found.f_blocks.saturating_mul(found.f_frsize),
+                available,
+            });
+        };
+        let Room { left, limit } = quota.room(&self.root, context)?;
         Ok(Space {
-            total: found.f_blocks.saturating_mul(found.f_frsize),
-            available: found.f_bavail.saturating_mul(found.f_frsize),
+            total: limit,
+            available: left.min(available),
         })
     }
 
@@ -217,8 +226,9 @@ impl Storage for LocalDirectory {
             folder: Arc::clone(&staging.folder),
             beside_target: false,
         };
-        place
-            .sweep(max_age, max_bytes)
-            .map_err(Context::new("sweep", &root).io())
+        let swept = place.sweep(max_age, max_bytes);
+        // Behind it, as what is swept is reserved no more.
+        quota::count_stale(&self.root);
+        swept.map_err(Context::new("sweep", &root).io())
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::thread::{Builder, scope};
 
-use rustix::fs::{FileType, RawDir};
+use rustix::fs::{FileType, Mode, OFlags, RawDir};
 use rustix::io::{self, Errno};
 
 use super::facts::Facts;
@@ -47,6 +47,12 @@ impl Names {
             pending: Vec::new(),
             facts: Vec::new(),
         }
+    }
+
+    /// The names in a folder that is held open, through a descriptor of their own: the other has one position for all.
+    pub(crate) fn of(folder: &OwnedFd) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(folder, c".", flags, Mode::empty()).map(Self::new)
     }
 
     /// The next name; never `.` or `..`.

@@ -1,6 +1,6 @@
 //! Making, removing and renaming names. Each is durable when the call returns.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use protocol::limits::MAX_COMPONENTS;
 use protocol::{ErrorCode, RemotePath};
@@ -10,6 +10,7 @@ use rustix::io::{self, Errno};
 use super::confined::{Root, Spot, open_subfolder, rename_onto_free_name};
 use super::facts::Facts;
 use super::names::Names;
+use super::quota::{Removals, size_at};
 use crate::error::{Context, Result, StorageError};
 
 /// Makes one folder.
@@ -60,13 +61,15 @@ pub(crate) fn remove(root: &Root, path: &RemotePath, recursive: bool) -> Result<
     let context = Context::new("remove", path);
     let Spot { folder, name, .. } = root.spot(context)?;
     let facts = Facts::at(&folder, name).map_err(context.system())?;
+    let mut removals = Removals::new(root.quota.as_deref());
     if !facts.is_directory() {
-        unlink(&folder, name).map_err(context.system())?;
+        removals.unlink(&folder, name).map_err(context.system())?;
     } else if recursive {
-        remove_tree(context, folder.as_fd(), name)?;
+        remove_tree(context, (folder.as_fd(), name), &mut removals)?;
     } else {
         return Err(context.refuse(ErrorCode::IsDirectory));
     }
+    drop(removals);
     root.flush_folder(folder.as_fd()).map_err(context.system())
 }
 
@@ -88,6 +91,15 @@ pub(crate) fn rename(root: &Root, from: &RemotePath, to: &RemotePath, replace: b
     if from != to && to.is_within(from) && facts.is_directory() {
         return Err(target.refuse(ErrorCode::BadRename));
     }
+    let change = match &root.quota {
+        Some(quota) => Some(quota.rename(context)?),
+        None => None,
+    };
+    let replaced = match &change {
+        Some(_) if replace && !is_same_name(&old, &new) => size_at(&new.folder, new.name),
+        _ => Ok(0),
+    };
+    let replaced = replaced.map_err(target.system())?;
     let renamed = if replace {
         replace_name(&old, &new, &facts)
     } else {
@@ -96,6 +108,12 @@ pub(crate) fn rename(root: &Root, from: &RemotePath, to: &RemotePath, replace: b
             (new.folder.as_fd(), new.name),
         )
     };
+    if let Some(mut change) = change {
+        if renamed.is_ok() {
+            change.took_place(None, (replaced, 0));
+        }
+        change.end();
+    }
     renamed.map_err(|errno| {
         let error = target.system()(errno);
         match errno {
@@ -114,16 +132,14 @@ pub(crate) fn rename(root: &Root, from: &RemotePath, to: &RemotePath, replace: b
 fn replace_name(old: &Spot<'_>, new: &Spot<'_>, facts: &Facts) -> io::Result<()> {
     rustix::fs::renameat(&old.folder, old.name, &new.folder, new.name)?;
     let is_left = Facts::at(&old.folder, old.name).is_ok_and(|left| left.is_same_file(facts));
-    let same_name =
-        old.name == new.name && Facts::of(&old.folder)?.is_same_file(&Facts::of(&new.folder)?);
-    if is_left && !same_name {
-        unlink(&old.folder, old.name)?;
+    if is_left && !is_same_name(old, new) {
+        rustix::fs::unlinkat(&old.folder, old.name, AtFlags::empty())?;
     }
     Ok(())
 }
 
-fn unlink(folder: &OwnedFd, name: &[u8]) -> io::Result<()> {
-    rustix::fs::unlinkat(folder, name, AtFlags::empty())
+fn is_same_name(one: &Spot<'_>, other: &Spot<'_>) -> bool {
+    one.name == other.name && one.facts.is_same_file(&other.facts)
 }
 
 fn remove_empty(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
@@ -144,7 +160,11 @@ struct Level {
 
 /// Removes a folder with all in it through held descriptors: what is made a link meanwhile is unlinked, never followed.
 /// What cannot be removed is passed over, and the first such failure told in the end.
-fn remove_tree(context: Context<'_>, parent: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+fn remove_tree(
+    context: Context<'_>,
+    (parent, name): (BorrowedFd<'_>, &[u8]),
+    removals: &mut Removals<'_>,
+) -> Result<()> {
     let mut failure = None;
     let mut levels = vec![Level::open(parent, name).map_err(context.system())?];
     loop {
@@ -152,7 +172,7 @@ fn remove_tree(context: Context<'_>, parent: BorrowedFd<'_>, name: &[u8]) -> Res
         let Some(level) = levels.last_mut() else {
             return failure.map_or(Ok(()), Err);
         };
-        match level.next(&mut failure, context) {
+        match level.next(&mut failure, context, removals) {
             Some(name) if depth >= MAX_COMPONENTS => {
                 tracing::debug!(?name, "too deep to be removed");
                 note(&mut failure, || context.refuse(ErrorCode::NameTooLong));
@@ -210,6 +230,7 @@ impl Level {
         &mut self,
         failure: &mut Option<StorageError>,
         context: Context<'_>,
+        removals: &mut Removals<'_>,
     ) -> Option<Vec<u8>> {
         loop {
             let name = match self.names.next() {
@@ -222,7 +243,7 @@ impl Level {
             if name.file_type == FileType::Directory {
                 return Some(name.bytes);
             }
-            match unlink(&self.names.folder, &name.bytes) {
+            match removals.unlink(&self.names.folder, &name.bytes) {
                 Ok(()) => self.progress = true,
                 Err(Errno::NOENT) => {}
                 Err(Errno::ISDIR) => return Some(name.bytes),

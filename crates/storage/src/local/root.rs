@@ -11,13 +11,14 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::confined::{
-    RESERVED, Root, Staging, open_beneath, open_subfolder, rename_onto_free_name,
+    OwnFolder, RESERVED, Root, open_beneath, open_subfolder, rename_onto_free_name,
 };
 use super::facts::Facts;
 use crate::error::{Context, Result, StorageError};
 
 const ID: &[u8] = b"storage-id";
 const STAGING: &[u8] = b"staging";
+const LEDGERS: &[u8] = b"quota";
 
 /// An id's 32 digits and the closing newline.
 const ID_LENGTH: u64 = 33;
@@ -68,6 +69,10 @@ impl Root {
             id,
             reserved: own.reserved(),
             staging: own.staging,
+            ledgers: own.ledgers,
+            is_limited: false,
+            quota: None,
+            boot: boot(),
             umask: umask(),
             swept: Arc::default(),
             folder,
@@ -83,7 +88,8 @@ fn open_root(path: &Path) -> rustix::io::Result<OwnedFd> {
 /// The storage's own folder, as far as it is there and may be used.
 struct Own {
     folder: Option<OwnedFd>,
-    staging: std::result::Result<Staging, ErrorCode>,
+    staging: std::result::Result<OwnFolder, ErrorCode>,
+    ledgers: std::result::Result<OwnFolder, ErrorCode>,
 }
 
 impl Own {
@@ -91,33 +97,30 @@ impl Own {
         let folder = match open_or_make(root, RESERVED).map_err(context.io()) {
             Ok(folder) => folder,
             Err(error) => {
+                let code = only_reading(error)?;
                 return Ok(Self {
                     folder: None,
-                    staging: Err(only_reading(error)?),
+                    staging: Err(code),
+                    ledgers: Err(code),
                 });
             }
         };
-        let staging = open_or_make(folder.as_fd(), STAGING)
-            .and_then(|staging| {
-                Ok(Staging {
-                    facts: Facts::of(&staging)?,
-                    folder: Arc::new(staging),
-                })
-            })
-            .map_err(context.io());
+        let below = |name| match open_or_make(folder.as_fd(), name).and_then(own_folder) {
+            Ok(own) => Ok(Ok(own)),
+            Err(error) => only_reading(context.io()(error)).map(Err),
+        };
         Ok(Self {
+            staging: below(STAGING)?,
+            ledgers: below(LEDGERS)?,
             folder: Some(folder),
-            staging: match staging {
-                Ok(staging) => Ok(staging),
-                Err(error) => Err(only_reading(error)?),
-            },
         })
     }
 
     fn reserved(&self) -> Vec<Facts> {
         let folder = self.folder.as_ref().and_then(|own| Facts::of(own).ok());
-        let staging = self.staging.as_ref().ok().map(|staging| staging.facts);
-        folder.into_iter().chain(staging).collect()
+        let below = [&self.staging, &self.ledgers];
+        let below = below.into_iter().flatten().map(|own| own.facts);
+        folder.into_iter().chain(below).collect()
     }
 
     /// The id that is there, or a new one; `None` where none can be made.
@@ -147,6 +150,13 @@ fn only_reading(error: StorageError) -> Result<ErrorCode> {
         }
         _ => Err(error),
     }
+}
+
+fn own_folder(folder: OwnedFd) -> SystemResult<OwnFolder> {
+    Ok(OwnFolder {
+        facts: Facts::of(&folder)?,
+        folder: Arc::new(folder),
+    })
 }
 
 /// Opens a folder of the storage's own; one that is in truth a link is refused.
@@ -210,6 +220,12 @@ fn derived_id(facts: &Facts) -> StorageId {
         .finalize_xof()
         .fill(&mut id);
     StorageId(id)
+}
+
+/// Which run of this machine it is (random(4)).
+fn boot() -> Option<u128> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    u128::from_str_radix(&id.trim().replace('-', ""), 16).ok()
 }
 
 /// The process's umask, read without changing it (proc_pid_status(5)).

@@ -32,6 +32,20 @@ type Result<T> = io::Result<T>;
 /// How often claiming a name is tried while other writers claim it too.
 const MOST_TRIES: u32 = 32;
 
+/// Longer than any upload stands still that is still being received, or waits to be published.
+const LONGEST_STILL: Duration = Duration::from_secs(10 * 60);
+
+/// What has become of an upload that was begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// It was published, or removed.
+    Gone,
+    /// Nobody is writing it: it can be gone on with.
+    Abandoned,
+    /// Somebody is.
+    Live,
+}
+
 /// A folder that holds staged files: one of their own, or the target's where that lies on another file system.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -186,6 +200,47 @@ impl Place {
         Ok(removed)
     }
 
+    /// What has become of an upload. On shared file systems, where locks prove nothing, one counts as abandoned when nothing
+    /// was written for longer than any transfer may stand still.
+    pub(crate) fn whereabouts(&self, id: &UploadId) -> Whereabouts {
+        let Ok(generations) = self.generations(id) else {
+            return Whereabouts::Live;
+        };
+        if generations.is_empty() {
+            return Whereabouts::Gone;
+        }
+        let is_live = |generation: &u64| {
+            let name = self.name(id, *generation);
+            match self.open(&name).map(|file| lock(&file)) {
+                Ok(Lock::Ours) => false,
+                Ok(Lock::Elsewhere) => true,
+                Ok(Lock::Unknown) => !self.is_long_unchanged(&name),
+                Err(error) => Errno::from_io_error(&error) != Some(Errno::NOENT),
+            }
+        };
+        match generations.iter().any(is_live) {
+            true => Whereabouts::Live,
+            false => Whereabouts::Abandoned,
+        }
+    }
+
+    /// Removes what is left of an upload that nobody is writing; whether nothing is.
+    pub(crate) fn abandon(&self, id: &UploadId) -> bool {
+        let remove = |generation: &u64| {
+            let name = self.name(id, *generation);
+            self.remove_abandoned(&name, self.is_long_unchanged(&name))
+        };
+        self.generations(id)
+            .is_ok_and(|generations| generations.iter().all(remove))
+    }
+
+    fn is_long_unchanged(&self, name: &[u8]) -> bool {
+        let now = i64::try_from(nanoseconds_now()).unwrap_or(i64::MAX);
+        let still = i64::try_from(LONGEST_STILL.as_nanos()).unwrap_or(i64::MAX);
+        Facts::at(&self.folder, name)
+            .is_ok_and(|facts| facts.changed_ns < now.saturating_sub(still))
+    }
+
     /// Removes a file that nobody is writing; whether it did. Where locks prove nothing, only its age tells.
     fn remove_abandoned(&self, name: &[u8], is_old: bool) -> bool {
         self.open(name).is_ok_and(|file| {
@@ -216,11 +271,8 @@ impl Place {
         Ok(File::from(file))
     }
 
-    /// The names in the folder, read through a descriptor of its own: the shared one has one position for all.
     fn names(&self) -> Result<Names> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::openat(&self.folder, c".", flags, Mode::empty())?;
-        Ok(Names::new(folder))
+        Ok(Names::of(&self.folder)?)
     }
 
     fn unlink(&self, name: &[u8]) -> Result<()> {
@@ -269,7 +321,7 @@ fn lock(file: &File) -> Lock {
 
 /// Whether a free lock proves that no writer is left: on file systems of this machine. On shared ones a lock may be lost
 /// to a broken connection while its holder lives on.
-fn locks_are_proof(file: &File) -> bool {
+pub(crate) fn locks_are_proof(file: &File) -> bool {
     // ext4, XFS, Btrfs, tmpfs, F2FS, ZFS, bcachefs (statfs(2)).
     const LOCAL: [u64; 7] = [
         0xEF53,

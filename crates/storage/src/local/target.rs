@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::confined::{Root, parent_and_name};
 use super::facts::Facts;
+use super::quota::size_at;
 use super::staging::Place;
 use crate::UploadRequest;
 use crate::error::{Context, Result};
@@ -26,6 +27,17 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// The path of the folder.
+    pub(crate) const fn path(&self) -> &RemotePath {
+        &self.path
+    }
+
+    /// The bytes that the name stands for now.
+    pub(crate) fn size_of(&self, context: Context<'_>) -> Result<u64> {
+        let (_, name) = parent_and_name(context)?;
+        size_at(&self.folder, name).map_err(context.system())
+    }
+
     /// The folder that the upload goes to. Refuses before the content is sent what giving the name would refuse after it, and
     /// what cannot fit.
     pub(crate) fn find(root: &Root, context: Context<'_>, request: &UploadRequest) -> Result<Self> {
@@ -50,6 +62,11 @@ impl Target {
 
     /// The staging folder, or this one where a rename from there could not succeed.
     pub(crate) fn place(&self, root: &Root, context: Context<'_>) -> Result<Place> {
+        if let Err(code) = &root.ledgers
+            && root.is_limited
+        {
+            return Err(context.refuse(*code));
+        }
         match &root.staging {
             Ok(staging) if staging.facts.shares_file_system(&self.facts) => Ok(Place {
                 folder: Arc::clone(&staging.folder),

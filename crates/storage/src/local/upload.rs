@@ -10,6 +10,7 @@ use transfer::Hashed;
 
 use super::commit;
 use super::confined::Root;
+use super::quota::Claim;
 use super::staged::Staged;
 use super::staging::Place;
 use super::target::Target;
@@ -27,6 +28,8 @@ pub(crate) struct LocalUpload {
     pub(crate) begun: Instant,
     /// What happens to the staged file when this is dropped.
     pub(crate) on_drop: OnDrop,
+    /// Whether bytes are promised to it by a quota.
+    is_reserved: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +47,35 @@ impl LocalUpload {
         progress: Progress<'_>,
     ) -> Result<Self> {
         let context = Context::new("store", &request.path);
-        let place = Target::find(root, context, request)?.place(root, context)?;
-        match request.id {
-            Some(id) => Self::stage(root, request, || place.begin(&id, request.resume, progress)),
-            None => Self::begin_once(root, request, &place),
-        }
+        let target = Target::find(root, context, request)?;
+        let place = target.place(root, context)?;
+        let Some(id) = request.id else {
+            return Self::begin_once(root, request, &place);
+        };
+        let begin = || place.begin(&id, request.resume, &mut *progress);
+        let mut upload = Self::stage(root, request, begin)?;
+        upload.reserve(&target, &place, progress)?;
+        Ok(upload)
+    }
+
+    /// Has the bytes promised that the upload will add, where there is a quota. What cannot be had is no use to keep.
+    fn reserve(&mut self, target: &Target, place: &Place, progress: Progress<'_>) -> Result<()> {
+        let (Some(quota), Some(upload)) = (&self.root.quota, self.request.id) else {
+            return Ok(());
+        };
+        let replaced = target.size_of(self.context())?;
+        let claim = Claim {
+            upload,
+            // One that does not say how much it is to be hears it when it is published.
+            bytes: self.request.size.unwrap_or(0).saturating_sub(replaced),
+            beside: place.beside_target.then(|| target.path()),
+        };
+        let reserved = quota.reserve(&self.root, self.context(), &claim, progress);
+        self.is_reserved = true;
+        reserved.map_err(|error| match error.code() {
+            ErrorCode::QuotaExceeded => self.fail(error),
+            _ => error,
+        })
     }
 
     /// Begins an upload whose content is at hand and that is never resumed. The folder it goes to is looked at once for all
@@ -93,11 +120,26 @@ impl LocalUpload {
             } else {
                 OnDrop::Remove
             },
+            is_reserved: false,
         })
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
         Context::new("store", &self.request.path)
+    }
+
+    /// Removes the staged file, and then what was promised to it, unless another writer goes on with both.
+    fn remove(&self) {
+        let is_ours = self.staged.is_ours();
+        self.staged.remove();
+        if let (true, true, Some(quota), Some(id)) = (
+            self.is_reserved,
+            is_ours,
+            &self.root.quota,
+            &self.request.id,
+        ) {
+            quota.release(id);
+        }
     }
 
     /// Gives the upload up because of `error`, for good.
@@ -118,7 +160,7 @@ impl Drop for LocalUpload {
         match self.on_drop {
             OnDrop::Nothing => {}
             OnDrop::Keep if !is_empty() => {}
-            OnDrop::Keep | OnDrop::Remove => self.staged.remove(),
+            OnDrop::Keep | OnDrop::Remove => self.remove(),
         }
     }
 }

@@ -15,6 +15,10 @@ pub(crate) const TESTS: &[Test] = &[
         killed_worker_is_replaced_within_a_second,
     ),
     (
+        "what_a_killed_worker_held_is_given_back_before_its_slot_is_another_s",
+        killed_worker_gives_back,
+    ),
+    (
         "random_kills_leave_the_pool_whole",
         random_kills_leave_the_pool_whole,
     ),
@@ -59,6 +63,17 @@ fn killed_worker_is_replaced_within_a_second() {
         begun.elapsed()
     );
     assert!(service.session().hello().is_some());
+}
+
+fn killed_worker_gives_back() {
+    let service = Service::start(settings(1, 4));
+    let victim = service.ready_pids()[0];
+    kill(victim, Signal::KILL);
+    service.wait_for_count("ready ", 2);
+    let heir = service.ready_pids()[1];
+    service.wait_for(&format!("departed 0 {victim}"));
+    kill(heir, Signal::KILL);
+    service.wait_for(&format!("departed 0 {heir}"));
 }
 
 fn random_kills_leave_the_pool_whole() {

@@ -7,12 +7,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{ExitCode, id};
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use supervisor::{
     Accepting, Connection, Ended, Event, Helper, HelperEvent, HelperLaunch, Launch, Owner, Pool,
-    Supervisor, Worker, WorkerExit,
+    Scoreboard, Supervisor, Worker, WorkerExit,
 };
 
 pub(crate) const SUPERVISE: &str = "--supervise";
@@ -76,6 +77,11 @@ impl Owner for Program {
         say("reloaded");
     }
 
+    fn departed(&mut self, slot: usize, board: &Scoreboard) {
+        let held = board.program_words()[slot].swap(0, SeqCst);
+        say(&format!("departed {slot} {held}"));
+    }
+
     fn stopping(&mut self) {
         say("stopping");
     }
@@ -98,6 +104,7 @@ pub(crate) fn supervise(path: &str) -> ExitCode {
         launch: settings.launch(),
         grace: Duration::from_millis(settings.grace_ms),
         silent_after: Duration::from_millis(settings.silent_after_ms),
+        program_words: 1024,
     };
     match Supervisor::new(pool).and_then(|supervisor| supervisor.run(&mut program)) {
         Ok(Ended::Drained) => say("ended drained"),
@@ -123,6 +130,8 @@ pub(crate) fn work() -> ExitCode {
         say("reason");
         return WorkerExit::BootFailed.into();
     }
+    let words = worker.scoreboard().program_words();
+    words[worker.slot()].store(u64::from(id()), SeqCst);
     // Said first, so that it stands in the log once the supervisor has announced the service.
     say(&format!("ready {} {}", id(), worker.generation()));
     worker.ready(settings.places).unwrap();

@@ -4,6 +4,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use admission::{Lapse, Limit};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
@@ -46,7 +47,12 @@ impl Read for Waiting<'_> {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if !wait_for_input(socket, left.min(STALL))? {
-                return Err(io::ErrorKind::TimedOut.into());
+                let limit = if left > STALL {
+                    Limit::Stall
+                } else {
+                    Limit::Message
+                };
+                return Err(Lapse(limit).into());
             }
         }
     }

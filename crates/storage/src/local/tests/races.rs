@@ -174,7 +174,7 @@ fn open_never_leads_out() {
 #[test]
 fn a_home_never_leads_out() {
     Arena::new().endure("beneath", |arena| {
-        if let Some(home) = arena.allow(arena.storage().beneath(&path("/swap"))) {
+        if let Some(home) = arena.allow(arena.storage().beneath(&path("/swap"), None)) {
             let entry = home.stat(&path("/file"), false).unwrap();
             assert_eq!(entry.size, INSIDE.len() as u64);
         }

@@ -1,0 +1,137 @@
+//! A home's ledger where it lies, and counting what it shall say.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::RemotePath;
+
+use super::count::bytes_below;
+use super::ledger::Ledger;
+use super::ledger_file::{LedgerFile, open_or_make};
+use super::now;
+use super::text::{path_of_text, path_to_text};
+use crate::error::Context;
+use crate::local::confined::{OwnFolder, Root};
+use crate::local::facts::Facts;
+use crate::local::names::Names;
+use crate::{Progress, no_progress};
+
+/// Between two looks at whether another one has counted.
+const COUNTING: Duration = Duration::from_millis(20);
+
+/// What leads a ledger's name where it is the file by which those who count take turns.
+pub(super) const TURN: &str = "count";
+
+/// Longest name that a file may have.
+pub(super) const LONGEST_NAME: usize = 255;
+
+/// A home and its ledger.
+#[derive(Debug)]
+pub(super) struct Book {
+    folder: Arc<OwnedFd>,
+    name: String,
+    pub(super) file: LedgerFile,
+}
+
+impl Book {
+    /// The ledger `name` of the folder `home`, made where there is none.
+    pub(super) fn open(
+        ledgers: &OwnFolder,
+        name: &str,
+        home: &OwnedFd,
+        boot: Option<u128>,
+    ) -> io::Result<Self> {
+        let facts = Facts::of(home)?;
+        Ok(Self {
+            folder: Arc::clone(&ledgers.folder),
+            name: name.to_owned(),
+            file: LedgerFile::open(ledgers.folder.as_fd(), name, &facts, boot)?,
+        })
+    }
+
+    /// Counts the files below the home if that is still wanted when it is this one's turn. The ledger is free meanwhile.
+    pub(super) fn count(
+        &self,
+        home: &OwnedFd,
+        wanted: impl Fn(&Ledger) -> bool,
+        progress: Progress<'_>,
+    ) -> io::Result<()> {
+        let turn = open_or_make(self.folder.as_fd(), &format!("{TURN}{}", self.name))?;
+        while let Err(std::fs::TryLockError::WouldBlock) = turn.try_lock() {
+            if let ControlFlow::Break(()) = progress(0) {
+                return Err(rustix::io::Errno::TIMEDOUT.into());
+            }
+            std::thread::sleep(COUNTING);
+        }
+        let held = self.file.hold()?;
+        if !wanted(&held.ledger) {
+            return Ok(());
+        }
+        let mark = held.ledger.mark();
+        // One that was begun just now must be found again.
+        held.write()?;
+        drop(held);
+        let found = bytes_below(home, progress)?;
+        let mut held = self.file.hold()?;
+        if held.ledger.take_count(&mark, found, now()) {
+            held.write()?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts below every home whose ledger was changed since it was counted last, and that long ago: what others than the
+/// sessions of its accounts store there is known then at the latest.
+pub(crate) fn count_stale(root: &Root) {
+    let Ok(ledgers) = &root.ledgers else {
+        return;
+    };
+    let Ok(mut names) = Names::of(&ledgers.folder) else {
+        return;
+    };
+    while let Ok(Some(name)) = names.next() {
+        let Some((text, home)) = std::str::from_utf8(&name.bytes)
+            .ok()
+            .and_then(|text| Some((text, home_of(text)?)))
+        else {
+            continue;
+        };
+        let context = Context::new("count below", &home);
+        // A home that is gone needs no ledger until it is there again.
+        let Ok(folder) = root.open_folder(context) else {
+            continue;
+        };
+        let stale = |ledger: &Ledger| ledger.is_stale(now());
+        let counted = Book::open(ledgers, text, &folder, root.boot).and_then(|book| {
+            let is_stale = stale(&book.file.hold()?.ledger);
+            match is_stale {
+                true => book.count(&folder, stale, &mut no_progress()),
+                false => Ok(()),
+            }
+        });
+        if let Err(error) = counted {
+            tracing::warn!(?home, %error, "the bytes below a home are not counted");
+        }
+    }
+}
+
+/// The name of a home's ledger: the path itself where it can be one, so that people find it.
+pub(super) fn name_of(home: &RemotePath) -> String {
+    let text = path_to_text(home).replace('/', "+");
+    match text.len() + TURN.len() <= LONGEST_NAME {
+        true => text,
+        false => {
+            let digest = blake3::hash(home.as_bytes()).to_hex();
+            format!("={digest}")
+        }
+    }
+}
+
+/// The home of the ledger of that name; `None` where it does not tell, or is no ledger's.
+pub(super) fn home_of(name: &str) -> Option<RemotePath> {
+    let text = name.strip_prefix('+')?;
+    path_of_text(&format!("/{}", text.replace('+', "/")))
+}
