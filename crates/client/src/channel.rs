@@ -1,7 +1,7 @@
 //! The bytes of a connection, in clear or within TLS, and whether any moved.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -197,6 +197,12 @@ impl Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.check()?;
         let written = self.socket.write(bytes)?;
+        Ok(self.count(written))
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.check()?;
+        let written = self.socket.write_vectored(parts)?;
         Ok(self.count(written))
     }
 
