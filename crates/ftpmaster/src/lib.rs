@@ -130,8 +130,9 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let settings = settings(args, address, (&state, accounts.read()?))?;
     let signals = Signals::catch().context("cannot catch signals")?;
     let kernel = Kernel::ask();
-    rights::confine(args, &state)?;
+    // Its shared memory is made before nobody makes any more.
     let master = Arc::new(Master::new(&state, settings, limits(args))?);
+    rights::confine(args, &state)?;
     if let Some(changed) = accounts.changed_at()? {
         master.revoke_before(changed);
     }
@@ -170,10 +171,10 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     finished
 }
 
-/// What is asked for, and no more connections than there are descriptors for.
+/// What is asked for, and no more connections than there can be descriptors for.
 fn limits(args: &Args) -> Limits {
     let asked = args.limits.limits();
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     Limits {
         connections: asked.connections.min(connections_for(descriptors)),
         ..asked
