@@ -37,8 +37,10 @@ const MOST_RECENT: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Recent {
     /// Where it stands in the file.
-    pub(crate) start: u64,
-    pub(crate) bytes: Vec<u8>,
+    start: u64,
+    /// Filled with zeros once, and then used again and again.
+    room: Vec<u8>,
+    length: usize,
 }
 
 /// Hashes one file from its beginning on.
@@ -195,17 +197,42 @@ fn beside(file: &File, mut blocks: Blocks) -> io::Result<Lane> {
 /// Gives back the buffers that hold nothing behind `hashed`.
 fn give_back(recent: &mut VecDeque<Recent>, hashed: u64, back: &Sender<Vec<u8>>) {
     while recent.front().is_some_and(|recent| recent.end() <= hashed) {
-        if let Some(mut done) = recent.pop_front() {
-            done.bytes.clear();
-            back.send(done.bytes).unwrap_or_default(); // fails only where nobody borrows any more
+        if let Some(done) = recent.pop_front() {
+            back.send(done.room).unwrap_or_default(); // fails only where nobody borrows any more
         }
     }
 }
 
 impl Recent {
+    /// Nothing yet of what stands at `start`, to be held in `room`.
+    pub(crate) fn new(start: u64, room: Vec<u8>) -> Self {
+        Self {
+            start,
+            room,
+            length: 0,
+        }
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// A place for the next `wanted` bytes, which counts once they are [added](Self::add).
+    pub(crate) fn room_for(&mut self, wanted: usize) -> &mut [u8] {
+        let end = self.length.saturating_add(wanted);
+        if self.room.len() < end {
+            self.room.resize(end, 0);
+        }
+        self.room.get_mut(self.length..end).unwrap_or_default()
+    }
+
+    pub(crate) fn add(&mut self, filled: usize) {
+        self.length = self.length.saturating_add(filled).min(self.room.len());
+    }
+
     /// Where in the file it ends.
     pub(crate) fn end(&self) -> u64 {
-        let length = u64::try_from(self.bytes.len()).unwrap_or(u64::MAX);
+        let length = u64::try_from(self.length).unwrap_or(u64::MAX);
         self.start.saturating_add(length)
     }
 
@@ -213,7 +240,8 @@ impl Recent {
     fn block(&self, start: u64) -> Option<&[u8]> {
         let from = usize::try_from(start.checked_sub(self.start)?).ok()?;
         let length = usize::try_from(BLOCK).ok()?;
-        self.bytes.get(from..from.checked_add(length)?)
+        let held = self.room.get(..self.length)?;
+        held.get(from..from.checked_add(length)?)
     }
 }
 
@@ -372,17 +400,15 @@ mod tests {
         let mut bytes = content.as_slice();
         let mut position = 0;
         while let Some((block, rest)) = bytes.split_at_checked(usize::try_from(BLOCK).unwrap()) {
-            let mut buffer = loop {
+            let buffer = loop {
                 match hashing.borrow() {
                     Some(buffer) => break buffer,
                     None => std::thread::yield_now(),
                 }
             };
-            buffer.extend_from_slice(block);
-            let recent = Recent {
-                start: position,
-                bytes: buffer,
-            };
+            let mut recent = Recent::new(position, buffer);
+            recent.room_for(block.len()).copy_from_slice(block);
+            recent.add(block.len());
             position += BLOCK;
             hashing
                 .advance_with(&other, position, Some(recent))

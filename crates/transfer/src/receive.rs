@@ -140,10 +140,9 @@ impl Receiver {
         let wanted = wanted.min(at_once);
         match self.recent_with_room_for(wanted) {
             Some(mut recent) => {
-                let kept = recent.bytes.len();
-                recent.bytes.resize(kept + wanted, 0);
-                let place = recent.bytes.get_mut(kept..).unwrap_or_default();
+                let place = recent.room_for(wanted);
                 fill_and_write(connection, place, (file, self.position))?;
+                recent.add(wanted);
                 self.recent = Some(recent);
             }
             None => {
@@ -158,7 +157,7 @@ impl Receiver {
     fn recent_with_room_for(&mut self, wanted: usize) -> Option<Recent> {
         let most = usize::try_from(MAX_DATA_PAYLOAD).unwrap_or(0);
         self.recent.take().filter(|recent| {
-            recent.end() == self.position && recent.bytes.len().saturating_add(wanted) <= most
+            recent.end() == self.position && recent.length().saturating_add(wanted) <= most
         })
     }
 
@@ -172,7 +171,7 @@ impl Receiver {
         if let Way::Buffer = self.way {
             let start = self.position;
             let buffer = self.hashing.borrow();
-            self.recent = buffer.map(|bytes| Recent { start, bytes });
+            self.recent = buffer.map(|room| Recent::new(start, room));
         }
         Ok(())
     }
