@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::{Transfer, World, share};
+use super::{IN_THE_CLEAR, Transfer, World, share};
 use crate::content::{fill, plant, remove};
 use crate::contest::{Asked, Contest, Unit};
 use crate::delay::Line;
@@ -42,17 +42,25 @@ pub fn run(world: &mut World) {
 
 fn over(world: &mut World, line: &Line, (tree, file, file_most): (&str, &str, f64)) {
     let open = ["--anonymous", "read-write"];
-    let alone = Setup::new(1).at(IP).slave_options(open).without_master();
+    let alone = Setup::new(1)
+        .at(IP)
+        .slave_options(open)
+        .slave_options(IN_THE_CLEAR)
+        .without_master();
     let cluster = line.server.run(|| alone.start());
     plant(&cluster.path("tree"), FILES);
     fill(&cluster.path("file.bin"), MIB);
     share(&cluster);
-    let led = Setup::new(1).at(IP).master_options(open);
+    let led = Setup::new(1)
+        .at(IP)
+        .master_options(open)
+        .master_options(IN_THE_CLEAR)
+        .slave_options(IN_THE_CLEAR);
     let led = line.server.run(|| led.start());
     plant(&led.path("tree"), FILES);
     fill(&led.path("file.bin"), MIB);
-    let client = cluster.client().options(["-q"]);
-    let master = led.client().options(["-q"]);
+    let client = cluster.client().options(["-q"]).options(IN_THE_CLEAR);
+    let master = led.client().options(["-q"]).options(IN_THE_CLEAR);
     let peers = line
         .server
         .run(|| world.serve(&cluster.root(), IpAddr::V4(IP)));

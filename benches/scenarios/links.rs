@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Transfer, World, share_folder};
+use super::{IN_THE_CLEAR, Transfer, World, share_folder};
 use crate::content::fill;
 use crate::contest::{Asked, Contest, Entry, Standing, Unit};
 use crate::harness::{Client, PATIENCE, Server, master_binary, slave_binary, wait_until};
@@ -174,6 +174,7 @@ impl Suite {
         let common = |bind: String| {
             let mut words = vec!["--bind".into(), bind, "--state".into()];
             words.push(folder.path().join("state").display().to_string());
+            words.extend(IN_THE_CLEAR.map(str::to_owned));
             words
         };
         let start = |label: &str, program: &Path, words: Vec<String>| {
@@ -196,7 +197,9 @@ impl Suite {
         let suite = Self {
             slaves: slaves.collect(),
             _master: master,
-            client: Client::new(format!("127.0.0.1:{port}")).options(["-q"]),
+            client: Client::new(format!("127.0.0.1:{port}"))
+                .options(["-q"])
+                .options(IN_THE_CLEAR),
             folder,
         };
         star.hub.run(|| suite.wait_for_slaves());

@@ -138,3 +138,6 @@ impl<'a> Transfer<'a> {
         self.peak.get()
     }
 }
+
+/// Beyond this machine the programs would speak TLS; what they are measured beside does not.
+const IN_THE_CLEAR: [&str; 2] = ["--tls", "never"];

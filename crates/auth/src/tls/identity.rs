@@ -97,7 +97,7 @@ impl Identity {
         Self::parse(text.to_vec(), text.to_vec())
     }
 
-    /// The text that [`from_pem`](Self::from_pem) reads.
+    /// Certificates and key as PEM, the text that is read back (RFC 7468).
     #[must_use]
     pub fn to_pem(&self) -> Vec<u8> {
         [self.key.as_slice(), &self.certificates].concat()
