@@ -27,8 +27,8 @@ mod tally;
 pub use counters::Reporter;
 pub use gate::{Gate, Stage, Visit};
 pub use limits::{
-    HASHES_WAITING, Lapse, Limit, Limits, MINIMUM_RATE_OVER, MOST_CONNECTIONS, REFUSED_LOGINS,
-    RateFloor, Startups, StartupsError, UNKNOWN_REQUESTS, connections_for,
+    HASHES_WAITING, Lapse, Limit, Limits, MESSAGE, MINIMUM_RATE_OVER, MOST_CONNECTIONS,
+    REFUSED_LOGINS, RateFloor, STALL, Startups, StartupsError, UNKNOWN_REQUESTS, connections_for,
 };
 pub use memory::{WORDS, Words, give_back, of_one_process, prepare};
 pub use penalties::Offence;

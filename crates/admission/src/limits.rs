@@ -32,9 +32,11 @@ pub fn connections_for(descriptors: u64) -> u32 {
     u32::try_from(most).unwrap_or(u32::MAX)
 }
 
-/// The pauses that the protocol's own deadlines allow, named here for the table: one message, and within a frame.
-const MESSAGE: Duration = Duration::from_secs(60);
-const STALL: Duration = Duration::from_secs(30);
+/// How long one message may take to come, from the moment at which it is waited for. Content takes as long as it needs.
+pub const MESSAGE: Duration = Duration::from_secs(60);
+
+/// Longest pause within a frame, in either direction.
+pub const STALL: Duration = Duration::from_secs(30);
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $limit:ident, $name:literal, $option:expr, $sentence:literal, $bounds:literal;)*) => {

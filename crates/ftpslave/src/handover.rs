@@ -151,7 +151,8 @@ impl RegistrarHandover {
     }
 }
 
-const fn sandbox(sandboxed: bool) -> Sandbox {
+/// What the flag in a handover stands for.
+pub(crate) const fn sandbox(sandboxed: bool) -> Sandbox {
     match sandboxed {
         true => Sandbox::On,
         false => Sandbox::Off,

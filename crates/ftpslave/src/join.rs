@@ -5,19 +5,25 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, bail};
 use auth::{Invitation, OwnKeys, RegistrationKey, SlaveKey, StateDirectory};
+use confinement::{Allowed, Confinement, Hierarchy, Network};
 use protocol::{MasterReply, MasterRequest, SlaveId};
 use serde::{Deserialize, Serialize};
 
+use crate::handover::sandbox;
 use crate::line::{Encryption, LineError, Manner, ask, connect};
 
 /// The first argument of the process that joins.
 pub(crate) const ARGUMENT: &str = "--join-master";
+
+/// A connection, what looking up a name opens, and the files of the state.
+const DESCRIPTORS: u64 = 64;
 
 /// Longest line that is read from stdin.
 const LONGEST: u64 = 4096;
@@ -32,6 +38,7 @@ pub(crate) struct Errand {
     pub(crate) slave: [u8; 16],
     pub(crate) masters: Vec<(String, u16)>,
     pub(crate) encryption: Encryption,
+    pub(crate) sandboxed: bool,
 }
 
 /// The invitation that was typed, or the first line of stdin for `-`.
@@ -95,6 +102,7 @@ fn carry_out() -> anyhow::Result<()> {
         .context("the supervisor's word is not understood")?;
     let invitation: Invitation = errand.invitation.parse()?;
     let state = StateDirectory::open(Some(&errand.state))?;
+    confine(&errand, &state)?;
     let mut failures = Vec::new();
     for (host, port) in &errand.masters {
         match redeem(&errand, &invitation, (host, *port)) {
@@ -106,6 +114,20 @@ fn carry_out() -> anyhow::Result<()> {
         }
     }
     bail!("{}", failures.join("; "))
+}
+
+/// What is heard from the network reaches nothing but the state, in which the keys are kept.
+fn confine(errand: &Errand, state: &StateDirectory) -> anyhow::Result<()> {
+    let confinement = Confinement {
+        hierarchies: &[Hierarchy {
+            folder: state.as_fd(),
+            allowed: Allowed::Keep,
+        }],
+        network: Network::To(errand.masters.iter().map(|(_, port)| *port).collect()),
+        descriptors: DESCRIPTORS,
+        sandbox: sandbox(errand.sandboxed),
+    };
+    Ok(confinement.enter()?)
 }
 
 fn redeem(

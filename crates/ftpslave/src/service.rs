@@ -122,6 +122,7 @@ fn join_once(
         slave: slave.0,
         masters: masters(args),
         encryption: Encryption::from(args.tls.tls),
+        sandboxed: args.privileges.sandbox() == Sandbox::On,
     };
     join::send(program, &errand)
 }

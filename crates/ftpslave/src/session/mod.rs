@@ -16,9 +16,11 @@ mod store;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use admission::{Gate, Lapse, Limit, MINIMUM_RATE_OVER, RateFloor, Stage, UNKNOWN_REQUESTS, Visit};
+use admission::{
+    Gate, Lapse, Limit, MESSAGE, MINIMUM_RATE_OVER, RateFloor, Stage, UNKNOWN_REQUESTS, Visit,
+};
 use auth::tls::Reception;
 use cli::human_size;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
@@ -43,9 +45,6 @@ pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
-
-/// How long one message may take to come, from the moment at which it is waited for. Content takes as long as it needs.
-const MESSAGE: Duration = Duration::from_secs(60);
 
 /// Collected answers are sent on at the latest when they are so long, bytes.
 const ANSWERS: usize = 64 * 1024;

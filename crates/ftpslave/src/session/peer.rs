@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use admission::{Lapse, Limit, RateFloor};
+use admission::{Lapse, Limit, RateFloor, STALL};
 use auth::tls::{Acceptor, Reception};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,9 +21,6 @@ use transfer::{Wire, is_same_machine, send_unpaced};
 
 use secured::Secured;
 use socket::{AtOnce, Waiting, wait_for_input};
-
-/// Longest pause within a frame, in either direction.
-const STALL: Duration = Duration::from_secs(30);
 
 /// How long a parting word may take to be read.
 const LINGER: Duration = Duration::from_secs(1);

@@ -4,12 +4,10 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use admission::{Lapse, Limit};
+use admission::{Lapse, Limit, STALL};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
-
-use super::STALL;
 
 /// Waits until the client has sent something or closed, `limit` at most; whether it did.
 pub(super) fn wait_for_input(socket: &TcpStream, limit: Duration) -> io::Result<bool> {
