@@ -147,6 +147,8 @@ fn a_server_whose_walls_do_not_stand_does_not_start() {
         ("landlock_restrict_self", "opening a folder of others"),
         ("seccomp", "every system call"),
     ];
+    // Nothing is asked of a master before the walls of the process that joins stand.
+    let join = format!("--join={}", "0".repeat(32));
     for (call, open) in walls {
         // The kernel is kept from doing it, and says that it has.
         let Some(helper) = with_calls_that(call, "retval=0") else {
@@ -154,6 +156,7 @@ fn a_server_whose_walls_do_not_stand_does_not_start() {
         };
         for (program, arguments) in [
             (slave_binary(), &["0", "--standalone"][..]),
+            (slave_binary(), &["0", &join]),
             (master_binary(), &["--port=0"]),
         ] {
             let said = refusal(&helper, program, arguments);
