@@ -63,19 +63,12 @@ pub struct Account {
     pub quota: Option<u64>,
 }
 
-/// All accounts, by name.
+/// All accounts, by name. What is not understood is an error: a rule that was mistyped must not be left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accounts {
     #[serde(default)]
     users: BTreeMap<UserName, Account>,
-}
-
-/// What is wrong with the text of accounts, and in which line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Malformed {
-    pub(crate) line: usize,
-    pub(crate) problem: String,
 }
 
 impl Accounts {
@@ -108,19 +101,6 @@ impl Accounts {
     /// Takes an account away; whether there was one.
     pub fn remove(&mut self, name: &UserName) -> bool {
         self.users.remove(name).is_some()
-    }
-
-    /// The accounts that a file holds. What is not understood is an error: a rule that was mistyped must not be left out.
-    pub(crate) fn parse(text: &str) -> Result<Self, Malformed> {
-        toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
-            let before = text.bytes().take(offset);
-            Malformed {
-                line: 1 + before.filter(|byte| *byte == b'\n').count(),
-                // Its Display would show the line itself, hash and all.
-                problem: error.message().to_owned(),
-            }
-        })
     }
 
     /// As a file holds them.
@@ -268,6 +248,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::toml_file::{self, Malformed};
+
+    fn parse(text: &str) -> Result<Accounts, Malformed> {
+        toml_file::parse(text.as_bytes())
+    }
 
     fn account(rights: Rights, home: &str) -> Account {
         Account {
@@ -290,7 +275,7 @@ mod tests {
             hash(),
             hash()
         );
-        let accounts = Accounts::parse(&text).unwrap();
+        let accounts = parse(&text).unwrap();
         let (name, ada) = accounts.get("ada").unwrap();
         assert_eq!(name.as_str(), "ada");
         assert_eq!(ada.rights, Rights::READ.with(Rights::WRITE));
@@ -302,14 +287,14 @@ mod tests {
             (Rights::NONE, "/", None)
         );
         assert!(accounts.get("carol").is_none());
-        assert_eq!(Accounts::parse("").unwrap(), Accounts::default());
+        assert_eq!(parse("").unwrap(), Accounts::default());
     }
 
     #[test]
     fn what_is_wrong_is_an_error_with_its_line_and_without_the_hash() {
         let hash = hash();
         let good = format!("[users.ada]\npassword = \"{hash}\"\nrights = [\"read\"]\n");
-        assert!(Accounts::parse(&good).is_ok());
+        assert!(parse(&good).is_ok());
         for (text, line, problem) in [
             (good.replace("ada", "Ada"), 1, "a name is"),
             (good.replace("ada", "\"a b\""), 1, "a name is"),
@@ -341,7 +326,7 @@ mod tests {
             ),
             ("[users\n".to_owned(), 1, ""),
         ] {
-            let refusal = Accounts::parse(&text).unwrap_err();
+            let refusal = parse(&text).unwrap_err();
             assert!(
                 refusal.line == line && refusal.problem.contains(problem),
                 "{text}: {refusal:?}"
@@ -403,12 +388,12 @@ mod tests {
                 accounts.add(name.parse().unwrap(), account);
             }
             let text = accounts.to_text().unwrap();
-            prop_assert_eq!(Accounts::parse(&text), Ok(accounts), "{}", text);
+            prop_assert_eq!(parse(&text), Ok(accounts), "{}", text);
         }
 
         #[test]
         fn no_text_is_too_much(text: String) {
-            if let Err(refusal) = Accounts::parse(&text) {
+            if let Err(refusal) = parse(&text) {
                 prop_assert!(refusal.line <= 1 + text.matches('\n').count());
             }
         }
@@ -417,7 +402,7 @@ mod tests {
         fn text_that_looks_like_accounts_is_no_more(
             name in "\\PC{0,12}", key in "(password|rights|home|[a-z]{1,8})", value in "(\"\\PC{0,40}\"|\\[\\PC{0,20}\\]|[0-9]{1,5})"
         ) {
-            let _verdict = Accounts::parse(&format!("[users.\"{name}\"]\n{key} = {value}\n"));
+            let _verdict = parse(&format!("[users.\"{name}\"]\n{key} = {value}\n"));
         }
     }
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use thiserror::Error;
 
-use crate::accounts::{Accounts, Malformed};
+use crate::accounts::Accounts;
 use crate::state_directory::{StateError, explain};
 use crate::state_file::{lock, read, replace};
+use crate::toml_file::{Malformed, parse};
 
 /// Longest file, bytes: room for some 20,000 accounts.
 const LONGEST: u64 = 4 * 1024 * 1024;
@@ -142,17 +143,7 @@ impl AccountsFile {
     }
 
     fn parse(&self, content: &[u8]) -> Result<Accounts, AccountsError> {
-        let parsed = match std::str::from_utf8(content) {
-            Ok(text) => Accounts::parse(text),
-            Err(error) => {
-                let whole = content.iter().take(error.valid_up_to());
-                Err(Malformed {
-                    line: 1 + whole.filter(|byte| **byte == b'\n').count(),
-                    problem: "not UTF-8".to_owned(),
-                })
-            }
-        };
-        parsed.map_err(|Malformed { line, problem }| AccountsError::Malformed {
+        parse(content).map_err(|Malformed { line, problem }| AccountsError::Malformed {
             path: self.path.clone(),
             line,
             problem,

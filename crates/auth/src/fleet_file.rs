@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::fleet::Fleet;
 use crate::state_directory::{StateError, explain};
 use crate::state_file::{lock, read, replace};
+use crate::toml_file::{Malformed, parse};
 
 /// Longest file, bytes.
 const LONGEST: u64 = 1024 * 1024;
@@ -116,16 +117,10 @@ impl FleetFile {
     }
 
     fn parse(&self, content: &[u8]) -> Result<Fleet, FleetError> {
-        let malformed = |line, problem: &str| FleetError::Malformed {
+        parse(content).map_err(|Malformed { line, problem }| FleetError::Malformed {
             path: self.path.clone(),
             line,
-            problem: problem.to_owned(),
-        };
-        let text = std::str::from_utf8(content).map_err(|_| malformed(1, "not UTF-8"))?;
-        toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start));
-            let lines = before.unwrap_or_default().matches('\n').count();
-            malformed(1 + lines, error.message())
+            problem,
         })
     }
 }

@@ -26,6 +26,7 @@ mod state_directory;
 mod state_file;
 mod ticket;
 pub mod tls;
+mod toml_file;
 
 pub use accounts::{Account, Accounts, Home, HomeError, NameError, UserName};
 pub use accounts_file::{AccountsError, AccountsFile};
