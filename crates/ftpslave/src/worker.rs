@@ -46,7 +46,7 @@ const STACK: usize = 256 * 1024;
 
 pub(crate) fn run() -> ExitCode {
     match boot() {
-        Ok((worker, context, handover)) => work(worker, &context, &handover).into(),
+        Ok((worker, entry, handover)) => work(worker, &entry, &handover).into(),
         Err(error) => {
             cli::report(PROGRAM, &error);
             WorkerExit::BootFailed.into()
@@ -54,7 +54,7 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
+fn boot() -> anyhow::Result<(Worker, Entry, WorkerHandover)> {
     let mut worker = Worker::from_inherited().context("cannot take over from the supervisor")?;
     let mut handover: WorkerHandover = serde_json::from_slice(&worker.take_handover())
         .context("the supervisor's word is not understood")?;
@@ -95,10 +95,18 @@ fn boot() -> anyhow::Result<(Worker, Arc<Context>, WorkerHandover)> {
     };
     // All that is opened by a path is open, and there is no thread yet.
     confinement.enter()?;
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let entry = Entry {
+        context: Arc::new(context),
+        threads: Arc::new(ThreadPool::new("session", STACK)),
+        door: worker.door(),
+        turned_away: Arc::default(),
+        most: usize::try_from(connections_for(descriptors)).unwrap_or(usize::MAX),
+    };
     worker
         .ready(handover.sessions)
         .context("cannot answer the supervisor")?;
-    Ok((worker, Arc::new(context), handover))
+    Ok((worker, entry, handover))
 }
 
 fn open_log(path: &Path) -> anyhow::Result<TransferLog> {
@@ -125,15 +133,8 @@ fn descriptors(handover: &WorkerHandover) -> u64 {
         .saturating_add(OWN_DESCRIPTORS)
 }
 
-fn work(mut worker: Worker, context: &Arc<Context>, handover: &WorkerHandover) -> WorkerExit {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let entry = Entry {
-        context: Arc::clone(context),
-        threads: Arc::new(ThreadPool::new("session", STACK)),
-        door: worker.door(),
-        turned_away: Arc::default(),
-        most: usize::try_from(connections_for(descriptors)).unwrap_or(usize::MAX),
-    };
+fn work(mut worker: Worker, entry: &Entry, handover: &WorkerHandover) -> WorkerExit {
+    let context = &entry.context;
     let mut orphaned: Option<Instant> = None;
     let mut shown = Instant::now();
     let mut watch = TicketWatch::default();
