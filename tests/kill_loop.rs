@@ -1,16 +1,14 @@
 //! Somebody is killed at a random moment of a transfer, again and again. `MINI_FTP_ROUNDS` (12), `MINI_FTP_MEBIBYTES`
 //! (16) and `MINI_FTP_SEED` (drawn, and shown) can be set; the same seed makes the same choices.
 
-use std::collections::hash_map::RandomState;
 use std::ffi::OsString;
 use std::fs;
-use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::harness::{
-    Client, Cluster, PATIENCE, Process, owner_of_connection, peers_of, random_bytes, signal_pid,
-    staged,
+    Choices, Client, Cluster, PATIENCE, Process, owner_of_connection, peers_of, random_bytes, seed,
+    setting, signal_pid, staged,
 };
 
 use rustix::process::Signal;
@@ -30,35 +28,9 @@ enum Way {
     Put,
 }
 
-/// SplitMix64: enough to choose with.
-pub(crate) struct Choices(pub(crate) u64);
-
-impl Choices {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[(self.next() % choices.len() as u64) as usize]
-    }
-}
-
-pub(crate) fn setting(name: &str, default: u64) -> u64 {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
-        Err(_) => default,
-    }
-}
-
 #[test]
 fn whoever_is_killed_at_whatever_moment_no_file_is_torn_lost_or_mixed() {
-    let seed = setting("MINI_FTP_SEED", RandomState::new().hash_one(0));
+    let seed = seed();
     let rounds = setting("MINI_FTP_ROUNDS", 12);
     let size = setting("MINI_FTP_MEBIBYTES", 16) as usize * 1024 * 1024;
     eprintln!("MINI_FTP_SEED={seed} MINI_FTP_ROUNDS={rounds}");

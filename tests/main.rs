@@ -21,9 +21,9 @@ mod harness;
 
 mod abuse;
 mod accounts;
+mod bad_days;
 mod command_line;
 mod documents;
-mod faults;
 mod fleet;
 mod framed;
 mod kill_loop;

@@ -1,8 +1,6 @@
 //! What the files below a home may hold together: through several slaves, whoever writes at once and whoever is killed.
 
-use std::collections::hash_map::RandomState;
 use std::fs::{self, File};
-use std::hash::BuildHasher;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,10 +13,9 @@ use rustix::process::Signal;
 
 use super::{PASSWORD, locate, logged_in};
 use crate::harness::{
-    Client, Cluster, PATIENCE, Setup, Wire, port_of, random_bytes, signal_pid, staged, tree,
-    user_command, wait_until,
+    Choices, Client, Cluster, PATIENCE, Setup, Wire, port_of, random_bytes, seed, setting,
+    signal_pid, staged, tree, user_command, wait_until,
 };
-use crate::kill_loop::{Choices, setting};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
@@ -207,7 +204,7 @@ const ROOM: u64 = 6 * MEBIBYTE;
 
 #[test]
 fn many_writers_never_pass_the_quota_whoever_is_killed_and_afterwards_just_what_is_left_fits() {
-    let seed = setting("MINI_FTP_SEED", RandomState::new().hash_one(0));
+    let seed = seed();
     let rounds = setting("MINI_FTP_ROUNDS", 3);
     eprintln!("MINI_FTP_SEED={seed} MINI_FTP_ROUNDS={rounds}");
     let mut choices = Choices(seed);

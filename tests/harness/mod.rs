@@ -1,6 +1,7 @@
 //! What every test stands on: programs with folders, ports and keys of their own, that end with the test.
 
 mod checks;
+mod choices;
 mod client;
 mod cluster;
 mod content;
@@ -16,6 +17,7 @@ mod terminal;
 mod wait;
 mod wire;
 
+pub use choices::{Choices, seed, setting};
 pub use client::{Client, Finished, shell};
 pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary, user_command};
 pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
