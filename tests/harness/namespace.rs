@@ -90,16 +90,18 @@ impl Place {
 
     /// A program of iproute2 with these words, in this network.
     pub fn tool(&self, program: &str, words: &str) -> Result<(), String> {
-        let output = self.run(|| {
-            Command::new(program)
-                .args(words.split_whitespace())
-                .output()
-        });
+        let words: Vec<&str> = words.split_whitespace().collect();
+        self.tool_of(program, &words).map(drop)
+    }
+
+    /// The same with words that may hold spaces; what it says.
+    pub fn tool_of(&self, program: &str, words: &[&str]) -> Result<String, String> {
+        let output = self.run(|| Command::new(program).args(words).output());
         let output = output.map_err(|error| format!("{program} (iproute2): {error}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let [said, complaint] = [&output.stdout, &output.stderr].map(|stream| String::from_utf8_lossy(stream));
         match output.status.success() {
-            true => Ok(()),
-            false => Err(format!("{program} {words}: {}", said.trim())),
+            true => Ok(said.into_owned()),
+            false => Err(format!("{program} {}: {}", words.join(" "), complaint.trim())),
         }
     }
 
