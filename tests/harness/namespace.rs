@@ -98,10 +98,15 @@ impl Place {
     pub fn tool_of(&self, program: &str, words: &[&str]) -> Result<String, String> {
         let output = self.run(|| Command::new(program).args(words).output());
         let output = output.map_err(|error| format!("{program} (iproute2): {error}"))?;
-        let [said, complaint] = [&output.stdout, &output.stderr].map(|stream| String::from_utf8_lossy(stream));
+        let [said, complaint] =
+            [&output.stdout, &output.stderr].map(|stream| String::from_utf8_lossy(stream));
         match output.status.success() {
             true => Ok(said.into_owned()),
-            false => Err(format!("{program} {}: {}", words.join(" "), complaint.trim())),
+            false => Err(format!(
+                "{program} {}: {}",
+                words.join(" "),
+                complaint.trim()
+            )),
         }
     }
 

@@ -24,7 +24,8 @@ impl Storm<'_> {
         self.touch_edited();
         self.check_through_slaves();
         let kept = self.sweep();
-        self.report.write(&format!("{kept} interrupted uploads are kept"));
+        self.report
+            .write(&format!("{kept} interrupted uploads are kept"));
         self.check_holdings(rest);
     }
 
@@ -47,7 +48,8 @@ impl Storm<'_> {
         let known = self.ledger.names();
         for (name, state) in &found {
             if matches!(state, State::File(_)) && known.binary_search(name).is_err() {
-                self.report.found(format!("{when}: nobody has stored {name}"));
+                self.report
+                    .found(format!("{when}: nobody has stored {name}"));
             }
         }
         let at = |name: &str| found.get(name).copied().unwrap_or(State::Absent);
@@ -86,7 +88,8 @@ impl Storm<'_> {
             }
             for (name, state) in &got {
                 if matches!(state, State::File(_)) {
-                    self.report.compared(&target.join(name.trim_start_matches('/')));
+                    self.report
+                        .compared(&target.join(name.trim_start_matches('/')));
                 }
             }
         }
@@ -98,7 +101,10 @@ impl Storm<'_> {
         let mut now = self.world.holdings();
         let is_at_rest = |now: &[Holding]| {
             let pairs = now.iter().zip(rest);
-            now.len() == rest.len() && pairs.into_iter().all(|(now, rest)| now.0 <= rest.0 && now.1 <= rest.1)
+            now.len() == rest.len()
+                && pairs
+                    .into_iter()
+                    .all(|(now, rest)| now.0 <= rest.0 && now.1 <= rest.1)
         };
         while !now.as_deref().is_some_and(is_at_rest) {
             if begun.elapsed() > UNTIL_AT_REST {
@@ -129,7 +135,8 @@ impl Storm<'_> {
         let swept = LocalDirectory::open(&root).map(|storage| storage.sweep(Duration::ZERO, 0));
         let left = staged(&root);
         if !left.is_empty() {
-            self.report.found(format!("the sweep ({swept:?}) has left {left:?}"));
+            self.report
+                .found(format!("the sweep ({swept:?}) has left {left:?}"));
         }
     }
 }
@@ -139,7 +146,10 @@ fn states(root: &Path) -> BTreeMap<String, State> {
     let name = |path: PathBuf| format!("/{}", path.display());
     let found = tree(root).into_iter();
     let states = found.map(|(path, node)| match node {
-        Node::File(digest) => (name(path), State::File(blake3::Hash::from_hex(digest).unwrap())),
+        Node::File(digest) => (
+            name(path),
+            State::File(blake3::Hash::from_hex(digest).unwrap()),
+        ),
         Node::Folder | Node::Link(_) => (name(path), State::Folder),
     });
     states.collect()

@@ -16,7 +16,15 @@ use crate::harness::{PATIENCE, limit_of, open_descriptors, tamper};
 
 /// What fails, as strace(1) has it. Calls that this machine does not know are left out by the question mark.
 const EIO: [&str; 9] = [
-    "fsync", "pwrite64", "?renameat", "renameat2", "linkat", "openat2", "?unlink,unlinkat", "sendfile", "pread64",
+    "fsync",
+    "pwrite64",
+    "?renameat",
+    "renameat2",
+    "linkat",
+    "openat2",
+    "?unlink,unlinkat",
+    "sendfile",
+    "pread64",
 ];
 const ENOSPC: [&str; 5] = ["fsync", "pwrite64", "fallocate", "fsetxattr", "openat"];
 
@@ -37,7 +45,8 @@ fn fill(storm: &Storm<'_>, event: &Event) -> Struck {
     let mut length = 0;
     // What becomes free meanwhile is taken, too.
     while begun.elapsed() < event.lasts {
-        let free = rustix::fs::fstatvfs(&ballast).map_or(0, |facts| facts.f_bavail * facts.f_frsize);
+        let free =
+            rustix::fs::fstatvfs(&ballast).map_or(0, |facts| facts.f_bavail * facts.f_frsize);
         if free > 0 {
             let more = rustix::fs::fallocate(&ballast, FallocateFlags::empty(), length, free);
             length += more.map_or(0, |()| free);
@@ -55,8 +64,14 @@ fn fail_calls(storm: &Storm<'_>, event: &Event) -> Struck {
     let every = 1 + (dice >> 1) % 5;
     let (call, what) = match event.kind {
         Kind::SlowDisk => ("fsync,?fdatasync", "delay_enter=700000".to_owned()),
-        Kind::FailCallWithEio => (EIO[(dice >> 8) % EIO.len()], format!("error=EIO:when=1+{every}")),
-        _ => (ENOSPC[(dice >> 8) % ENOSPC.len()], format!("error=ENOSPC:when=1+{every}")),
+        Kind::FailCallWithEio => (
+            EIO[(dice >> 8) % EIO.len()],
+            format!("error=EIO:when=1+{every}"),
+        ),
+        _ => (
+            ENOSPC[(dice >> 8) % ENOSPC.len()],
+            format!("error=ENOSPC:when=1+{every}"),
+        ),
     };
     let mut strace = tamper(*worker, call, &what).ok_or("strace cannot")?;
     storm.report.write(&format!("{call} {what} in {worker}"));
@@ -69,7 +84,9 @@ fn fail_calls(storm: &Storm<'_>, event: &Event) -> Struck {
 fn use_up_descriptors(storm: &Storm<'_>, event: &Event) -> Struck {
     let slave = storm.world.slave(event.dice as usize % SLAVES);
     let workers = slave.workers();
-    let worker = workers.get((event.dice >> 8) as usize % 2).ok_or("no such worker")?;
+    let worker = workers
+        .get((event.dice >> 8) as usize % 2)
+        .ok_or("no such worker")?;
     let pid = Pid::from_raw(*worker as i32).ok_or("no such worker")?;
     let maximum = limit_of(*worker, "Max open files").parse().ok();
     let limit = |wanted: Rlimit| {

@@ -29,7 +29,9 @@ pub(super) fn strike(storm: &Storm<'_>, event: &Event) -> Struck {
         thread::scope(|threads| {
             for (person, seed) in [(one, seeds[0]), (two, seeds[1])] {
                 let upload = move || drop(storm.put(person, name, (seed, length), &[]));
-                thread::Builder::new().spawn_scoped(threads, upload).unwrap();
+                thread::Builder::new()
+                    .spawn_scoped(threads, upload)
+                    .unwrap();
             }
         });
         return Ok(());
@@ -46,7 +48,9 @@ pub(super) fn strike(storm: &Storm<'_>, event: &Event) -> Struck {
             Kind::EditWhileRead => edit(storm, name, &mut choices),
             Kind::TruncateWhileRead => truncate(storm, name, &mut choices),
             Kind::ReplaceWhileRead => replace(storm, name, &mut choices),
-            _ => change(storm, (name, State::Absent), |path| fs::remove_file(path).unwrap()),
+            _ => change(storm, (name, State::Absent), |path| {
+                fs::remove_file(path).unwrap()
+            }),
         }
     });
     Ok(())
@@ -112,7 +116,9 @@ pub(super) fn lay_out(storm: &Storm<'_>) {
     }
     for (index, name) in EDITED.into_iter().enumerate() {
         let content = random_bytes(index as u64, 400_000);
-        change(storm, (name, State::of(&content)), |path| write_file(path, &content));
+        change(storm, (name, State::of(&content)), |path| {
+            write_file(path, &content)
+        });
     }
     let helpers = whole(&storm.helpers);
     let [person, _] = &*helpers;

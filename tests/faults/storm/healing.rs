@@ -29,7 +29,9 @@ impl Storm<'_> {
             let Some(person) = self.owner(&name) else {
                 continue;
             };
-            let source = person.client.path(format!("src/{}", name.replace('/', "_")));
+            let source = person
+                .client
+                .path(format!("src/{}", name.replace('/', "_")));
             let is_open = self.ledger.possible(&name, now).len() > 1;
             if let (true, Ok(content)) = (is_open, fs::read(&source)) {
                 let changes = vec![(name.clone(), State::of(&content))];

@@ -126,7 +126,11 @@ impl Ledger {
         let holds = |attempt: &&Attempt| {
             attempt.is_acknowledged && attempt.ended.is_some_and(|end| end <= since)
         };
-        let settled = history.iter().filter(holds).map(|attempt| attempt.begun).max();
+        let settled = history
+            .iter()
+            .filter(holds)
+            .map(|attempt| attempt.begun)
+            .max();
         let counts = |attempt: &&Attempt| {
             let is_over = |begun: Instant| attempt.ended.is_some_and(|end| end < begun);
             !settled.is_some_and(is_over)
@@ -168,7 +172,10 @@ impl Ledger {
         let mut lost = Vec::new();
         for Move { from, to, state } in &book.moves {
             if is_last(from) && is_last(to) && at(&from.0) != *state && at(&to.0) != *state {
-                lost.push(format!("'{}' was moved to '{}', and is at neither", from.0, to.0));
+                lost.push(format!(
+                    "'{}' was moved to '{}', and is at neither",
+                    from.0, to.0
+                ));
             }
         }
         lost
@@ -198,7 +205,11 @@ fn the_ledger_allows_what_may_have_come_about_and_nothing_else() {
     assert_eq!(possible(), [two, three]);
     put(one, true);
     assert_eq!(possible(), [one]);
-    assert_eq!(ledger.possible("a", before), [two, three, one], "for one who looks since then");
+    assert_eq!(
+        ledger.possible("a", before),
+        [two, three, one],
+        "for one who looks since then"
+    );
     // Two at once: either may have been the last.
     let both = [two, three].map(|state| ledger.begin([("a".to_owned(), state)]));
     both.into_iter().for_each(|entry| ledger.end(entry, true));

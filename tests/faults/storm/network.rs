@@ -8,8 +8,7 @@ use std::net::Ipv4Addr;
 use crate::harness::Place;
 
 /// Drops a tenth of the packets: classic BPF over the kernel's random numbers (bpf(8), tc-bpf(8)).
-const A_TENTH: &str =
-    "4,32 0 0 4294963256,53 0 1 3865470566,6 0 0 2,6 0 0 0,";
+const A_TENTH: &str = "4,32 0 0 4294963256,53 0 1 3865470566,6 0 0 2,6 0 0 0,";
 
 /// Whoever has a line of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,14 +69,15 @@ impl Network {
     /// Lays a line to each machine; why not, where that is not allowed.
     pub(super) fn lay(machines: impl IntoIterator<Item = Machine>) -> Result<Self, String> {
         let router = Place::new()?;
-        router.run(|| {
-            let settings = "/proc/sys/net/ipv4";
-            fs::write(format!("{settings}/ip_forward"), "1")?;
-            // An answer may come by a way on which the question would be lost.
-            fs::write(format!("{settings}/conf/all/rp_filter"), "0")?;
-            fs::write(format!("{settings}/conf/default/rp_filter"), "0")
-        })
-        .map_err(|error| format!("/proc/sys: {error}"))?;
+        router
+            .run(|| {
+                let settings = "/proc/sys/net/ipv4";
+                fs::write(format!("{settings}/ip_forward"), "1")?;
+                // An answer may come by a way on which the question would be lost.
+                fs::write(format!("{settings}/conf/all/rp_filter"), "0")?;
+                fs::write(format!("{settings}/conf/default/rp_filter"), "0")
+            })
+            .map_err(|error| format!("/proc/sys: {error}"))?;
         let mut network = Self {
             router,
             places: Vec::new(),
@@ -161,7 +161,11 @@ impl Network {
                 .iter()
                 .any(|word| line.contains(word))
         };
-        let wounds: Vec<&str> = rules.lines().chain(queues.lines()).filter(is_wound).collect();
+        let wounds: Vec<&str> = rules
+            .lines()
+            .chain(queues.lines())
+            .filter(is_wound)
+            .collect();
         wounds.join("\n")
     }
 

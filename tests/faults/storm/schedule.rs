@@ -127,7 +127,10 @@ impl Display for Event {
             lasts,
         } = self;
         let (at, lasts) = (at.as_secs_f64(), lasts.as_secs_f64());
-        write!(formatter, "{at:8.3} s {kind:?} dice {dice:016x} for {lasts:.3} s")
+        write!(
+            formatter,
+            "{at:8.3} s {kind:?} dice {dice:016x} for {lasts:.3} s"
+        )
     }
 }
 

@@ -89,7 +89,9 @@ impl Storm<'_> {
 
     fn counted(&self, ran: Ran) -> Ran {
         self.report.commands.fetch_add(1, Relaxed);
-        self.report.done.fetch_add(u64::from(ran.is_done()), Relaxed);
+        self.report
+            .done
+            .fetch_add(u64::from(ran.is_done()), Relaxed);
         if ran.stderr.contains("panicked") || ran.code > 128 && ran.code != 128 + 9 {
             self.report.found(format!("a client broke down: {ran:?}"));
         }
@@ -156,7 +158,10 @@ impl Work<'_, '_> {
         let mut again = self.choices.below(3);
         let mut is_done = ran.is_done();
         while !is_done && again > 0 && !self.storm.is_over.load(Relaxed) {
-            is_done = self.storm.put(self.person, &name, content, options).is_done();
+            is_done = self
+                .storm
+                .put(self.person, &name, content, options)
+                .is_done();
             again -= 1;
         }
     }
@@ -167,11 +172,8 @@ impl Work<'_, '_> {
     }
 
     fn put_shared(&mut self) {
-        let (name, content, options) = (
-            self.choices.one_of(&SHARED),
-            self.content(),
-            self.options(),
-        );
+        let (name, content, options) =
+            (self.choices.one_of(&SHARED), self.content(), self.options());
         self.storm.put(self.person, name, content, options);
     }
 
@@ -235,8 +237,9 @@ impl Work<'_, '_> {
     fn remove(&mut self) {
         let name = self.name();
         let changes = vec![(name.clone(), State::Absent)];
-        self.storm
-            .changing(self.person, changes, |person| person.run(&["rm", "-f", &name]));
+        self.storm.changing(self.person, changes, |person| {
+            person.run(&["rm", "-f", &name])
+        });
     }
 
     fn folder(&mut self) {
@@ -246,7 +249,9 @@ impl Work<'_, '_> {
             _ => (&["rm", "-r", "-f", &name], State::Absent),
         };
         self.storm
-            .changing(self.person, vec![(name.clone(), state)], |person| person.run(command));
+            .changing(self.person, vec![(name.clone(), state)], |person| {
+                person.run(command)
+            });
     }
 
     fn sum(&mut self) {
@@ -258,7 +263,9 @@ impl Work<'_, '_> {
             _ => false,
         });
         if ran.is_done() && !is_right {
-            self.storm.report.found(format!("sum {name}: {ran:?}, possible are {possible:?}"));
+            self.storm
+                .report
+                .found(format!("sum {name}: {ran:?}, possible are {possible:?}"));
         }
     }
 

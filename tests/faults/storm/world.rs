@@ -34,13 +34,19 @@ pub(super) struct World<'a> {
     pub(super) proxy: Proxy,
     pub(super) clocks: Vec<Clock>,
     pub(super) network: &'a Network,
+    /// When connections are encrypted, as the option has it.
+    pub(super) tls: &'static str,
     _disk: SmallDisk,
     folder: PathBuf,
 }
 
 impl<'a> World<'a> {
     /// Starts everything in `folder`, with a disk of so many mebibytes; `None` where the machine does not let us.
-    pub(super) fn raise(network: &'a Network, folder: &Path, mebibytes: u32) -> Option<Self> {
+    pub(super) fn raise(
+        network: &'a Network,
+        folder: &Path,
+        (mebibytes, tls): (u32, &'static str),
+    ) -> Option<Self> {
         for name in ["state", "home", "disk", "other"] {
             fs::create_dir(folder.join(name)).unwrap();
         }
@@ -51,9 +57,7 @@ impl<'a> World<'a> {
         let clocks = Clocks::in_folder(folder);
         let clock = |index| clocks.clock(&folder.join(format!("clock-{index}")));
         let behind = Machine::Slave(BEHIND_PROXY);
-        let proxy = network
-            .place(behind)
-            .run(|| Proxy::listen_at(behind.ip()));
+        let proxy = network.place(behind).run(|| Proxy::listen_at(behind.ip()));
         let mut world = Self {
             masters: [Mutex::new(None), Mutex::new(None)],
             slaves: Vec::new(),
@@ -63,6 +67,7 @@ impl<'a> World<'a> {
             proxy,
             clocks: (0..=SLAVES).map(clock).collect(),
             network,
+            tls,
             _disk: disk,
             folder: folder.to_owned(),
         };
@@ -121,7 +126,12 @@ impl<'a> World<'a> {
         let machine = Machine::Master(index);
         let mut arguments = self.common(machine.ip().to_string());
         arguments.extend(["--anonymous", "read-write", "--port"].map(OsString::from));
-        self.start((machine, MASTER_PORT), master_binary(), arguments, &self.clocks[0])
+        self.start(
+            (machine, MASTER_PORT),
+            master_binary(),
+            arguments,
+            &self.clocks[0],
+        )
     }
 
     fn start_slave(&self, index: usize) -> Server {
@@ -139,7 +149,12 @@ impl<'a> World<'a> {
             arguments.extend(["--advertise".into(), self.proxy.address.to_string().into()]);
         }
         let port = self.slave_port(index);
-        let slave = self.start((machine, port), slave_binary(), arguments, &self.clocks[1 + index]);
+        let slave = self.start(
+            (machine, port),
+            slave_binary(),
+            arguments,
+            &self.clocks[1 + index],
+        );
         if index == BEHIND_PROXY {
             self.proxy.forward_to(([127, 0, 0, 1], port).into());
         }
@@ -178,25 +193,22 @@ impl<'a> World<'a> {
         arguments.extend(own);
         let label = format!("{machine:?}");
         let home = self.folder.join("home");
-        self.place(machine).run(|| {
-            Server::start_at(port, label, Path::new("env"), (arguments, home))
-        })
+        self.place(machine)
+            .run(|| Server::start_at(port, label, Path::new("env"), (arguments, home)))
     }
 
     fn common(&self, bind: String) -> Vec<OsString> {
         let state = self.folder.join("state");
         let mut words = vec!["--state".into(), state.into(), "--bind".into(), bind.into()];
-        words.extend(["-v", "--grace", "5"].map(OsString::from));
+        words.extend(["-v", "--grace", "5", "--tls", self.tls].map(OsString::from));
         words
     }
 
     /// Waits until the first master offers every slave.
     pub(super) fn wait_for_slaves(&self) {
-        let asker = Client::new(Self::hosts(0)).options(["--json"]);
+        let asker = Client::new(Self::hosts(0)).options(["--json", "--tls", self.tls]);
         wait_until("all slaves to be up", 4 * PATIENCE, || {
-            let answer = self
-                .place(Machine::Client(0))
-                .run(|| asker.run(["slaves"]));
+            let answer = self.place(Machine::Client(0)).run(|| asker.run(["slaves"]));
             let up = |line: &&str| line.replace(' ', "").contains("\"state\":\"up\"");
             answer.stdout.lines().filter(up).count() == SLAVES
         });
@@ -222,7 +234,11 @@ impl<'a> World<'a> {
 
     /// What the processes of [`Self::holdings`] have open, for whoever looks for a leak.
     pub(super) fn held(&self) -> String {
-        let mut family = self.master(0).as_ref().map(Server::family).unwrap_or_default();
+        let mut family = self
+            .master(0)
+            .as_ref()
+            .map(Server::family)
+            .unwrap_or_default();
         for index in 0..SLAVES {
             family.extend(self.slave(index).family());
         }
@@ -234,7 +250,10 @@ impl<'a> World<'a> {
     pub(super) fn logs(&self) -> Vec<(String, String)> {
         let mut logs = Vec::new();
         for index in 0..2 {
-            let said = self.master(index).as_ref().map(|server| server.process.stderr());
+            let said = self
+                .master(index)
+                .as_ref()
+                .map(|server| server.process.stderr());
             logs.extend(said.map(|said| (format!("master-{index}"), said)));
         }
         for index in 0..SLAVES {
