@@ -49,7 +49,7 @@ pub(super) fn strike(storm: &Storm<'_>, event: &Event) -> Struck {
             Kind::TruncateWhileRead => truncate(storm, name, &mut choices),
             Kind::ReplaceWhileRead => replace(storm, name, &mut choices),
             _ => change(storm, (name, State::Absent), |path| {
-                fs::remove_file(path).unwrap()
+                fs::remove_file(path).unwrap();
             }),
         }
     });
@@ -106,7 +106,7 @@ fn truncate(storm: &Storm<'_>, name: &str, choices: &mut Choices) {
 fn change(storm: &Storm<'_>, (name, state): (&str, State), act: impl FnOnce(&Path)) {
     let entry = storm.ledger.begin([(name.to_owned(), state)]);
     act(&storm.world.path(name));
-    storm.ledger.end(entry, true);
+    storm.ledger.end(&entry, true);
 }
 
 /// The folders and files that are there before the storm.
@@ -117,7 +117,7 @@ pub(super) fn lay_out(storm: &Storm<'_>) {
     for (index, name) in EDITED.into_iter().enumerate() {
         let content = random_bytes(index as u64, 400_000);
         change(storm, (name, State::of(&content)), |path| {
-            write_file(path, &content)
+            write_file(path, &content);
         });
     }
     let helpers = whole(&storm.helpers);

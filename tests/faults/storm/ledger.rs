@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// After the command: whether it was acknowledged.
-    pub(super) fn end(&self, entry: Entry, is_acknowledged: bool) {
+    pub(super) fn end(&self, entry: &Entry, is_acknowledged: bool) {
         let mut book = self.lock();
         for (name, index) in &entry.attempts {
             let attempt = book.names.get_mut(name).and_then(|all| all.get_mut(*index));
@@ -192,7 +192,7 @@ fn the_ledger_allows_what_may_have_come_about_and_nothing_else() {
     let ledger = Ledger::default();
     let put = |state, is_acknowledged| {
         let entry = ledger.begin([("a".to_owned(), state)]);
-        ledger.end(entry, is_acknowledged);
+        ledger.end(&entry, is_acknowledged);
     };
     let possible = || ledger.possible("a", Instant::now());
     assert_eq!(possible(), [State::Absent]);
@@ -212,7 +212,7 @@ fn the_ledger_allows_what_may_have_come_about_and_nothing_else() {
     );
     // Two at once: either may have been the last.
     let both = [two, three].map(|state| ledger.begin([("a".to_owned(), state)]));
-    both.into_iter().for_each(|entry| ledger.end(entry, true));
+    both.into_iter().for_each(|entry| ledger.end(&entry, true));
     assert_eq!(possible(), [two, three]);
     put(State::Absent, true);
     assert_eq!(ledger.certain("a"), Some(State::Absent));
@@ -223,15 +223,15 @@ fn the_ledger_misses_a_file_that_was_lost_while_it_was_moved() {
     let state = State::of(b"1");
     let ledger = Ledger::default();
     let entry = ledger.begin([("a".to_owned(), state)]);
-    ledger.end(entry, true);
+    ledger.end(&entry, true);
     let entry = ledger.begin_move("a", "b", state);
-    ledger.end(entry, false);
+    ledger.end(&entry, false);
     let found_at = |there: &'static str| {
         let at = move |name: &str| if name == there { state } else { State::Absent };
         ledger.lost_on_the_way(at).len()
     };
     assert_eq!([found_at("a"), found_at("b"), found_at("c")], [0, 0, 1]);
     let entry = ledger.begin([("a".to_owned(), State::Absent)]);
-    ledger.end(entry, true);
+    ledger.end(&entry, true);
     assert_eq!(found_at("c"), 0, "it was removed since");
 }

@@ -83,7 +83,7 @@ impl Storm<'_> {
     ) -> Ran {
         let entry = self.ledger.begin(changes);
         let ran = self.counted(run(person));
-        self.ledger.end(entry, ran.is_done());
+        self.ledger.end(&entry, ran.is_done());
         ran
     }
 
@@ -231,7 +231,7 @@ impl Work<'_, '_> {
         };
         let entry = self.storm.ledger.begin_move(&from, &to, state);
         let ran = self.storm.counted(self.person.run(&["mv", &from, &to]));
-        self.storm.ledger.end(entry, ran.is_done());
+        self.storm.ledger.end(&entry, ran.is_done());
     }
 
     fn remove(&mut self) {
