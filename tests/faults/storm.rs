@@ -266,9 +266,10 @@ impl<'a> Storm<'a> {
                 .map(|count| count.load(Relaxed));
         format!(
             "storm: seed {seed}, {seconds} s, {events} events of {kinds} kinds ({}); {commands} commands ({done} done), {} \
-             files acknowledged; {files} files compared ({} MiB); {} found",
+             files acknowledged; rot told {} times; {files} files compared ({} MiB); {} found",
             counts(&struck),
             self.ledger.acknowledged(),
+            self.told.load(Relaxed),
             bytes >> 20,
             report.findings().len()
         )

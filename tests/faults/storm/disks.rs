@@ -1,7 +1,9 @@
 //! A disk that is full, slow or broken, a process without descriptors, a bit that flips at rest.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
 use std::time::Instant;
@@ -101,32 +103,33 @@ fn use_up_descriptors(storm: &Storm<'_>, event: &Event) -> Struck {
     limit(before).map(drop)
 }
 
-/// A stored byte changes, and neither size nor time tells: whoever fetches the file is told.
+/// Stored bytes change, and neither size nor time tells: whoever fetches the files is told.
 fn rot(storm: &Storm<'_>, event: &Event) -> Struck {
     let helpers = whole(&storm.helpers);
     let [witness, _] = &*helpers;
-    let remote = files::ROTTEN[event.dice as usize % files::ROTTEN.len()];
-    let path = storm.world.path(remote);
-    let flip = || {
-        let modified = fs::metadata(&path)?.modified()?;
-        let file = File::options().read(true).write(true).open(&path)?;
-        let mut byte = [0];
-        let offset = event.dice % file.metadata()?.len();
-        file.read_exact_at(&mut byte, offset)?;
-        file.write_all_at(&[byte[0] ^ 4], offset)?;
-        file.set_modified(modified)
-    };
-    let begun = Instant::now();
-    flip().map_err(|error| error.to_string())?;
-    loop {
-        let ran = storm.get(witness, remote, &[]);
-        if ran.code == 5 {
-            storm.told.fetch_add(1, Relaxed);
+    for remote in files::ROTTEN {
+        let path = storm.world.path(remote);
+        flip(&path, event.dice).map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        loop {
+            let ran = storm.get(witness, remote, &[]);
+            storm.told.fetch_add(u64::from(ran.code == 5), Relaxed);
+            // Other faults may keep the witness from hearing of it.
+            if ran.code == 5 || begun.elapsed() > event.lasts {
+                break;
+            }
         }
-        // Other faults may keep the witness from hearing of it.
-        if ran.code == 5 || begun.elapsed() > event.lasts {
-            break;
-        }
+        flip(&path, event.dice).map_err(|error| error.to_string())?;
     }
-    flip().map_err(|error| error.to_string())
+    Ok(())
+}
+
+fn flip(path: &Path, dice: u64) -> io::Result<()> {
+    let modified = fs::metadata(path)?.modified()?;
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut byte = [0];
+    let offset = dice % file.metadata()?.len();
+    file.read_exact_at(&mut byte, offset)?;
+    file.write_all_at(&[byte[0] ^ 4], offset)?;
+    file.set_modified(modified)
 }
