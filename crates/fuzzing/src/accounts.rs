@@ -7,13 +7,15 @@ use protocol::RemotePath;
 
 use crate::Target;
 
-/// A table of TOML takes much for each key, however short that is.
+/// A table of TOML takes much for each key, however short that is, and so does each of many errors.
 const FIXED: usize = 128 * 1024;
+pub(crate) const TOML: usize = 256;
 
 /// `users.toml`.
 pub static ACCOUNTS: Target = Target {
     name: "accounts",
     fixed: FIXED,
+    for_each_byte: TOML,
     prepare: crate::nothing,
     work: |content| match Accounts::parse(content) {
         Err(malformed) => check_refusal(&malformed, content),
@@ -35,6 +37,7 @@ pub static ACCOUNTS: Target = Target {
 pub static FLEET: Target = Target {
     name: "fleet",
     fixed: FIXED,
+    for_each_byte: TOML,
     prepare: crate::nothing,
     work: |content| {
         match Fleet::parse(content) {

@@ -12,6 +12,7 @@ use crate::Target;
 pub static CONFIG: Target = Target {
     name: "config",
     fixed: 128 * 1024,
+    for_each_byte: crate::accounts::TOML,
     prepare: || PROGRAMS.with(|_| {}),
     work: |input| {
         let Some((&choice, content)) = input.split_first() else {

@@ -19,6 +19,7 @@ const FIXED: usize = 256 * 1024;
 pub static REQUEST: Target = Target {
     name: "request",
     fixed: FIXED,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| read_both_ways(input, read_client_preface, check::<Request>),
 };
@@ -27,6 +28,7 @@ pub static REQUEST: Target = Target {
 pub static REPLY: Target = Target {
     name: "reply",
     fixed: FIXED,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| read_both_ways(input, read_server_preface, check::<Reply>),
 };
@@ -35,6 +37,7 @@ pub static REPLY: Target = Target {
 pub static MASTER: Target = Target {
     name: "master",
     fixed: FIXED,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| {
         let decode = |connection: &Connection<Stream<'_>>, header: &Header| {

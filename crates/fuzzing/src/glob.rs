@@ -14,6 +14,7 @@ const LONGEST: usize = 80;
 pub static GLOB: Target = Target {
     name: "glob",
     fixed: 64 * 1024,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| {
         let mut parts = input.splitn(2, |byte| *byte == 0);

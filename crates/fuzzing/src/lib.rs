@@ -60,9 +60,9 @@ pub use words::WORDS;
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Bytes that a decoder may hold for each byte that it is given: a text of one byte takes a pointer, two lengths and an
+/// Bytes that most decoders may hold for each byte that they are given: a text of one byte takes a pointer, two lengths and an
 /// allocation, a growing list twice as many and the old one beside it, and all of it is decoded twice.
-const FOR_EACH_BYTE: usize = 64;
+const USUAL: usize = 64;
 
 /// A decoder, or several of one subject, with what must hold of them.
 #[derive(Debug)]
@@ -71,6 +71,8 @@ pub struct Target {
     pub name: &'static str,
     /// Bytes that it may hold for an input of no bytes: buffers, messages of errors.
     fixed: usize,
+    /// And for each byte of the input.
+    for_each_byte: usize,
     /// Makes what every input needs, once a thread; it is not counted.
     prepare: fn(),
     work: fn(&[u8]),
@@ -91,7 +93,7 @@ impl Target {
     /// Something that must hold does not, or too much memory was held at once.
     pub fn run(&self, input: &[u8]) {
         (self.prepare)();
-        let most = self.fixed + FOR_EACH_BYTE * input.len();
+        let most = self.fixed + self.for_each_byte * input.len();
         let held = most_held(|| (self.work)(input));
         assert!(
             held <= most,

@@ -11,6 +11,7 @@ const USER: &[u8] = b"ada";
 pub static NETRC: Target = Target {
     name: "netrc",
     fixed: 1024,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |text| {
         let found = find(text, HOST, USER);

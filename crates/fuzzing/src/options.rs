@@ -14,6 +14,7 @@ pub static OPTIONS: Target = Target {
     name: "options",
     // What is wrong with a value is told with the usage.
     fixed: 256 * 1024,
+    for_each_byte: crate::USUAL,
     prepare: || OPTION.with_borrow(|_| {}),
     work: |input| {
         if let Some((&choice, value)) = input.split_first() {

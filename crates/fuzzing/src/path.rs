@@ -9,6 +9,7 @@ pub static PATH: Target = Target {
     name: "path",
     // A path may be resolved from a folder with a long one of its own.
     fixed: 32 * 1024,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| {
         let Some((&length, rest)) = input.split_first() else {

@@ -11,6 +11,7 @@ use crate::Target;
 pub static PINS: Target = Target {
     name: "pins",
     fixed: 8 * 1024,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| {
         let mut parts = input.splitn(2, |byte| *byte == b'\n');

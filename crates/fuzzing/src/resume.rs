@@ -9,6 +9,7 @@ use crate::Target;
 pub static RESUME: Target = Target {
     name: "resume",
     fixed: 16 * 1024,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| {
         let Some((form, rest)) = input.split_first() else {

@@ -10,6 +10,7 @@ use crate::Target;
 pub static STORED: Target = Target {
     name: "stored",
     fixed: 16 * 1024,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| {
         let Some((form, rest)) = input.split_first() else {

@@ -11,6 +11,7 @@ use crate::Target;
 pub static TICKET: Target = Target {
     name: "ticket",
     fixed: 8 * 1024,
+    for_each_byte: crate::USUAL,
     prepare: crate::nothing,
     work: |input| {
         let Some((form, rest)) = input.split_first() else {

@@ -5,11 +5,11 @@ use ftpclient::words::{Word, split};
 
 use crate::Target;
 
-/// Any text as commands, and as a name that is to be quoted. A command of one letter takes some two hundred bytes: this is
-/// for lines that are at most a million long.
+/// Any text as commands, and as a name that is to be quoted. A command of one letter takes some hundred bytes.
 pub static WORDS: Target = Target {
     name: "words",
-    fixed: 256 * 1024,
+    fixed: 4 * 1024,
+    for_each_byte: 256,
     prepare: crate::nothing,
     work: |text| {
         let quoted = Word::quoted(text);
