@@ -6,6 +6,7 @@
 
 #[cfg(feature = "allocations")]
 pub mod allocations;
+pub mod allocator;
 pub mod inherited;
 pub mod kernel_guard;
 pub mod reflink;
