@@ -13,9 +13,8 @@ BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
-FUZZ_TARGETS = request reply master
 
-.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz bench help
+.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz coverage bench help
 
 all: build
 
@@ -67,11 +66,12 @@ clean: ## remove everything that was built
 
 fuzz: ## feed the decoders made-up bytes, SECONDS=60 for each target (needs a nightly toolchain)
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
-	@for target in $(FUZZ_TARGETS); do \
-	    mkdir -p "fuzz/target/corpus/$$target" && \
-	    $(CARGO) +nightly fuzz run "$$target" "fuzz/target/corpus/$$target" "fuzz/seeds/$$target" -- \
-	        -max_total_time=$(SECONDS) -max_len=65536 -rss_limit_mb=1024 || exit 1; \
-	done
+	@SECONDS_EACH='$(SECONDS)' sh scripts/fuzz.sh
+
+coverage: ## lines and branches of the decoders that tests and fuzzing seeds reach (needs a nightly toolchain)
+	@rustup component list --installed --toolchain nightly | grep -q '^llvm-tools' || \
+	    rustup component add --toolchain nightly llvm-tools
+	@python3 scripts/coverage.py
 
 bench: ## measure beside the machine's limits and other programs; BENCH_ONLY=regex BENCH_RUNS=5 (docs/PERFORMANCE.md)
 	TMPDIR='$(BENCH_TMP)' $(CARGO) bench --locked --bench transfers
