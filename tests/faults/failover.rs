@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Choices, PATIENCE, Process, random_bytes, seed, setting};
+use crate::harness::{Choices, PATIENCE, Process, seed, setting};
 use strike::{STRIKES, Strike};
 use tally::{Kind, Tally};
-use world::{Counts, RATE, SLAVES, Way, World};
+use world::{Counts, Manner, SLAVES, Way, World};
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
-/// Content that takes four seconds from one slave: longer than any moment that is drawn.
-const LENGTH: u64 = 4 * RATE;
+/// Seconds that a transfer takes, by one stream: longer than any moment that is drawn.
+const LASTS: u64 = 4;
 
 /// Content that is worth several streams, and takes about as long from all slaves together.
 const LONG: u64 = 48 * MEBIBYTE;
@@ -42,11 +42,25 @@ const TWICE: u64 = 2 * MEBIBYTE;
 const LOOK: Duration = Duration::from_millis(2);
 
 /// Rounds that run at the same time, each in a world of its own.
-const WORLDS: u64 = 4;
+const WORLDS: u64 = 8;
+
+const FAST: u64 = 4 * MEBIBYTE;
+
+/// A sender this slow is blocked by nothing.
+const SLOW: u64 = MEBIBYTE / 2;
+
+/// Every second world speaks TLS, half of them are slow.
+fn manner(world: u64) -> Manner {
+    Manner {
+        is_encrypted: world % 2 == 1,
+        rate: if world % 4 < 2 { FAST } else { SLOW },
+    }
+}
 
 /// One transfer that is struck.
 #[derive(Clone, Copy, Debug)]
 struct Round {
+    #[allow(dead_code, reason = "shown where it fails")]
     number: u64,
     way: Way,
     strike: Strike,
@@ -60,13 +74,12 @@ fn a_running_transfer_whose_slave_is_lost_goes_on_with_another() {
     let seed = seed();
     let rounds = setting("MINI_FTP_ROUNDS", STRIKES.len() as u64);
     eprintln!("MINI_FTP_SEED={seed} MINI_FTP_ROUNDS={rounds}");
-    let worlds = WORLDS.min(rounds);
     let tally = Mutex::new(Tally::default());
     let begun = Instant::now();
-    let run = |number: u64| {
-        let mut world = World::new(number % 2 == 1)?;
-        world.furnish(seed, LENGTH, LONG);
-        for number in (number..rounds).step_by(worlds as usize) {
+    let run = |place: u64| {
+        let mut world = World::new(manner(place))?;
+        world.furnish(seed, LASTS * world.manner.rate, LONG);
+        for number in (place..rounds).step_by(WORLDS as usize) {
             for round in drawn(seed, number) {
                 let pause = round.run(&mut world, seed);
                 tally.lock().unwrap().note(round.kind(), pause);
@@ -76,8 +89,8 @@ fn a_running_transfer_whose_slave_is_lost_goes_on_with_another() {
         Ok::<(), String>(())
     };
     let ended: Result<(), String> = thread::scope(|threads| {
-        let begin = |number| threads.spawn(move || run(number));
-        let worlds: Vec<_> = (0..worlds).map(begin).collect();
+        let begin = |place| threads.spawn(move || run(place));
+        let worlds: Vec<_> = (0..WORLDS.min(rounds)).map(begin).collect();
         let join = |world: thread::ScopedJoinHandle<'_, _>| world.join().unwrap();
         worlds.into_iter().try_for_each(join)
     });
@@ -94,25 +107,21 @@ fn a_running_transfer_whose_slave_is_lost_goes_on_with_another() {
     }
 }
 
-/// What is done in a round, each way: every strike comes as often as the others.
+/// What is done in a round, each way: every strike comes as often as the others, in every world.
 fn drawn(seed: u64, number: u64) -> Vec<Round> {
     let mut choices = Choices(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let strike = STRIKES[number as usize % STRIKES.len()];
-    let mut rounds: Vec<_> = [Way::Get, Way::Put]
-        .map(|way| Round {
-            number,
-            way,
-            strike,
-            is_striped: false,
-            moment: Duration::from_millis(choices.below(2_000)),
-        })
-        .into();
-    // A put has one stream anyway.
-    if choices.below(4) == 0 {
-        rounds.push(Round {
-            is_striped: true,
-            ..rounds[0]
-        });
+    let place = (number + number / WORLDS) as usize % STRIKES.len();
+    let mut round = |way, is_striped| Round {
+        number,
+        way,
+        strike: STRIKES[place],
+        is_striped,
+        moment: Duration::from_millis(choices.below(2_000)),
+    };
+    let mut rounds = vec![round(Way::Get, false), round(Way::Put, false)];
+    // A put has one stream anyway; a slow world would take too long.
+    if manner(number % WORLDS).rate == FAST && number.is_multiple_of(4) {
+        rounds.push(round(Way::Get, true));
     }
     rounds
 }
@@ -126,8 +135,11 @@ impl Round {
         }
     }
 
-    fn length(self) -> u64 {
-        if self.is_striped { LONG } else { LENGTH }
+    fn length(self, world: &World) -> u64 {
+        match self.is_striped {
+            true => LONG,
+            false => LASTS * world.manner.rate,
+        }
     }
 
     /// How long nothing moved through the slaves that were not struck.
@@ -146,15 +158,16 @@ impl Round {
         let Watched { slave, pause, carried } = watched;
         // Before the check: what it shows must be how a user finds it.
         self.check(world, &mut transfer, &told);
-        let most = self.length() + self.length() / 20 + TWICE;
-        assert!(carried <= most, "{told}: {carried} bytes instead of {}", self.length());
+        let length = self.length(world);
+        let most = length + length / 20 + TWICE;
+        assert!(carried <= most, "{told}: {carried} bytes instead of {length}");
         self.strike.heal(world, slave);
         world.wait_for_slaves();
         pause
     }
 
     fn start(self, world: &World) -> Process {
-        let rate = RATE.to_string();
+        let rate = world.manner.rate.to_string();
         let name = if self.is_striped { "long.bin" } else { "a.bin" };
         let words: &[&str] = match self.way {
             Way::Get if self.is_striped => &["get", name],

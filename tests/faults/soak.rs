@@ -9,7 +9,7 @@ mod load;
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{Cluster, PATIENCE, Setup, random_bytes, seed, setting, wait_for};
+use crate::harness::{PATIENCE, Setup, random_bytes, seed, setting, wait_for};
 use gauge::{Gauge, Reading};
 use load::{Load, PASSWORD};
 

@@ -194,14 +194,16 @@ impl Patient {
                 Err(error) if is_turn_over(&error) => {
                     self.waiting.look(&mut wait, self.standing())?;
                 }
-                Ok(sent) => {
-                    if self.tls().is_none() {
+                result => {
+                    if let Ok(sent) = result
+                        && self.tls().is_none()
+                    {
                         self.sent = self.sent.wrapping_add(u64::try_from(sent).unwrap_or(0));
                     }
+                    // Behind an error too: what TLS does not do is done in another way.
                     self.sending = Some(wait);
-                    return Ok(sent);
+                    return result;
                 }
-                failed => return failed,
             }
         }
     }

@@ -18,8 +18,13 @@ use crate::harness::{
 
 pub(super) const SLAVES: usize = 3;
 
-/// Bytes of content a second that each slave lets pass: so little that the processors rest.
-pub(super) const RATE: u64 = 4 * 1024 * 1024;
+/// How the connections of a world are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    pub(super) is_encrypted: bool,
+    /// Bytes of content a second that each slave lets pass, and the client sends: so little that the processors rest.
+    pub(super) rate: u64,
+}
 
 const MASTER: usize = SLAVES;
 const CLIENT: usize = SLAVES + 1;
@@ -44,14 +49,15 @@ pub(super) struct World {
     pub(super) slaves: Vec<Server>,
     _master: Server,
     pub(super) client: Client,
+    pub(super) manner: Manner,
     router: Place,
     places: Vec<Place>,
     directory: TempDir,
 }
 
 impl World {
-    /// Whose connections are all in the clear, or all over TLS.
-    pub(super) fn new(is_encrypted: bool) -> Result<Self, String> {
+    /// Starts everything; not where that is not allowed.
+    pub(super) fn new(manner: Manner) -> Result<Self, String> {
         let router = Place::new()?;
         router.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
         let places = (0..=CLIENT).map(|node| join(&router, node));
@@ -60,7 +66,7 @@ impl World {
         for folder in ["root", "home"] {
             fs::create_dir(directory.path().join(folder)).unwrap();
         }
-        let tls = if is_encrypted { "auto" } else { "never" };
+        let tls = if manner.is_encrypted { "auto" } else { "never" };
         let start = |node: usize, label: String, program: &Path, words: &str, port: u16| {
             let folder = |name: &str| directory.path().join(name).into_os_string();
             let mut arguments: Vec<OsString> = words.split_whitespace().map(Into::into).collect();
@@ -77,8 +83,9 @@ impl World {
         let open = "--anonymous read-write";
         let master = start(MASTER, "ftpmaster".to_owned(), master_binary(), open, MASTER_PORT);
         let serves = format!(
-            "--master {} --workers 2 --limit-rate {RATE}",
-            SocketAddr::new(address(MASTER).parse().unwrap(), MASTER_PORT)
+            "--master {}:{MASTER_PORT} --workers 2 --limit-rate {}",
+            address(MASTER),
+            manner.rate
         );
         // A slave is known by its port and its storage: each has a port of its own.
         let slaves = (0..SLAVES).map(|node| {
@@ -92,6 +99,7 @@ impl World {
             slaves,
             _master: master,
             client,
+            manner,
             router,
             places,
             directory,
@@ -107,6 +115,9 @@ impl World {
         self.client.write("sent.bin", &content);
         let content = random_bytes(!seed, long as usize);
         write_file(&self.root().join("long.bin"), &content);
+        // Nobody shall have to wait for a digest.
+        let sum = || self.client.run(["sum", "a.bin", "long.bin"]);
+        self.outside().run(sum).succeeded();
     }
 
     pub(super) fn root(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! What each process of a cluster holds.
 
-use crate::harness::{Cluster, Server, open_descriptors, resident_bytes, thread_count};
+use crate::harness::{Cluster, open_descriptors, resident_bytes, thread_count};
 
 /// All processes, by what they do.
 #[derive(Debug, PartialEq, Eq)]
