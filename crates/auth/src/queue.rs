@@ -88,6 +88,11 @@ impl Queue {
         called.recv().unwrap_or(false).then(|| Turn(self))
     }
 
+    /// Whether nobody works, and so nobody waits.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().working == 0
+    }
+
     /// Sound whoever panicked: nothing is half done while this is held.
     fn lock(&self) -> MutexGuard<'_, Load> {
         self.load.lock().unwrap_or_else(PoisonError::into_inner)

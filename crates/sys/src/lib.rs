@@ -4,6 +4,7 @@
 //! one exception is [`reflink`], which decides in one place what "this file system cannot" looks like.
 #![allow(unsafe_code, reason = "the one crate that calls the kernel directly")]
 
+pub mod allocator;
 pub mod inherited;
 pub mod kernel_guard;
 pub mod reflink;
