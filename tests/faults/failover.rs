@@ -100,7 +100,10 @@ fn a_running_transfer_whose_slave_is_lost_goes_on_with_another() {
     }
     let tally = tally.into_inner().unwrap();
     eprint!("{tally}");
-    eprintln!("seed {seed}, {rounds} rounds in {} s", begun.elapsed().as_secs());
+    eprintln!(
+        "seed {seed}, {rounds} rounds in {} s",
+        begun.elapsed().as_secs()
+    );
     let limit = setting("MINI_FTP_MILLISECONDS", 0);
     if limit > 0 {
         tally.check(Duration::from_millis(limit));
@@ -155,12 +158,19 @@ impl Round {
             let struck_at = self.strike.hit(world, slave);
             watch.follow(slave, struck_at, &mut transfer, &told)
         });
-        let Watched { slave, pause, carried } = watched;
+        let Watched {
+            slave,
+            pause,
+            carried,
+        } = watched;
         // Before the check: what it shows must be how a user finds it.
         self.check(world, &mut transfer, &told);
         let length = self.length(world);
         let most = length + length / 20 + TWICE;
-        assert!(carried <= most, "{told}: {carried} bytes instead of {length}");
+        assert!(
+            carried <= most,
+            "{told}: {carried} bytes instead of {length}"
+        );
         self.strike.heal(world, slave);
         world.wait_for_slaves();
         pause
@@ -225,7 +235,11 @@ impl<'a> Watch<'a> {
     fn wait_until_under_way(&self, transfer: &mut Process, told: &str) {
         let end = Instant::now() + PATIENCE;
         while self.moved().iter().sum::<u64>() < BEGUN {
-            assert!(Instant::now() < end && transfer.is_running(), "{told}: {}", transfer.stderr());
+            assert!(
+                Instant::now() < end && transfer.is_running(),
+                "{told}: {}",
+                transfer.stderr()
+            );
             thread::sleep(LOOK);
         }
     }
@@ -237,7 +251,13 @@ impl<'a> Watch<'a> {
     }
 
     /// Sees the transfer to its end.
-    fn follow(&self, slave: usize, struck_at: Instant, transfer: &mut Process, told: &str) -> Watched {
+    fn follow(
+        &self,
+        slave: usize,
+        struck_at: Instant,
+        transfer: &mut Process,
+        told: &str,
+    ) -> Watched {
         let elsewhere = |moved: Counts| moved.iter().sum::<u64>() - moved[slave];
         let at_strike = self.moved();
         let (mut mark, mut marked_at) = (elsewhere(at_strike), struck_at);
@@ -252,7 +272,11 @@ impl<'a> Watch<'a> {
             }
             if is_over {
                 let carried = elsewhere(moved) + at_strike[slave];
-                return Watched { slave, pause, carried };
+                return Watched {
+                    slave,
+                    pause,
+                    carried,
+                };
             }
             if now - marked_at > PATIENCE {
                 transfer.signal(Signal::KILL);

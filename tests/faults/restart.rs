@@ -15,9 +15,7 @@ use protocol::{
     ClientPreface, Connection, ConnectionError, MasterReply, MasterRequest, ServerPreface,
 };
 
-use crate::harness::{
-    Choices, Cluster, PATIENCE, Setup, processor_time, seed, setting, wait_for,
-};
+use crate::harness::{Choices, Cluster, PATIENCE, Setup, processor_time, seed, setting, wait_for};
 
 /// Between two questions of one client.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -72,7 +70,10 @@ fn a_master_that_is_started_again_sends_clients_to_its_slaves_at_once() {
     let after: Vec<_> = cluster.slaves.iter().map(|slave| slave.family()).collect();
     assert_eq!(before, after, "processes of slaves");
     let latest = |of: fn(&Restart) -> Duration| restarts.iter().map(of).max().unwrap();
-    let (first, all) = (latest(|restart| restart.first), latest(|restart| restart.all));
+    let (first, all) = (
+        latest(|restart| restart.first),
+        latest(|restart| restart.all),
+    );
     eprintln!(
         "seed {seed}: {rounds} restarts, {slaves} slaves, {clients} clients: first redirect within {:.2} s, all slaves within \
          {:.2} s, the master's processor time {:.2} s",
@@ -107,7 +108,11 @@ fn restart(cluster: &mut Cluster, outage: Duration, told: &Told) -> Restart {
     thread::sleep(outage);
     let looked = (spent(cluster) - spent_before).as_secs_f64();
     let most = begun.elapsed().as_secs_f64().max(1.0) * LOOKING;
-    assert!(looked <= most, "{looked} s of processor time in {:?}", begun.elapsed());
+    assert!(
+        looked <= most,
+        "{looked} s of processor time in {:?}",
+        begun.elapsed()
+    );
 
     let begun = Instant::now();
     cluster.master().restart();
@@ -127,7 +132,9 @@ fn restart(cluster: &mut Cluster, outage: Duration, told: &Told) -> Restart {
     // Nobody is lost again that is back.
     thread::sleep(STEADY.saturating_sub(all.elapsed()));
     let told = std::mem::take(&mut *told.lock().unwrap());
-    let lost = told.iter().find(|(at, slaves)| *at > all && *slaves < count);
+    let lost = told
+        .iter()
+        .find(|(at, slaves)| *at > all && *slaves < count);
     assert_eq!(lost, None, "of {count} slaves");
     Restart {
         first: first - begun,

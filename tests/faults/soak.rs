@@ -46,7 +46,11 @@ fn a_long_mixed_load_leaves_nothing_behind() {
         let spell = SPELL.min(lasts - begun.elapsed());
         load.run(spell, || loaded.push(gauge.read()));
         let rested = rest(&gauge, &before);
-        eprintln!("{:>5.0} s: {}", begun.elapsed().as_secs_f64(), rested.shown());
+        eprintln!(
+            "{:>5.0} s: {}",
+            begun.elapsed().as_secs_f64(),
+            rested.shown()
+        );
         at_rest.push((begun.elapsed().as_secs_f64(), rested));
     }
     assert_eq!(Gauge::of(&mut cluster), gauge, "processes");
@@ -82,7 +86,9 @@ fn report(seed: u64, before: &Reading, at_rest: &[(f64, Reading)]) {
     let (mut steepest, mut who) = (f64::MIN, "");
     for (process, name) in before.names().iter().enumerate() {
         let points = second_half.iter();
-        let points: Vec<_> = points.map(|(at, now)| (*at, now.resident(process))).collect();
+        let points: Vec<_> = points
+            .map(|(at, now)| (*at, now.resident(process)))
+            .collect();
         let growth = slope(&points) * TEN_MINUTES;
         if growth > steepest {
             (steepest, who) = (growth, name);
@@ -91,7 +97,9 @@ fn report(seed: u64, before: &Reading, at_rest: &[(f64, Reading)]) {
     let seconds = at_rest.last().map_or(0.0, |(at, _)| *at);
     let spells = at_rest.len();
     if spells < ENOUGH {
-        eprintln!("seed {seed}: {spells} spells of load in {seconds:.0} s: descriptors and threads as before");
+        eprintln!(
+            "seed {seed}: {spells} spells of load in {seconds:.0} s: descriptors and threads as before"
+        );
         return;
     }
     eprintln!(
@@ -109,12 +117,18 @@ fn slope(points: &[(f64, f64)]) -> f64 {
     let (x_mean, y_mean) = (mean(|point| point.0), mean(|point| point.1));
     let products = points.iter().map(|(x, y)| (x - x_mean) * (y - y_mean));
     let squares: f64 = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
-    if squares > 0.0 { products.sum::<f64>() / squares } else { 0.0 }
+    if squares > 0.0 {
+        products.sum::<f64>() / squares
+    } else {
+        0.0
+    }
 }
 
 #[test]
 fn a_slope_is_that_of_the_line() {
-    let points: Vec<_> = (0..10).map(|x| (f64::from(x), 3.0 * f64::from(x) + 7.0)).collect();
+    let points: Vec<_> = (0..10)
+        .map(|x| (f64::from(x), 3.0 * f64::from(x) + 7.0))
+        .collect();
     assert!((slope(&points) - 3.0).abs() < 1e-9);
     assert!(slope(&[(1.0, 5.0)]).abs() < 1e-9);
 }

@@ -181,7 +181,10 @@ impl Patient {
     ) -> io::Result<usize> {
         self.waiting.check()?;
         let mut wait = self.sending.take();
-        if wait.as_ref().is_some_and(|wait| wait.looked.elapsed() >= TURN) {
+        if wait
+            .as_ref()
+            .is_some_and(|wait| wait.looked.elapsed() >= TURN)
+        {
             let standing = self.standing();
             match &mut wait {
                 Some(wait) if standing.unacknowledged > 0 => self.waiting.look(wait, standing)?,

@@ -63,8 +63,12 @@ impl Strike {
             }
             Self::Parted => {
                 let router = world.router();
-                router.ip(&format!("route add blackhole {address}/32")).unwrap();
-                router.ip(&format!("rule add from {address} blackhole")).unwrap();
+                router
+                    .ip(&format!("route add blackhole {address}/32"))
+                    .unwrap();
+                router
+                    .ip(&format!("rule add from {address} blackhole"))
+                    .unwrap();
             }
             Self::Mute => place.mute("line").unwrap(),
             Self::Deaf => {
@@ -91,8 +95,12 @@ impl Strike {
             Self::WorkerKilled | Self::Reset => {}
             Self::Parted => {
                 let router = world.router();
-                router.ip(&format!("route del blackhole {address}/32")).unwrap();
-                router.ip(&format!("rule del from {address} blackhole")).unwrap();
+                router
+                    .ip(&format!("route del blackhole {address}/32"))
+                    .unwrap();
+                router
+                    .ip(&format!("rule del from {address} blackhole"))
+                    .unwrap();
             }
             Self::Mute => world.place(slave).unmute("line").unwrap(),
             Self::Deaf => {

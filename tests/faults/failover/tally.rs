@@ -31,7 +31,11 @@ impl Tally {
             strike,
         } = kind;
         let streams = if is_striped { ", streams" } else { "" };
-        let class = if strike.is_answered() { "answered" } else { "silent" };
+        let class = if strike.is_answered() {
+            "answered"
+        } else {
+            "silent"
+        };
         let name = format!("{way:?}{streams}, {strike:?}");
         self.by_strike.entry(name).or_default().push(pause);
         let name = format!("{way:?}{streams}, {class}");
@@ -51,7 +55,10 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let by_class = self.by_class.iter().map(|((_, name), pauses)| (name, pauses));
+        let by_class = self
+            .by_class
+            .iter()
+            .map(|((_, name), pauses)| (name, pauses));
         for (name, pauses) in self.by_strike.iter().chain(by_class) {
             let of = |percent| percentile(pauses, percent).as_secs_f64();
             writeln!(

@@ -77,11 +77,18 @@ impl World {
             } else {
                 arguments.push("--port".into());
             }
-            let start = || Server::start_at(port, label, program, (arguments, folder("home").into()));
+            let start =
+                || Server::start_at(port, label, program, (arguments, folder("home").into()));
             places[node].run(start)
         };
         let open = "--anonymous read-write";
-        let master = start(MASTER, "ftpmaster".to_owned(), master_binary(), open, MASTER_PORT);
+        let master = start(
+            MASTER,
+            "ftpmaster".to_owned(),
+            master_binary(),
+            open,
+            MASTER_PORT,
+        );
         let serves = format!(
             "--master {}:{MASTER_PORT} --workers 2 --limit-rate {}",
             address(MASTER),
@@ -90,7 +97,13 @@ impl World {
         // A slave is known by its port and its storage: each has a port of its own.
         let slaves = (0..SLAVES).map(|node| {
             let port = MASTER_PORT + 1 + u16::try_from(node).unwrap();
-            start(node, format!("ftpslave {}", node + 1), slave_binary(), &serves, port)
+            start(
+                node,
+                format!("ftpslave {}", node + 1),
+                slave_binary(),
+                &serves,
+                port,
+            )
         });
         let slaves = slaves.collect();
         let host = format!("{}:{MASTER_PORT}", address(MASTER));
@@ -195,7 +208,9 @@ fn join(router: &Place, node: usize) -> Result<Place, String> {
     let place = Place::new()?;
     let far = place.path();
     let far = far.display();
-    router.ip(&format!("link add node{node} type veth peer name line netns {far}"))?;
+    router.ip(&format!(
+        "link add node{node} type veth peer name line netns {far}"
+    ))?;
     router.ip(&format!("addr add 10.99.{node}.1/24 dev node{node}"))?;
     router.ip(&format!("link set node{node} up"))?;
     place.ip(&format!("addr add {}/24 dev line", address(node)))?;

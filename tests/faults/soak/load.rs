@@ -63,7 +63,7 @@ struct Person {
 impl Load {
     pub(super) fn new(cluster: &Cluster, seed: u64) -> Self {
         let person = |number: u64| {
-            let tls = if number % 2 == 0 { "auto" } else { "always" };
+            let tls = if number.is_multiple_of(2) { "auto" } else { "always" };
             let client = || Client::new(cluster.address().to_string()).options(["--tls", tls]);
             let person = Person {
                 name: format!("p{number}"),
@@ -71,7 +71,9 @@ impl Load {
                 stranger: client().with_login("ada", "wrong horse"),
             };
             let write = |name: &str, length| {
-                person.client.write(name, &random_bytes(seed ^ number, length));
+                person
+                    .client
+                    .write(name, &random_bytes(seed ^ number, length));
             };
             write("small", 20_000);
             write("large", 2 * 1024 * 1024);
@@ -106,7 +108,9 @@ impl Load {
             let busy: Vec<_> = busy.collect();
             while !busy.iter().all(thread::ScopedJoinHandle::is_finished) {
                 look();
-                thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now()).max(LOOK / 10)));
+                thread::sleep(
+                    LOOK.min(end.saturating_duration_since(Instant::now()).max(LOOK / 10)),
+                );
             }
         });
     }
