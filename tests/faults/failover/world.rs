@@ -22,7 +22,7 @@ pub(super) const SLAVES: usize = 3;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Manner {
     pub(super) is_encrypted: bool,
-    /// Bytes of content a second that each slave lets pass, and the client sends: so little that the processors rest.
+    /// Bytes of content a second that each slave lets pass: so little that the processors rest.
     pub(super) rate: u64,
 }
 

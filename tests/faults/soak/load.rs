@@ -63,7 +63,11 @@ struct Person {
 impl Load {
     pub(super) fn new(cluster: &Cluster, seed: u64) -> Self {
         let person = |number: u64| {
-            let tls = if number.is_multiple_of(2) { "auto" } else { "always" };
+            let tls = if number.is_multiple_of(2) {
+                "auto"
+            } else {
+                "always"
+            };
             let client = || Client::new(cluster.address().to_string()).options(["--tls", tls]);
             let person = Person {
                 name: format!("p{number}"),
