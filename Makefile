@@ -9,12 +9,14 @@ SECONDS     ?= 60
 ROUNDS      ?= 200
 CLIENTS     ?= 5000
 RACES       ?= 1000000
+RESTARTS    ?= 20
+SLAVES      ?= 50
 BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz coverage bench help
+.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz coverage failover restart soak bench help
 
 all: build
 
@@ -42,6 +44,19 @@ races: ## swap folders for links under every operation of the storage, RACES=100
 abuse: ## stall with CLIENTS=5000, guess 200 passwords a second, SECONDS=60 long, and time a good user (namespaces take root)
 	MINI_FTP_CLIENTS=$(CLIENTS) MINI_FTP_GUESSES=200 MINI_FTP_SECONDS=$(SECONDS) MINI_FTP_MILLISECONDS=1000 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite abuse::attack -- --nocapture --test-threads 1
+
+failover: ## lose the slave of a running get and put, ROUNDS=200 times each, and time how it goes on (takes root)
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MILLISECONDS=3000 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::failover -- --nocapture
+
+restart: ## kill the master of SLAVES=50, RESTARTS=20 times, and time how it is back
+	MINI_FTP_ROUNDS=$(RESTARTS) MINI_FTP_SLAVES=$(SLAVES) MINI_FTP_CLIENTS=32 MINI_FTP_MILLISECONDS=2000 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::restart -- --nocapture
+
+soak: SECONDS = 600
+soak: ## mixed load, SECONDS=600 long, and whether memory, descriptors and threads stay what they were
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_SECONDS=$(SECONDS) \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::soak -- --nocapture
 
 guards: ## take every guard out of a copy of the source, and see its test fail; WORD= picks some
 	python3 scripts/guards.py '$(WORD)'
@@ -77,7 +92,7 @@ bench: ## measure beside the machine's limits and other programs; BENCH_ONLY=reg
 	TMPDIR='$(BENCH_TMP)' $(CARGO) bench --locked --bench transfers
 
 help: ## show this list
-	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name does; do \
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name does; do \
 	    printf '  make %-10s %s\n' "$$name" "$$does"; \
 	done
 	@printf '\nmake run takes MASTER_PORT=%s and SLAVE_PORTS="%s"; make install takes PREFIX=%s and DESTDIR.\n' \

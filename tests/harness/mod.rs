@@ -26,7 +26,7 @@ pub use machine::{SmallDisk, among_neighbours, tamper, without_privileges};
 pub use namespace::{HERE, Place};
 pub use proc::{
     children, descendants, field, is_alive, is_stopped, limit_of, open_descriptors,
-    owner_of_connection, peers_of, resident_bytes, status_of, thread_count,
+    owner_of_connection, peers_of, processor_time, resident_bytes, status_of, thread_count,
 };
 pub use process::{Process, code_of, signal_pid, stop_pid};
 pub use proxy::{Direction, Fault, Proxy};

@@ -90,16 +90,31 @@ impl Place {
 
     /// A program of iproute2 with these words, in this network.
     pub fn tool(&self, program: &str, words: &str) -> Result<(), String> {
-        let output = self.run(|| {
-            Command::new(program)
-                .args(words.split_whitespace())
-                .output()
-        });
+        let words: Vec<&str> = words.split_whitespace().collect();
+        self.call(program, &words)
+    }
+
+    /// Sends nothing by this device any more, until [`Self::unmute`]: what is on the way to here still comes.
+    pub fn mute(&self, device: &str) -> Result<(), String> {
+        const DROP: &str = "1,6 0 0 2,"; // one instruction of tc-bpf(8): return TC_ACT_SHOT
+        self.tool("tc", &format!("qdisc add dev {device} clsact"))?;
+        let filter = format!("filter add dev {device} egress bpf da bytecode");
+        let words: Vec<&str> = filter.split(' ').chain([DROP]).collect();
+        self.call("tc", &words)
+    }
+
+    /// Sends by this device again.
+    pub fn unmute(&self, device: &str) -> Result<(), String> {
+        self.tool("tc", &format!("qdisc del dev {device} clsact"))
+    }
+
+    fn call(&self, program: &str, words: &[&str]) -> Result<(), String> {
+        let output = self.run(|| Command::new(program).args(words).output());
         let output = output.map_err(|error| format!("{program} (iproute2): {error}"))?;
         let said = String::from_utf8_lossy(&output.stderr);
         match output.status.success() {
             true => Ok(()),
-            false => Err(format!("{program} {words}: {}", said.trim())),
+            false => Err(format!("{program} {}: {}", words.join(" "), said.trim())),
         }
     }
 

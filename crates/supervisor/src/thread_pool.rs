@@ -126,7 +126,6 @@ impl fmt::Debug for Resting {
 mod tests {
     use std::collections::HashSet;
     use std::sync::Barrier;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
     use std::sync::mpsc::channel;
     use std::time::Instant;
 
