@@ -24,6 +24,7 @@ mod accounts;
 mod bad_days;
 mod command_line;
 mod documents;
+mod faults;
 mod fleet;
 mod framed;
 mod kill_loop;
