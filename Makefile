@@ -9,13 +9,14 @@ SECONDS     ?= 60
 ROUNDS      ?= 200
 CLIENTS     ?= 5000
 RACES       ?= 1000000
+CUTS        ?= 500
 BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_TARGETS = request reply master
 
-.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz bench help
+.PHONY: all build sample run test kill-loop power-cuts races guards abuse check install uninstall clean fuzz bench help
 
 all: build
 
@@ -35,6 +36,10 @@ test: ## run every test
 kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, and compare
 	MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MEBIBYTES=64 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite kill_loop -- --nocapture
+
+power-cuts: ## cut the power of a disk under uploads, renames and removals, CUTS=500 times, and compare (takes root)
+	MINI_FTP_CUTS=$(CUTS) \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::power_cuts -- --nocapture
 
 races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \
@@ -77,7 +82,7 @@ bench: ## measure beside the machine's limits and other programs; BENCH_ONLY=reg
 	TMPDIR='$(BENCH_TMP)' $(CARGO) bench --locked --bench transfers
 
 help: ## show this list
-	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name does; do \
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name does; do \
 	    printf '  make %-10s %s\n' "$$name" "$$does"; \
 	done
 	@printf '\nmake run takes MASTER_PORT=%s and SLAVE_PORTS="%s"; make install takes PREFIX=%s and DESTDIR.\n' \
