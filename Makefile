@@ -16,7 +16,7 @@ PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_TARGETS = request reply master
 
-.PHONY: all build sample run test kill-loop power-cuts races guards abuse check install uninstall clean fuzz bench help
+.PHONY: all build sample run test kill-loop power-cuts sweep races guards abuse check install uninstall clean fuzz bench help
 
 all: build
 
@@ -40,6 +40,10 @@ kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, 
 power-cuts: ## cut the power of a disk under uploads, renames and removals, CUTS=500 times, and compare (takes root)
 	MINI_FTP_CUTS=$(CUTS) \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::power_cuts -- --nocapture
+
+sweep: ## have every system call of every operation fail once, and see that nobody is lied to (takes root and strace)
+	MINI_FTP_EVERY=1 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::sweep -- --nocapture --test-threads 2
 
 races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \

@@ -2,3 +2,4 @@
 
 mod durability;
 mod power_cuts;
+mod sweep;

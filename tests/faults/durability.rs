@@ -1,10 +1,13 @@
 //! What is answered as done is flushed first, whoever did it: another one may have died before it could.
 
 use std::fs;
+use std::path::Path;
 
 use protocol::{ErrorCode, RemotePath, Reply, Request};
 
-use crate::harness::{Cluster, PATIENCE, Setup, Wire, tamper};
+use crate::harness::{
+    Cluster, Node, PATIENCE, Setup, Wire, random_bytes, tamper, trace_into, tree,
+};
 
 /// Something that is asked for, what is there before, and how many folders are to be flushed for it.
 struct Deed {
@@ -152,4 +155,49 @@ fn what_is_there_already_is_flushed_before_a_put_is_well() {
     }
     let left = client.run(["--json", "put", "a.bin"]);
     assert_eq!(left.succeeded().json()[0]["status"], "unchanged");
+}
+
+#[test]
+fn what_cannot_be_flushed_is_neither_stored_nor_said_to_be() {
+    let cluster = Setup::new(1).without_master().workers(1).start();
+    let worker = cluster.slaves[0].workers()[0];
+    let client = cluster.client().options(["--streams", "1"]);
+    client.write("small", &random_bytes(1, 1_000));
+    client.write("large", &random_bytes(2, 300_000));
+    for number in 0..10 {
+        client.write(format!("tree/{number}"), &random_bytes(number, 1_000));
+    }
+    let log = Path::new("/dev/null");
+    let fsync = ["-e", "trace=fsync", "-e", "inject=fsync:error=EIO:when=1"];
+    // Many are flushed together; where that fails, each is flushed apart. The first flush is that of the new folder.
+    let all = [
+        "-e",
+        "trace=fsync,syncfs",
+        "-e",
+        "inject=syncfs:error=EIO:when=1+",
+        "-e",
+        "inject=fsync:error=EIO:when=2+",
+    ];
+    for (failures, command) in [
+        (&fsync[..], &["put", "small"][..]),
+        (&fsync, &["put", "large"]),
+        (&all, &["put", "-r", "tree"]),
+    ] {
+        let Some(mut strace) = trace_into(worker, log, failures) else {
+            return;
+        };
+        let refused = client.run(command.iter().copied());
+        strace.terminate(PATIENCE);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        let stored = tree(&cluster.root());
+        let is_file = |node: &Node| matches!(node, Node::File(_));
+        assert!(!stored.values().any(is_file), "{stored:?}");
+    }
+    assert!(cluster.path("tree").is_dir());
+    let Some(mut strace) = tamper(worker, "syncfs", "error=EIO:when=1+") else {
+        return;
+    };
+    client.run(["put", "-r", "tree"]).succeeded();
+    strace.terminate(PATIENCE);
+    assert_eq!(tree(&cluster.path("tree")).len(), 10);
 }
