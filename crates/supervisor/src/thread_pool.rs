@@ -42,6 +42,7 @@ impl ThreadPool {
     /// A pool without a thread yet. Each will have this name and so many bytes of stack.
     #[must_use]
     pub fn new(name: &'static str, stack: usize) -> Self {
+        sys::allocator::keep_no_large_blocks();
         Self {
             name,
             stack,
