@@ -11,12 +11,13 @@ CLIENTS     ?= 5000
 RACES       ?= 1000000
 RESTARTS    ?= 20
 SLAVES      ?= 50
+CUTS        ?= 500
 BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz coverage failover restart soak bench help
+.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz coverage failover restart soak power-cuts sweep bench help
 
 all: build
 
@@ -36,6 +37,14 @@ test: ## run every test
 kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, and compare
 	MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MEBIBYTES=64 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite kill_loop -- --nocapture
+
+power-cuts: ## cut the power of a disk under uploads, renames and removals, CUTS=500 times, and compare (takes root)
+	MINI_FTP_CUTS=$(CUTS) \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::power_cuts -- --nocapture
+
+sweep: ## have every system call of every operation fail once, and see that nobody is lied to (takes root and strace)
+	MINI_FTP_EVERY=1 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::sweep -- --nocapture --test-threads 2
 
 races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \

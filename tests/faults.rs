@@ -1,5 +1,9 @@
-//! Faults: what is promised of bad days, measured under faults that a seed draws, each run long by a make target.
+//! Faults: what the programs live through is drawn from a seed, and what they have promised is checked against ledgers. Each
+//! subject runs short with the others, and long by a make target.
 
+mod durability;
 mod failover;
+mod power_cuts;
 mod restart;
 mod soak;
+mod sweep;

@@ -9,6 +9,8 @@ pub mod allocations;
 pub mod allocator;
 pub mod inherited;
 pub mod kernel_guard;
+#[cfg(feature = "power")]
+pub mod power;
 pub mod reflink;
 pub mod shared_memory;
 pub mod signal;
