@@ -10,13 +10,15 @@ ROUNDS      ?= 200
 CLIENTS     ?= 5000
 RACES       ?= 1000000
 SEEDS       ?= 10
+RESTARTS    ?= 20
+SLAVES      ?= 50
+CUTS        ?= 500
 BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
-FUZZ_TARGETS = request reply master
 
-.PHONY: all build sample run test faults kill-loop races guards abuse check install uninstall clean fuzz bench help
+.PHONY: all build sample run test faults kill-loop races guards abuse check install uninstall clean fuzz coverage failover restart soak power-cuts sweep bench help
 
 all: build
 
@@ -41,6 +43,14 @@ kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, 
 	MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MEBIBYTES=64 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite kill_loop -- --nocapture
 
+power-cuts: ## cut the power of a disk under uploads, renames and removals, CUTS=500 times, and compare (takes root)
+	MINI_FTP_CUTS=$(CUTS) \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::power_cuts -- --nocapture
+
+sweep: ## have every system call of every operation fail once, and see that nobody is lied to (takes root and strace)
+	MINI_FTP_EVERY=1 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::sweep -- --nocapture --test-threads 2
+
 races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \
 	    $(CARGO) test --release --locked -p storage races -- --nocapture
@@ -48,6 +58,19 @@ races: ## swap folders for links under every operation of the storage, RACES=100
 abuse: ## stall with CLIENTS=5000, guess 200 passwords a second, SECONDS=60 long, and time a good user (namespaces take root)
 	MINI_FTP_CLIENTS=$(CLIENTS) MINI_FTP_GUESSES=200 MINI_FTP_SECONDS=$(SECONDS) MINI_FTP_MILLISECONDS=1000 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite abuse::attack -- --nocapture --test-threads 1
+
+failover: ## lose the slave of a running get and put, ROUNDS=200 times each, and time how it goes on (takes root)
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MILLISECONDS=3000 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::failover -- --nocapture
+
+restart: ## kill the master of SLAVES=50, RESTARTS=20 times, and time how it is back
+	MINI_FTP_ROUNDS=$(RESTARTS) MINI_FTP_SLAVES=$(SLAVES) MINI_FTP_CLIENTS=32 MINI_FTP_MILLISECONDS=2000 \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::restart -- --nocapture
+
+soak: SECONDS = 600
+soak: ## mixed load, SECONDS=600 long, and whether memory, descriptors and threads stay what they were
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_SECONDS=$(SECONDS) \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::soak -- --nocapture
 
 guards: ## take every guard out of a copy of the source, and see its test fail; WORD= picks some
 	python3 scripts/guards.py '$(WORD)'
@@ -72,17 +95,18 @@ clean: ## remove everything that was built
 
 fuzz: ## feed the decoders made-up bytes, SECONDS=60 for each target (needs a nightly toolchain)
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked cargo-fuzz
-	@for target in $(FUZZ_TARGETS); do \
-	    mkdir -p "fuzz/target/corpus/$$target" && \
-	    $(CARGO) +nightly fuzz run "$$target" "fuzz/target/corpus/$$target" "fuzz/seeds/$$target" -- \
-	        -max_total_time=$(SECONDS) -max_len=65536 -rss_limit_mb=1024 || exit 1; \
-	done
+	@SECONDS_EACH='$(SECONDS)' sh scripts/fuzz.sh
+
+coverage: ## lines and branches of the decoders that tests and fuzzing seeds reach (needs a nightly toolchain)
+	@rustup component list --installed --toolchain nightly | grep -q '^llvm-tools' || \
+	    rustup component add --toolchain nightly llvm-tools
+	@python3 scripts/coverage.py
 
 bench: ## measure beside the machine's limits and other programs; BENCH_ONLY=regex BENCH_RUNS=5 (docs/PERFORMANCE.md)
 	TMPDIR='$(BENCH_TMP)' $(CARGO) bench --locked --bench transfers
 
 help: ## show this list
-	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name does; do \
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name does; do \
 	    printf '  make %-10s %s\n' "$$name" "$$does"; \
 	done
 	@printf '\nmake run takes MASTER_PORT=%s and SLAVE_PORTS="%s"; make install takes PREFIX=%s and DESTDIR.\n' \

@@ -7,7 +7,9 @@ target/guards, so that the tree at hand stays as it is. Needs Python 3.11 (tomll
     scripts/guards.py [WORD]    only guards whose class, subject, file or test holds WORD
 """
 
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -16,11 +18,19 @@ import tomllib
 TOP = pathlib.Path(__file__).resolve().parent.parent
 COPY = TOP / "target/guards/source"
 # Long enough for a test that waits in vain for what its guard would have ended.
-PATIENCE_S = 600
+PATIENCE_S = 300
 
 
 def run(*command, cwd):
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S)
+    """Like subprocess.run; what hangs ends with all that it started."""
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
+    try:
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 
 def copy_source():

@@ -1,3 +1,10 @@
-//! Faults: everything goes wrong, drawn from a seed, while clients keep a ledger of what they were told.
+//! Faults: what the programs live through is drawn from a seed, and what they have promised is checked against ledgers. Each
+//! subject runs short with the others, and long by a make target.
 
+mod durability;
+mod failover;
+mod power_cuts;
+mod restart;
+mod soak;
 mod storm;
+mod sweep;

@@ -19,8 +19,8 @@ use crate::harness::{
 
 const MEBIBYTE: usize = 1024 * 1024;
 
-/// What may stay in memory: 19 MiB for each hash that is computed at once, the tables, and what the allocator keeps.
-const LEFT_OVER: u64 = 128 * 1024 * 1024;
+/// What may stay in memory: the tables of who came from where, code that ran for the first time, and what the allocator keeps.
+const LEFT_OVER: u64 = 48 * 1024 * 1024;
 
 fn setting(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

@@ -236,6 +236,11 @@ impl Cluster {
         Client::new(self.address().to_string())
     }
 
+    /// From now on slaves are started by another program.
+    pub fn start_behind(&mut self, helper: Vec<OsString>) {
+        self.setup.slave_helper = helper;
+    }
+
     /// Starts another slave, with more arguments than the setup's.
     pub fn add_slave(&mut self, options: &[&str]) -> &mut Server {
         let mut words = self.setup.slave_helper.clone();

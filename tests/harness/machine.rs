@@ -76,22 +76,21 @@ pub fn without_privileges() -> Option<Vec<OsString>> {
 /// Has something happen to a process at a system call, as strace(1) spells it behind `inject=CALL:`, until dropped; `None`,
 /// and a line that says so, where there is no strace or it is not let.
 pub fn tamper(process: u32, call: &str, what: &str) -> Option<Process> {
-    let pid = process.to_string();
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
-    let arguments = [
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-        "-p",
-        &pid,
-    ];
+    trace_into(
+        process,
+        Path::new("/dev/null"),
+        &["-e", &trace, "-e", &inject],
+    )
+}
+
+/// Has strace(1) write down the calls of a process, with these words besides; `None` as with [`tamper`].
+pub fn trace_into(process: u32, log: &Path, words: &[&str]) -> Option<Process> {
     let works = Command::new("strace").arg("-V").output().is_ok();
-    let mut strace =
-        works.then(|| Process::spawn("strace", Command::new("strace").args(arguments)))?;
+    let mut command = Command::new("strace");
+    command.args(["-f", "-o"]).arg(log).args(words);
+    command.args(["-p", &process.to_string()]);
+    let mut strace = works.then(|| Process::spawn("strace", &mut command))?;
     wait_until("strace to be attached or gone", PATIENCE, || {
         strace.stderr().contains("attached") || !strace.is_running()
     });

@@ -22,11 +22,11 @@ pub use client::{Client, Finished, shell};
 pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary, user_command};
 pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
 pub use impostor::Impostor;
-pub use machine::{SmallDisk, among_neighbours, tamper, without_privileges};
+pub use machine::{SmallDisk, among_neighbours, tamper, trace_into, without_privileges};
 pub use namespace::{HERE, Place};
 pub use proc::{
     children, descendants, field, is_alive, is_stopped, limit_of, open_descriptors,
-    owner_of_connection, peers_of, resident_bytes, status_of, thread_count,
+    owner_of_connection, peers_of, processor_time, resident_bytes, status_of, thread_count,
 };
 pub use process::{Process, code_of, signal_pid, stop_pid};
 pub use proxy::{Direction, Fault, Proxy};

@@ -94,7 +94,21 @@ impl Place {
         self.tool_of(program, &words).map(drop)
     }
 
-    /// The same with words that may hold spaces; what it says.
+    /// Sends nothing by this device any more, until [`Self::unmute`]: what is on the way to here still comes.
+    pub fn mute(&self, device: &str) -> Result<(), String> {
+        const DROP: &str = "1,6 0 0 2,"; // one instruction of tc-bpf(8): return TC_ACT_SHOT
+        self.tool("tc", &format!("qdisc add dev {device} clsact"))?;
+        let filter = format!("filter add dev {device} egress bpf da bytecode");
+        let words: Vec<&str> = filter.split(' ').chain([DROP]).collect();
+        self.tool_of("tc", &words).map(drop)
+    }
+
+    /// Sends by this device again.
+    pub fn unmute(&self, device: &str) -> Result<(), String> {
+        self.tool("tc", &format!("qdisc del dev {device} clsact"))
+    }
+
+    /// As [`Self::tool`], with words that may hold spaces; what it says.
     pub fn tool_of(&self, program: &str, words: &[&str]) -> Result<String, String> {
         let output = self.run(|| Command::new(program).args(words).output());
         let output = output.map_err(|error| format!("{program} (iproute2): {error}"))?;

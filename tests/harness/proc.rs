@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The processes that stem from `pid`, without itself: children first, then theirs.
 pub fn descendants(pid: u32) -> Vec<u32> {
@@ -94,6 +95,17 @@ pub fn resident_bytes(pid: u32) -> u64 {
     kib.unwrap_or_default() * 1024
 }
 
+/// Processor time that `pid` has taken so far, of all its threads; none where it is gone.
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat).into_owned();
+    let behind_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    // utime and stime, proc_pid_stat(5); the state is the third field.
+    let fields = behind_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
 /// The process that holds the end `local` of the IPv4 connection between `local` and `peer`, among `candidates`.
 pub fn owner_of_connection(local: SocketAddr, peer: SocketAddr, candidates: &[u32]) -> Option<u32> {
     let inode = connections()
@@ -125,7 +137,8 @@ struct Socket {
 }
 
 fn connections() -> Vec<Socket> {
-    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    // Of the network that this thread is in: `/proc/net` is that of the process.
+    let table = fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
     table.lines().skip(1).filter_map(parse_socket).collect()
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::password::PasswordHash;
+use crate::toml_file::{self, Malformed};
 
 /// Longest name of an account, bytes.
 const MAX_NAME: usize = 64;
@@ -103,8 +104,19 @@ impl Accounts {
         self.users.remove(name).is_some()
     }
 
+    /// What the content of a file says.
+    ///
+    /// # Errors
+    /// The first thing in it that is not understood.
+    pub fn parse(content: &[u8]) -> Result<Self, Malformed> {
+        toml_file::parse(content)
+    }
+
     /// As a file holds them.
-    pub(crate) fn to_text(&self) -> Result<String, toml::ser::Error> {
+    ///
+    /// # Errors
+    /// TOML cannot say it: a quota of more than 63 bits.
+    pub fn to_text(&self) -> Result<String, toml::ser::Error> {
         Ok(format!("{HEADING}\n{}", toml::to_string(self)?))
     }
 }
@@ -248,10 +260,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::toml_file::{self, Malformed};
 
     fn parse(text: &str) -> Result<Accounts, Malformed> {
-        toml_file::parse(text.as_bytes())
+        Accounts::parse(text.as_bytes())
     }
 
     fn account(rights: Rights, home: &str) -> Account {
@@ -325,13 +336,25 @@ mod tests {
                 "missing field `rights`",
             ),
             ("[users\n".to_owned(), 1, ""),
+            // What was typed in the wrong place stays unsaid, too.
+            (format!("[users]\nada = \"{hash}\"\n"), 2, "invalid type"),
+            ("[users]\nada = \"secret\"\n".to_owned(), 2, "invalid type"),
+            (good.replace("[\"read\"]", "\"secret\""), 3, "invalid type"),
+            (
+                good.replace("\"read\"", &format!("\"{hash}\"")),
+                3,
+                "unknown variant",
+            ),
+            (format!("{good}\"{hash}\" = 1\n"), 4, "unknown field"),
         ] {
             let refusal = parse(&text).unwrap_err();
             assert!(
                 refusal.line == line && refusal.problem.contains(problem),
                 "{text}: {refusal:?}"
             );
-            assert!(!refusal.problem.contains("argon2id$"), "{refusal:?}");
+            for secret in ["$argon2id$", "secret"] {
+                assert!(!refusal.problem.contains(secret), "{refusal:?}");
+            }
         }
     }
 

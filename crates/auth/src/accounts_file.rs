@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::accounts::Accounts;
 use crate::state_directory::{StateError, explain};
 use crate::state_file::{lock, read, replace};
-use crate::toml_file::{Malformed, parse};
+use crate::toml_file::Malformed;
 
 /// Longest file, bytes: room for some 20,000 accounts.
 const LONGEST: u64 = 4 * 1024 * 1024;
@@ -143,11 +143,12 @@ impl AccountsFile {
     }
 
     fn parse(&self, content: &[u8]) -> Result<Accounts, AccountsError> {
-        parse(content).map_err(|Malformed { line, problem }| AccountsError::Malformed {
+        let malformed = |Malformed { line, problem }| AccountsError::Malformed {
             path: self.path.clone(),
             line,
             problem,
-        })
+        };
+        Accounts::parse(content).map_err(malformed)
     }
 }
 

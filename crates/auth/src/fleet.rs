@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use crate::invitation::{Invitation, digest_of};
+use crate::toml_file::{self, Malformed};
 
 /// Most invitations that are open at once.
 pub const MAX_INVITATIONS: usize = 64;
@@ -72,6 +73,22 @@ pub enum JoinError {
 }
 
 impl Fleet {
+    /// What the content of a file says.
+    ///
+    /// # Errors
+    /// The first thing in it that is not understood.
+    pub fn parse(content: &[u8]) -> Result<Self, Malformed> {
+        toml_file::parse(content)
+    }
+
+    /// As a file holds it.
+    ///
+    /// # Errors
+    /// TOML cannot say it: an invitation that ends in a time of more than 63 bits.
+    pub fn to_text(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
     /// Opens an invitation until `expires`, and forgets those that ended before `now` (seconds since 1970).
     ///
     /// # Errors

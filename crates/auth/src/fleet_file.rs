@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::fleet::Fleet;
 use crate::state_directory::{StateError, explain};
 use crate::state_file::{lock, read, replace};
-use crate::toml_file::{Malformed, parse};
+use crate::toml_file::Malformed;
 
 /// Longest file, bytes.
 const LONGEST: u64 = 1024 * 1024;
@@ -103,7 +103,7 @@ impl FleetFile {
         let _locked = lock(self.directory.as_fd(), &lock_name).map_err(io)?;
         let mut fleet = self.read()?;
         let result = change(&mut fleet)?;
-        let text = toml::to_string(&fleet).map_err(FleetError::Write)?;
+        let text = fleet.to_text().map_err(FleetError::Write)?;
         replace(self.directory.as_fd(), Self::NAME, text.as_bytes()).map_err(io)?;
         Ok(result)
     }
@@ -117,11 +117,12 @@ impl FleetFile {
     }
 
     fn parse(&self, content: &[u8]) -> Result<Fleet, FleetError> {
-        parse(content).map_err(|Malformed { line, problem }| FleetError::Malformed {
+        let malformed = |Malformed { line, problem }| FleetError::Malformed {
             path: self.path.clone(),
             line,
             problem,
-        })
+        };
+        Fleet::parse(content).map_err(malformed)
     }
 }
 

@@ -4,14 +4,13 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use thiserror::Error;
 
 use crate::accounts::{Account, Accounts, UserName};
 use crate::lanes::Lanes;
-use crate::password::{PasswordError, PasswordHash, Scratch};
+use crate::password::{PasswordError, PasswordHash};
 use crate::queue::Queue;
 
 /// Checks logins: so many hashes at once, and a bounded number behind them, which is fair.
@@ -19,8 +18,6 @@ use crate::queue::Queue;
 pub struct Gatekeeper {
     queue: Queue,
     lanes: Lanes,
-    /// Of those that nobody computes in now.
-    scratches: Mutex<Vec<Scratch>>,
     decoy: PasswordHash,
 }
 
@@ -64,7 +61,6 @@ impl Gatekeeper {
         Ok(Self {
             queue: Queue::new(at_once.get(), waiting),
             lanes: Lanes::default(),
-            scratches: Mutex::default(),
             decoy: PasswordHash::decoy()?,
         })
     }
@@ -86,20 +82,11 @@ impl Gatekeeper {
         let hash = found.map_or(&self.decoy, |(_, account)| &account.password);
         let is_right = {
             let _turn = self.queue.enter(claim).ok_or(LoginError::Busy)?;
-            let mut scratch = self.scratches().pop().unwrap_or_else(Scratch::new);
-            let is_right = hash.matches(attempt.password, &mut scratch);
-            self.scratches().push(scratch);
-            is_right?
+            hash.matches(attempt.password)?
         };
         let account = found.filter(|_| is_right);
         self.lanes.note(claim, account.is_some(), Instant::now());
         account.ok_or(LoginError::Refused)
-    }
-
-    fn scratches(&self) -> MutexGuard<'_, Vec<Scratch>> {
-        self.scratches
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

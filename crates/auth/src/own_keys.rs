@@ -51,9 +51,8 @@ impl StateDirectory {
         let Some(content) = content else {
             return Ok(None);
         };
-        let text = std::str::from_utf8(&content).unwrap_or_default();
-        let keys = toml::from_str(text).ok().and_then(Written::understood);
-        keys.map(Some)
+        OwnKeys::parse(&content)
+            .map(Some)
             .ok_or_else(|| explain(FileError::NotSmallFile, &path, EXPECTED))
     }
 
@@ -63,9 +62,24 @@ impl StateDirectory {
     /// They cannot be written.
     pub fn keep_own_keys(&self, root: &[u8], port: u16, keys: &OwnKeys) -> Result<(), StateError> {
         let (slaves, name, path) = self.keys_of(root, port)?;
-        let text = toml::to_string(&Written::of(keys)).unwrap_or_default();
+        let text = keys.to_text();
         replace(slaves.as_fd(), &name, text.as_bytes())
             .map_err(|error| explain(error.into(), &path, EXPECTED))
+    }
+}
+
+impl OwnKeys {
+    /// What the content of a file says; `None` for what was not written by [`to_text`](Self::to_text).
+    #[must_use]
+    pub fn parse(content: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(content).ok()?;
+        toml::from_str(text).ok().and_then(Written::understood)
+    }
+
+    /// As a file holds them: for a private one alone.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        toml::to_string(&Written::of(self)).unwrap_or_default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 
 use argon2::password_hash::phc::{Output, PasswordHash as Phc, Salt};
 use argon2::password_hash::{Error, PasswordHasher};
-use argon2::{Argon2, Block, Params};
+use argon2::{Argon2, Params};
 use protocol::limits::MAX_TEXT;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -24,17 +24,6 @@ const PREFIX: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PasswordHash(Phc);
-
-/// The memory in which one hash at a time is computed. It is used again: the allocator would keep as much for each thread that
-/// ever computed one.
-#[derive(Debug)]
-pub(crate) struct Scratch(Vec<Block>);
-
-impl Scratch {
-    pub(crate) fn new() -> Self {
-        Self(vec![Block::new(); Params::DEFAULT.block_count()])
-    }
-}
 
 /// Why a password cannot be taken or checked.
 #[derive(Debug, Error)]
@@ -83,17 +72,13 @@ impl PasswordHash {
     }
 
     /// Whether this is the password's hash: takes as long for a wrong one as for the right one.
-    pub(crate) fn matches(
-        &self,
-        password: &[u8],
-        scratch: &mut Scratch,
-    ) -> Result<bool, PasswordError> {
+    pub(crate) fn matches(&self, password: &[u8]) -> Result<bool, PasswordError> {
         let (Some(salt), Some(kept)) = (&self.0.salt, &self.0.hash) else {
             return Ok(false); // one that was not read by `parse`
         };
         let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
         Argon2::default()
-            .hash_password_into_with_memory(password, salt, &mut output, &mut scratch.0)
+            .hash_password_into(password, salt, &mut output)
             .map_err(|error| PasswordError::Hash(error.to_string()))?;
         // Compares in constant time.
         Ok(Output::new(&output).is_ok_and(|output| output == *kept))
@@ -143,11 +128,8 @@ mod tests {
         let text = String::from(hash.clone());
         assert!(text.starts_with(PREFIX), "{text}");
         assert_eq!(PasswordHash::try_from(text), Ok(hash.clone()));
-        let mut scratch = Scratch::new();
-        assert!(hash.matches(b"right", &mut scratch).unwrap());
-        // What an earlier one left in the memory means nothing.
-        assert!(!hash.matches(b"wrong", &mut scratch).unwrap());
-        assert!(hash.matches(b"right", &mut scratch).unwrap());
+        assert!(hash.matches(b"right").unwrap());
+        assert!(!hash.matches(b"wrong").unwrap());
         assert_eq!(format!("{hash:?}"), "PasswordHash(***)");
     }
 
@@ -158,7 +140,7 @@ mod tests {
             PasswordHash::decoy().unwrap(),
         );
         assert_ne!(one, two);
-        assert!(!one.matches(b"", &mut Scratch::new()).unwrap());
+        assert!(!one.matches(b"").unwrap());
         let (text, other) = (
             String::from(one),
             String::from(PasswordHash::of(b"x").unwrap()),

@@ -41,6 +41,8 @@ pub(crate) fn read_or_make(
 ) -> Result<Vec<u8>, FileError> {
     let directory = directory.as_fd();
     if let Some(found) = read(directory, name, LONGEST)? {
+        // Whoever made it may have died before this.
+        rustix::fs::fsync(directory).map_err(io::Error::from)?;
         return Ok(found);
     }
     make(directory, name, &content()?)?;

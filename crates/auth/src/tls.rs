@@ -7,6 +7,7 @@
 //! TLS 1.3, and 1.2 for clients of others, by rustls over aws-lc-rs. Nothing is resumed: a handshake costs a fifth of a
 //! millisecond, tickets would have to be shared between processes, and early data could be replayed.
 
+mod ahead;
 mod connector;
 mod identity;
 mod reception;

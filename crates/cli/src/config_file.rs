@@ -13,7 +13,7 @@ use crate::parse::{find, setting_name, wrong_value};
 
 /// A file that has been read and found to speak of this program's options only.
 #[derive(Debug)]
-pub(crate) struct ConfigFile {
+pub struct ConfigFile {
     path: PathBuf,
     settings: Vec<Setting>,
 }
@@ -34,12 +34,27 @@ impl ConfigFile {
             .with_context(|| format!("cannot read '{}'", path.display()))?;
         let mut complete = command.clone();
         complete.build();
-        let settings = settings(&text, &complete)
+        Self::parse(path, &text, &complete)
+    }
+
+    /// What `text`, which stands at `path`, says to the program with this command, which is [built](Command::build).
+    ///
+    /// # Errors
+    /// The first line that is not understood, or names no option.
+    pub fn parse(path: &Path, text: &str, command: &Command) -> Result<Self> {
+        let settings = settings(text, command)
             .map_err(|(line, problem)| anyhow!("{}:{line}: {problem}", path.display()))?;
         Ok(Self {
             path: path.to_owned(),
             settings,
         })
+    }
+
+    /// Its keys, each with its values as they would have been typed, in the order of the keys.
+    pub fn settings(&self) -> impl Iterator<Item = (&str, &[String])> {
+        self.settings
+            .iter()
+            .map(|setting| (setting.key.as_str(), setting.values.as_slice()))
     }
 
     /// The command with the file's values as defaults: the environment and the command line win over them.

@@ -42,6 +42,7 @@ mod size;
 mod stop;
 mod tls;
 
+pub use config_file::ConfigFile;
 pub use display::{Escaped, name, text};
 pub use json::{base64_unless_text, json_line};
 pub use limits::LimitOptions;

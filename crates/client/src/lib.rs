@@ -10,7 +10,8 @@
 //! | who the user is, who the server is, and to whom a secret may be said | `login`, `trust`, `secrecy` |
 //! | a connection that never waits in vain, in clear or over TLS | `dial`, `patient`, `channel`, `probe` |
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
-//! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending`, `upload_record` |
+//! | what is kept between two tries | `formats`, `trailer`, `upload_record` |
+//! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending` |
 //! | one file from several slaves at once | `stripe` and what is below it |
 //! | whole trees, from as many slaves as help | `tree_desk`, `tree_crew`, `tree_report` |
 //! | a tree that is fetched | `tree_download`, `backlog`, `tree_job`, `tree_fetch`, `batch` |
@@ -35,6 +36,7 @@ mod error;
 mod fault;
 mod fetch;
 mod folder;
+pub mod formats;
 mod list;
 mod login;
 mod master;

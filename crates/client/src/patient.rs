@@ -2,8 +2,8 @@
 //!
 //! It blocks in short turns. Between two turns it looks at the interrupt flag; when nothing has moved for a while it asks,
 //! on a second connection, whether the worker at the other end still lives. So a dead or stopped slave is noticed within
-//! five seconds, while one that is merely busy is waited for up to the limit. All of that holds within TLS, too, from the
-//! handshake on.
+//! five seconds, while one that is merely busy is waited for up to the limit. That holds for whoever sends so slowly that
+//! nothing ever blocks, and within TLS, too, from the handshake on.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -40,6 +40,10 @@ pub(crate) struct Patient {
     peer: SocketAddr,
     waiting: Waiting,
     round_trip: Duration,
+    /// Bytes sent in the clear; those within TLS are the channel's to count.
+    sent: u64,
+    /// The wait for what was sent to be acknowledged, from one write to the next.
+    sending: Option<Wait>,
 }
 
 /// Whether to go on waiting.
@@ -51,11 +55,22 @@ struct Waiting {
 }
 
 /// One wait: since when nothing has moved.
+#[derive(Debug)]
 struct Wait {
     moved: Instant,
     next_probe: Instant,
+    looked: Instant,
+    /// Bytes that had arrived, here or there, at the last look; `None` before the first.
+    arrived: Option<u64>,
+}
+
+/// How far a connection is, as this side's kernel knows.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// Bytes that have arrived, here or there, since some moment.
+    arrived: u64,
+    /// Bytes sent that the peer's kernel has not acknowledged.
     unacknowledged: u64,
-    bytes: u64,
 }
 
 impl Patient {
@@ -77,6 +92,8 @@ impl Patient {
                 watched: None,
             },
             round_trip: Duration::ZERO,
+            sent: 0,
+            sending: None,
         })
     }
 
@@ -144,47 +161,95 @@ impl Patient {
         &mut self,
         mut call: impl FnMut(&mut Channel) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut wait = self.waiting.start(&self.channel)?;
+        self.waiting.check()?;
+        let mut wait = Wait::new(Instant::now());
         loop {
             match call(&mut self.channel) {
                 Err(error) if is_turn_over(&error) => {
-                    self.waiting.quiet(&mut wait, &self.channel)?;
+                    self.waiting.look(&mut wait, self.standing())?;
                 }
                 result => return result,
             }
         }
     }
+
+    /// The same for what sends, whose wait goes on from one call to the next: whoever sends slowly is never blocked, and
+    /// would fill the kernel's buffer for a slave that is long gone.
+    fn send_in_turns(
+        &mut self,
+        mut call: impl FnMut(&mut Channel) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.waiting.check()?;
+        let mut wait = self.sending.take();
+        if wait
+            .as_ref()
+            .is_some_and(|wait| wait.looked.elapsed() >= TURN)
+        {
+            let standing = self.standing();
+            match &mut wait {
+                Some(wait) if standing.unacknowledged > 0 => self.waiting.look(wait, standing)?,
+                _ => wait = None,
+            }
+        }
+        let mut wait = wait.unwrap_or_else(|| Wait::new(Instant::now()));
+        loop {
+            match call(&mut self.channel) {
+                Err(error) if is_turn_over(&error) => {
+                    self.waiting.look(&mut wait, self.standing())?;
+                }
+                result => {
+                    if let Ok(sent) = result
+                        && self.tls().is_none()
+                    {
+                        self.sent = self.sent.wrapping_add(u64::try_from(sent).unwrap_or(0));
+                    }
+                    // Behind an error too: what TLS does not do is done in another way.
+                    self.sending = Some(wait);
+                    return result;
+                }
+            }
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let unacknowledged = sys::socket::unacknowledged(self.socket()).unwrap_or(0);
+        let moved = self.sent.wrapping_add(self.channel.moved());
+        Standing {
+            arrived: moved.wrapping_sub(unacknowledged),
+            unacknowledged,
+        }
+    }
+}
+
+impl Wait {
+    fn new(now: Instant) -> Self {
+        Self {
+            moved: now,
+            next_probe: now + QUIET,
+            looked: now,
+            arrived: None,
+        }
+    }
 }
 
 impl Waiting {
-    fn start(&self, channel: &Channel) -> io::Result<Wait> {
-        if self.interrupt.is_set() {
-            return Err(Halt::Interrupted.into());
+    fn check(&self) -> io::Result<()> {
+        match self.interrupt.is_set() {
+            true => Err(Halt::Interrupted.into()),
+            false => Ok(()),
         }
-        let now = Instant::now();
-        Ok(Wait {
-            moved: now,
-            next_probe: now + QUIET,
-            unacknowledged: u64::MAX,
-            bytes: channel.moved(),
-        })
     }
 
-    /// A turn has passed without anything to give. Decides whether there is another.
-    fn quiet(&self, wait: &mut Wait, channel: &Channel) -> io::Result<()> {
-        if self.interrupt.is_set() {
-            return Err(Halt::Interrupted.into());
-        }
+    /// A turn has passed without anything to give, or a while with something on the way. Decides whether to go on.
+    fn look(&self, wait: &mut Wait, standing: Standing) -> io::Result<()> {
+        self.check()?;
         let now = Instant::now();
-        let unacknowledged = sys::socket::unacknowledged(channel.socket()).unwrap_or(0);
-        let is_acknowledged =
-            unacknowledged < wait.unacknowledged && wait.unacknowledged != u64::MAX;
-        if is_acknowledged || channel.moved() != wait.bytes {
+        let before = wait.arrived.replace(standing.arrived);
+        if before.is_some_and(|before| before != standing.arrived) {
             wait.moved = now;
             wait.next_probe = now + QUIET;
         }
-        wait.unacknowledged = unacknowledged;
-        wait.bytes = channel.moved();
+        wait.looked = now;
         let silent = now.duration_since(wait.moved);
         if silent >= self.limit {
             return Err(Halt::Lost(format!("no answer for {} s", self.limit.as_secs())).into());
@@ -217,7 +282,7 @@ impl Read for Patient {
 
 impl Write for Patient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.in_turns(|channel| channel.write(bytes))
+        self.send_in_turns(|channel| channel.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -231,11 +296,11 @@ impl Wire for Patient {
     }
 
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
-        self.in_turns(|channel| channel.send_file(file, offset, most))
+        self.send_in_turns(|channel| channel.send_file(file, offset, most))
     }
 
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.in_turns(|channel| channel.write_more(bytes))
+        self.send_in_turns(|channel| channel.write_more(bytes))
     }
 }
 

@@ -126,12 +126,8 @@ impl<'a> Sending<'a> {
         let Some(ours) = self.announced else {
             return Ok(None);
         };
-        let question = Request::Confirm {
-            path: self.remote.clone(),
-            digest: ours,
-        };
-        match session.ask(&question) {
-            Ok(reply) => stored(&reply, ours, 0).map(Some),
+        match confirm(session, &self.remote, ours) {
+            Ok(sent) => Ok(Some(sent)),
             Err(Fault::Failed(error))
                 if matches!(error.kind(), crate::ClientErrorKind::Remote(_)) =>
             {
@@ -316,6 +312,15 @@ fn abandon(session: &mut Session, number: u32) -> Attempt<()> {
         Ok(_) | Err(Fault::Failed(_)) => Ok(()),
         Err(fault) => Err(fault),
     }
+}
+
+/// Has the slave make sure that this content stays under that name, whoever has put it there.
+pub(crate) fn confirm(session: &mut Session, remote: &RemotePath, digest: Digest) -> Attempt<Sent> {
+    let reply = session.ask(&Request::Confirm {
+        path: remote.clone(),
+        digest,
+    })?;
+    stored(&reply, digest, 0)
 }
 
 fn stored(reply: &Reply, ours: Digest, resumed_at: u64) -> Attempt<Sent> {

@@ -21,15 +21,19 @@ pub(crate) const MAX_TRAILER: usize = 8 * 1024;
 
 /// Which file, in which state, a partial download belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trailer {
-    pub(crate) remote: RemotePath,
-    pub(crate) version: Version,
+pub struct Trailer {
+    /// The file.
+    pub remote: RemotePath,
+    /// Its state.
+    pub version: Version,
     /// Bytes of the whole content: where the trailer begins.
-    pub(crate) size: u64,
+    pub size: u64,
 }
 
 impl Trailer {
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    /// The bytes to put there.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&self.size.to_be_bytes());
         for field in [self.remote.as_bytes(), self.version.as_bytes()] {
@@ -46,7 +50,8 @@ impl Trailer {
 
     /// Reads the trailer that a file of `length` bytes ends with, of which `tail` holds the last ones. `None` for
     /// whatever is not whole.
-    pub(crate) fn decode(tail: &[u8], length: u64) -> Option<Self> {
+    #[must_use]
+    pub fn decode(tail: &[u8], length: u64) -> Option<Self> {
         let (rest, count) = tail.split_last_chunk::<4>()?;
         let count = usize::try_from(u32::from_be_bytes(*count)).ok()?;
         let sealed = rest.get(rest.len().checked_sub(count)?..)?;

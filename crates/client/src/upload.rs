@@ -6,10 +6,10 @@ use protocol::{Condition, Digest, Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::content::digest_of;
 use crate::names::{name_beside, renamed};
-use crate::sending::{Sending, is_small};
+use crate::sending::{Sending, confirm, is_small};
 use crate::source_file::SourceFile;
 use crate::upload_record::UploadRecord;
-use crate::{Client, Conflict, Result, Status, Transferred, Upload};
+use crate::{Client, ClientError, Conflict, Result, Status, Transferred, Upload};
 
 /// How often a name that was free a moment ago is looked at again.
 const MAX_LOOKS: u32 = 3;
@@ -47,6 +47,15 @@ impl Client {
             let (target, condition) = match self.plan_upload(source, remote, conflict)? {
                 Plan::Store(target, condition) => (target, condition),
                 Plan::Leave(target, digest) => {
+                    // Whoever stored it may not have lived to make it durable.
+                    match self.attempt(|session| confirm(session, &target, digest)) {
+                        Ok(_) => {}
+                        Err(error) if is_other_by_now(&error) && looks < MAX_LOOKS => {
+                            looks += 1;
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    }
                     let mut left = self.sent(source, &target, (digest, source.size()), started);
                     left.status = Status::Unchanged;
                     return Ok(left);
@@ -165,4 +174,14 @@ impl Client {
             status: Status::Done,
         }
     }
+}
+
+/// Whether a name stands for something else than when it was looked at.
+fn is_other_by_now(error: &ClientError) -> bool {
+    let codes = [
+        ErrorCode::Changed,
+        ErrorCode::NotFound,
+        ErrorCode::IsDirectory,
+    ];
+    codes.into_iter().any(|code| error.is(code))
 }

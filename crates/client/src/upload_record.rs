@@ -37,8 +37,9 @@ struct Kept {
     _file: File,
 }
 
+/// What such a file holds.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Content {
+pub struct RecordedUpload {
     size: u64,
     modified_ns: i64,
     key: String,
@@ -82,7 +83,7 @@ impl UploadRecord {
     /// An identity that nobody else has, and that will not be known again.
     pub(crate) fn fresh(source: &SourceFile, remote: &RemotePath) -> Result<Self, ClientError> {
         Ok(Self {
-            id: Content::new(source)?.id(source, remote),
+            id: RecordedUpload::new(source)?.id(source, remote),
             was_there: false,
             kept: None,
         })
@@ -108,16 +109,16 @@ impl UploadRecord {
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         let mut text = Vec::new();
         (&mut file).take(LONGEST).read_to_end(&mut text)?;
-        let found: Option<Content> = serde_json::from_slice(&text).ok();
+        let found = RecordedUpload::parse(&text);
         let was_there = found.as_ref().is_some_and(|found| found.is_of(source));
         let content = match found {
             Some(found) => found.now_of(source),
-            None => Content::new(source)?,
+            None => RecordedUpload::new(source)?,
         };
         if !was_there {
             file.set_len(0)?;
             io::Seek::rewind(&mut file)?;
-            file.write_all(&serde_json::to_vec(&content)?)?;
+            file.write_all(content.to_text().as_bytes())?;
             file.sync_all()?;
         }
         Ok(Self {
@@ -158,7 +159,19 @@ impl UploadRecord {
     }
 }
 
-impl Content {
+impl RecordedUpload {
+    /// What the content of a file says; `None` for what was not written by [`to_text`](Self::to_text).
+    #[must_use]
+    pub fn parse(content: &[u8]) -> Option<Self> {
+        serde_json::from_slice(content).ok()
+    }
+
+    /// As a file holds it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default() // numbers and a text always are JSON
+    }
+
     fn new(source: &SourceFile) -> io::Result<Self> {
         let mut key = [0; 16];
         getrandom::fill(&mut key)?;

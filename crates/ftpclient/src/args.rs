@@ -136,6 +136,12 @@ pub(crate) struct Args {
     pub(crate) is_list_first: bool,
 }
 
+/// What can be typed.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
+}
+
 /// [`Args`], with the one thing that they cannot say of themselves.
 #[derive(Debug)]
 struct Ordered(Args);

@@ -2,22 +2,35 @@
 //! that none matches takes part.
 
 use protocol::EntryKind;
+use thiserror::Error;
 
-use crate::failure::Failure;
 use crate::glob::Pattern;
 use crate::words::Word;
 
 /// The rules, in the order in which they were typed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
+pub struct Filter {
     rules: Vec<Rule>,
 }
 
 /// What becomes of the paths that match a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Fate {
+    /// They take part.
     Include,
+    /// They do not.
     Exclude,
+}
+
+/// A rule that no path can match.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "no name can match '{}'; write NAME, NAME/ for folders, /PATH from the top, ** for any depth",
+    cli::name(word)
+)]
+pub struct NoSuchName {
+    /// As it was typed.
+    word: Vec<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -38,7 +51,10 @@ enum Step {
 
 impl Filter {
     /// Adds a rule behind the others.
-    pub(crate) fn add(&mut self, fate: Fate, word: &Word) -> Result<(), Failure> {
+    ///
+    /// # Errors
+    /// No path can match it.
+    pub fn add(&mut self, fate: Fate, word: &Word) -> Result<(), NoSuchName> {
         let pattern = word.pattern();
         let (pattern, only_folders) = match pattern.strip_suffix(b"/") {
             Some(pattern) => (pattern, true),
@@ -49,10 +65,9 @@ impl Filter {
             None => (pattern, false),
         };
         if pattern.split(|&byte| byte == b'/').any(<[u8]>::is_empty) {
-            let word = cli::name(word.literal());
-            return Err(Failure::Usage(format!(
-                "mirror: no name can match '{word}'; write NAME, NAME/ for folders, /PATH from the top, ** for any depth"
-            )));
+            return Err(NoSuchName {
+                word: word.literal().to_vec(),
+            });
         }
         let mut steps = Vec::new();
         if !is_anchored {
@@ -78,7 +93,8 @@ impl Filter {
     }
 
     /// Whether a path below the root takes part, as far as its own name tells.
-    pub(crate) fn includes(&self, path: &[u8], kind: EntryKind) -> bool {
+    #[must_use]
+    pub fn includes(&self, path: &[u8], kind: EntryKind) -> bool {
         let components: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
         let decisive = self.rules.iter().find(|rule| {
             (kind == EntryKind::Directory || !rule.only_folders)

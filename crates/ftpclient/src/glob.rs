@@ -1,5 +1,7 @@
 //! Wildcards in one component of a path: `*`, `?`, `[a-z]`, `[!a-z]`; a backslash protects the next character.
 //!
+//! A backslash before or in the midst of a character beyond ASCII means nothing, as such a character never does.
+//!
 //! Not `globset`, because its patterns are text, while a name here is any bytes, and because its `?` is a byte, while a
 //! person means a character. A test holds the two together where they agree. Matching takes time proportional to
 //! pattern times name at worst, whatever the pattern.
@@ -11,7 +13,7 @@ const BEHIND_CHARACTERS: Unit = 0x11_0000;
 
 /// What one component of a name must look like.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     tokens: Vec<Token>,
 }
 
@@ -28,22 +30,28 @@ enum Token {
 
 impl Pattern {
     /// Reads a pattern. There is no wrong one: a `[` that nothing closes stands for itself, as in a shell.
-    pub(crate) fn new(pattern: &[u8]) -> Self {
-        let units = units(pattern);
+    #[must_use]
+    pub fn new(pattern: &[u8]) -> Self {
+        let units = units(&without_needless_backslashes(pattern));
         let mut rest = units.as_slice();
         let mut tokens = Vec::new();
+        // Where nothing closes one `[`, nothing closes a later one.
+        let mut can_close = true;
         while let Some((&unit, behind)) = rest.split_first() {
             rest = behind;
             tokens.push(match char::from_u32(unit) {
                 Some('*') => Token::AnyMany,
                 Some('?') => Token::AnyOne,
                 Some('\\') => Token::Exactly(take(&mut rest).unwrap_or(unit)),
-                Some('[') => match class(rest) {
+                Some('[') if can_close => match class(rest) {
                     Some((class, behind)) => {
                         rest = behind;
                         class
                     }
-                    None => Token::Exactly(unit),
+                    None => {
+                        can_close = false;
+                        Token::Exactly(unit)
+                    }
                 },
                 _ => Token::Exactly(unit),
             });
@@ -52,7 +60,8 @@ impl Pattern {
     }
 
     /// The one name that matches, where the pattern has no wildcard.
-    pub(crate) fn literal(&self) -> Option<Vec<u8>> {
+    #[must_use]
+    pub fn literal(&self) -> Option<Vec<u8>> {
         let mut name = Vec::new();
         for token in &self.tokens {
             let &Token::Exactly(unit) = token else {
@@ -69,12 +78,14 @@ impl Pattern {
     }
 
     /// Whether `name` is meant, be it hidden or not.
-    pub(crate) fn covers(&self, name: &[u8]) -> bool {
+    #[must_use]
+    pub fn covers(&self, name: &[u8]) -> bool {
         matches(&self.tokens, &units(name))
     }
 
     /// Whether `name` is meant. A name that begins with a dot only is where the pattern does.
-    pub(crate) fn matches(&self, name: &[u8]) -> bool {
+    #[must_use]
+    pub fn matches(&self, name: &[u8]) -> bool {
         let dot = Token::Exactly(Unit::from('.'));
         if name.first() == Some(&b'.') && self.tokens.first() != Some(&dot) {
             return false;
@@ -84,14 +95,16 @@ impl Pattern {
 }
 
 /// Whether any component of a path's pattern has a wildcard.
-pub(crate) fn has_wildcards(pattern: &[u8]) -> bool {
+#[must_use]
+pub fn has_wildcards(pattern: &[u8]) -> bool {
     pattern
         .split(|&byte| byte == b'/')
         .any(|component| Pattern::new(component).literal().is_none())
 }
 
 /// The path that a pattern without wildcards stands for.
-pub(crate) fn unescaped(pattern: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn unescaped(pattern: &[u8]) -> Vec<u8> {
     pattern
         .split(|&byte| byte == b'/')
         .map(|component| Pattern::new(component).literal().unwrap_or_default())
@@ -182,6 +195,22 @@ fn take(rest: &mut &[Unit]) -> Option<Unit> {
     Some(first)
 }
 
+fn without_needless_backslashes(pattern: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(pattern.len());
+    let mut bytes = pattern.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match (byte, bytes.clone().next()) {
+            (b'\\', Some(0x80..)) => {}
+            (b'\\', Some(_)) => {
+                kept.push(byte);
+                kept.extend(bytes.next());
+            }
+            _ => kept.push(byte),
+        }
+    }
+    kept
+}
+
 fn units(bytes: &[u8]) -> Vec<Unit> {
     let mut units = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -252,6 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn a_backslash_in_the_midst_of_a_character_means_nothing() {
+        for pattern in [
+            "é".as_bytes(),
+            b"\xc3\\\xa9",
+            b"\\\xc3\\\xa9",
+            b"[\xc3\\\xa9]",
+            b"[x-\\\xc3\xa9]",
+        ] {
+            assert!(Pattern::new(pattern).matches("é".as_bytes()), "{pattern:?}");
+        }
+        let escaped = Pattern::new(b"\\\\\\\xc3");
+        assert_eq!(escaped.literal(), Some(b"\\\xc3".to_vec()));
+    }
+
+    #[test]
     fn paths_without_wildcards_are_recognised() {
         assert!(has_wildcards(b"a/*/b"));
         assert!(!has_wildcards(br"a/\*/b"));
@@ -263,6 +307,8 @@ mod tests {
         let pattern = Pattern::new(&[b"a*".repeat(100).as_slice(), b"b"].concat());
         let start = Instant::now();
         assert!(!pattern.matches(&b"a".repeat(255)));
+        let open = b"[".repeat(1 << 16);
+        assert_eq!(Pattern::new(&open).literal(), Some(open));
         assert!(start.elapsed() < Duration::from_secs(1));
     }
 

@@ -9,6 +9,9 @@
 //! | what is seen: results, bars, failures, statuses | `output`, `human`, `json`, `listed`, `screen`, `failure`, `exit_status` |
 //! | the person: session, questions, Ctrl-C | `interactive`, `ask`, `interrupt` |
 //! | who the person is, and who the server | `login`, `netrc`, `trust` |
+//!
+//! Public are, beside the program, the small languages in which people write for it: [`words`], [`glob`], [`filter`],
+//! [`netrc`].
 #![forbid(unsafe_code)]
 
 mod args;
@@ -18,8 +21,8 @@ mod commands;
 mod destination;
 mod exit_status;
 mod failure;
-mod filter;
-mod glob;
+pub mod filter;
+pub mod glob;
 mod human;
 mod interactive;
 mod interrupt;
@@ -29,7 +32,7 @@ mod json_mirror;
 mod listed;
 mod login;
 mod names;
-mod netrc;
+pub mod netrc;
 mod output;
 mod run;
 mod screen;
@@ -40,8 +43,9 @@ mod settings;
 mod testing;
 mod transfer;
 mod trust;
-mod words;
+pub mod words;
 
+pub use args::command;
 pub use run::run;
 
 /// What failures and notices begin with.

@@ -4,7 +4,8 @@
 //! only to a host that was named for it.
 
 /// The password of `user` at `host`; of several entries the first one counts. An entry without a `login` is anybody's.
-pub(crate) fn find(text: &[u8], host: &[u8], user: &[u8]) -> Option<Vec<u8>> {
+#[must_use]
+pub fn find(text: &[u8], host: &[u8], user: &[u8]) -> Option<Vec<u8>> {
     let mut words = Words { rest: text };
     let mut entry = Entry::default();
     while let Some(word) = words.next() {

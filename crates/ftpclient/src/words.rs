@@ -10,7 +10,7 @@ use thiserror::Error;
 
 /// One word of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Word {
+pub struct Word {
     literal: Vec<u8>,
     pattern: Vec<u8>,
 }
@@ -18,11 +18,12 @@ pub(crate) struct Word {
 /// A quote that nothing closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("a quote is not closed")]
-pub(crate) struct UnclosedQuote;
+pub struct UnclosedQuote;
 
 impl Word {
     /// A word as it came from the shell, which has taken the quotes off already.
-    pub(crate) fn typed(word: &OsStr) -> Self {
+    #[must_use]
+    pub fn typed(word: &OsStr) -> Self {
         Self {
             literal: word.as_bytes().to_vec(),
             pattern: word.as_bytes().to_vec(),
@@ -30,24 +31,28 @@ impl Word {
     }
 
     /// A word in which nothing is a wildcard.
-    pub(crate) fn quoted(bytes: &[u8]) -> Self {
+    #[must_use]
+    pub fn quoted(bytes: &[u8]) -> Self {
         let mut word = Self::default();
         bytes.iter().for_each(|&byte| word.push_quoted(byte));
         word
     }
 
     /// What was typed, without its quotes.
-    pub(crate) fn literal(&self) -> &[u8] {
+    #[must_use]
+    pub fn literal(&self) -> &[u8] {
         &self.literal
     }
 
     /// The same as a glob pattern: what was quoted has a backslash.
-    pub(crate) fn pattern(&self) -> &[u8] {
+    #[must_use]
+    pub fn pattern(&self) -> &[u8] {
         &self.pattern
     }
 
     /// A word that begins with two dashes: what stands behind them, and, behind the first equals sign, the value.
-    pub(crate) fn split_option(&self) -> (&[u8], Option<Self>) {
+    #[must_use]
+    pub fn split_option(&self) -> (&[u8], Option<Self>) {
         let option = self.literal.get(2..).unwrap_or_default();
         let end = option.iter().position(|&byte| byte == b'=');
         let name = option.get(..end.unwrap_or(option.len()));
@@ -78,7 +83,10 @@ impl Word {
 
 /// The commands of `text`, each with at least one word. `#` at the beginning of a word starts a comment, up to the end
 /// of the line.
-pub(crate) fn split(text: &[u8]) -> Result<Vec<Vec<Word>>, UnclosedQuote> {
+///
+/// # Errors
+/// A quote is not closed.
+pub fn split(text: &[u8]) -> Result<Vec<Vec<Word>>, UnclosedQuote> {
     let mut splitter = Splitter::default();
     let mut bytes = text.iter().copied();
     while let Some(byte) = bytes.next() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use auth::{Home, UserName};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use protocol::Rights;
 
 use crate::place::Place;
@@ -212,6 +212,12 @@ impl Args {
         };
         SocketAddr::new(ip, self.port)
     }
+}
+
+/// What can be typed.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
 fn seconds(text: &str) -> Result<Duration, &'static str> {

@@ -68,6 +68,8 @@ use crate::probe::Probes;
 use crate::server::{Server, wait};
 use crate::signals::{Signals, Wish};
 
+pub use crate::args::command;
+
 const PROGRAM: &str = "ftpmaster";
 
 /// A bad configuration file keeps a server from starting.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use protocol::{Address, Rights, Text};
 
 /// Port of a master that is named without one.
@@ -167,6 +167,12 @@ impl Args {
             Some(Anonymous::ReadWrite) | None => Rights::ALL,
         })
     }
+}
+
+/// What can be typed.
+#[must_use]
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
 fn parse_port(text: &str) -> anyhow::Result<u16> {

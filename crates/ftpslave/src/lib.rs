@@ -26,6 +26,8 @@ use std::process::ExitCode;
 
 use supervisor::Role;
 
+pub use args::command;
+
 /// The name in every message.
 const PROGRAM: &str = "ftpslave";
 

@@ -259,6 +259,16 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_one_name() {
+        assert_eq!(path("/a").join(b"b"), Ok(path("/a/b")));
+        for bad in ["", ".", "..", "/", "/b", "b/", "b/c", "../b"] {
+            let joined = path("/a").join(bad.as_bytes());
+            assert_eq!(joined, Err(PathError::NotNormal), "{bad}");
+        }
+        assert_eq!(path("/a").join(b"b\0"), Err(PathError::Nul));
+    }
+
+    #[test]
     fn what_is_below_a_folder_is_checked_component_by_component() {
         assert_eq!(path("/a").join_all(b"b/c"), Ok(path("/a/b/c")));
         assert_eq!(RemotePath::root().join_all(b"b"), Ok(path("/b")));

@@ -19,6 +19,7 @@ use std::time::Duration;
 use protocol::{Digest, Entry, RemotePath, StorageId, Version};
 
 mod error;
+pub mod formats;
 mod local;
 mod open_file;
 mod still_wanted;

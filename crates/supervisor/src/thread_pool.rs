@@ -1,10 +1,11 @@
 //! Threads that outlive their task: making a thread costs more than a short session does.
 //!
 //! A task begins at once, on a thread that rests or on a new one; none waits for another to end. So whoever bounds the
-//! tasks bounds the threads, and only how many rest is bounded here.
+//! tasks bounds the threads, and only how many rest is bounded here. When a crowd has gone, its memory is the machine's again.
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder, ThreadId};
@@ -16,6 +17,9 @@ const LONGEST_REST: Duration = Duration::from_secs(10);
 /// Threads that are kept for later; those that finish beyond that end. What their stacks hold stays small.
 const MOST_RESTING: usize = 64;
 
+/// So many threads that end leave memory behind that is worth giving back, even where others go on.
+const CROWD: usize = 16;
+
 type Task = Box<dyn FnOnce() + Send>;
 
 /// Runs each task on a thread of its own, which may have run another before.
@@ -26,14 +30,19 @@ pub struct ThreadPool {
     resting: Arc<Resting>,
 }
 
-/// How each thread that rests is given a task. The last to come is the first to go: its stack is still in the cache.
 #[derive(Default)]
-struct Resting(Mutex<Vec<(ThreadId, SyncSender<Task>)>>);
+struct Resting {
+    /// How each thread that rests is given a task. The last to come is the first to go: its stack is still in the cache.
+    threads: Mutex<Vec<(ThreadId, SyncSender<Task>)>>,
+    /// Threads that ended since memory was given back.
+    ended: AtomicUsize,
+}
 
 impl ThreadPool {
     /// A pool without a thread yet. Each will have this name and so many bytes of stack.
     #[must_use]
     pub fn new(name: &'static str, stack: usize) -> Self {
+        sys::allocator::keep_no_large_blocks();
         Self {
             name,
             stack,
@@ -76,15 +85,26 @@ impl Resting {
         {
             let mut threads = self.threads();
             if threads.len() >= MOST_RESTING {
+                self.ended.fetch_add(1, Relaxed);
                 return None;
             }
             threads.push((this, give));
         }
-        given.recv_timeout(LONGEST_REST).ok().or_else(|| {
-            self.threads().retain(|(thread, _)| *thread != this);
-            // Somebody may have found this thread in the list just before.
-            given.recv().ok()
-        })
+        if let Ok(task) = given.recv_timeout(LONGEST_REST) {
+            return Some(task);
+        }
+        let is_last = {
+            let mut threads = self.threads();
+            threads.retain(|(thread, _)| *thread != this);
+            threads.is_empty()
+        };
+        // Somebody may have found this thread in the list just before.
+        let task = given.recv().ok();
+        if task.is_none() && (self.ended.fetch_add(1, Relaxed) >= CROWD || is_last) {
+            self.ended.store(0, Relaxed);
+            sys::allocator::give_back();
+        }
+        task
     }
 
     fn pop(&self) -> Option<(ThreadId, SyncSender<Task>)> {
@@ -92,7 +112,7 @@ impl Resting {
     }
 
     fn threads(&self) -> MutexGuard<'_, Vec<(ThreadId, SyncSender<Task>)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,8 +4,13 @@
 //! one exception is [`reflink`], which decides in one place what "this file system cannot" looks like.
 #![allow(unsafe_code, reason = "the one crate that calls the kernel directly")]
 
+#[cfg(feature = "allocations")]
+pub mod allocations;
+pub mod allocator;
 pub mod inherited;
 pub mod kernel_guard;
+#[cfg(feature = "power")]
+pub mod power;
 pub mod reflink;
 pub mod shared_memory;
 pub mod signal;

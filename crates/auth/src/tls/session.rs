@@ -6,6 +6,7 @@ use protocol::Fingerprint;
 use rustls::Connection;
 use rustls::pki_types::CertificateDer;
 
+use super::ahead::Ahead;
 use super::{ALPN, TlsError, fingerprint_of};
 
 /// Plaintext that is encrypted before it is sent, at most, bytes: sixteen records, which one system call takes.
@@ -22,10 +23,14 @@ const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 pub struct Tls {
     connection: Connection,
     peer: Option<Fingerprint>,
+    /// What the stream gave and is not decrypted. While decrypted bytes wait no more is; else nothing whole waits here.
+    ahead: Ahead,
     /// Decrypted bytes that wait.
     waiting: usize,
     /// Whether the peer said that nothing more will come.
     is_ended: bool,
+    /// What is wrong with the bytes behind those that were read.
+    failure: Option<io::Error>,
     /// What [`Self::hold`] was given.
     held: Vec<u8>,
 }
@@ -37,8 +42,10 @@ impl Tls {
         Self {
             connection,
             peer: None,
+            ahead: Ahead::default(),
             waiting: 0,
             is_ended: false,
+            failure: None,
             held: Vec::new(),
         }
     }
@@ -63,6 +70,7 @@ impl Tls {
         }
         let key = self.certificates().first().map(fingerprint_of).transpose();
         self.peer = key.map_err(TlsError::from)?;
+        self.decrypt_ahead(stream);
         Ok(())
     }
 
@@ -85,8 +93,12 @@ impl Tls {
                 Err(error) => return Err(error),
                 Ok(read) => {
                     self.waiting = self.waiting.saturating_sub(read);
+                    self.decrypt_ahead(stream);
                     return Ok(read);
                 }
+            }
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
             }
             self.receive(stream)?;
         }
@@ -168,15 +180,16 @@ impl Tls {
         self.waiting
     }
 
-    /// Whether a [read](Self::read) has something to give without the stream: bytes, or the end.
+    /// Whether a [read](Self::read) has something to give without the stream: bytes, the end, or an error.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.waiting > 0 || self.is_ended
+        self.waiting > 0 || self.is_ended || self.failure.is_some()
     }
 
     /// Gives memory back that only the last exchange needed; for a session that may be idle for long.
     pub fn rest(&mut self) {
         self.held = Vec::new();
+        self.ahead.rest();
         // Whatever is read next, the buffer is first cut down to what it holds.
         let _nothing = self.connection.read_tls(&mut Nothing);
     }
@@ -212,10 +225,17 @@ impl Tls {
         Ok(())
     }
 
-    /// Takes in what the stream gives; how many bytes, 0 where it ends.
+    /// Decrypts what was read ahead, until there is something to read or all of it is. What is wrong with it the next read tells.
+    fn decrypt_ahead(&mut self, stream: &mut (impl Read + Write)) {
+        while !self.is_ready() && !self.ahead.is_empty() {
+            self.failure = self.receive(stream).err();
+        }
+    }
+
+    /// Takes in some of what was read ahead, or of what the stream gives; how many bytes, 0 where that ends.
     fn receive(&mut self, stream: &mut (impl Read + Write)) -> io::Result<usize> {
         let received = loop {
-            match self.connection.read_tls(stream) {
+            match self.connection.read_tls(&mut self.ahead.then(stream)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => break result?,
             }

@@ -413,6 +413,46 @@ fn what_is_decrypted_already_is_known_to_wait() {
 }
 
 #[test]
+fn what_was_read_ahead_is_known_to_wait_and_so_is_what_is_wrong_with_it() {
+    // More than is read at first, so that the last of them come together.
+    let messages: [&[u8]; 8] = [&[7; 3000]; 8];
+    let (mut bytes, ends, mut server) = taped(&messages);
+    bytes[ends[8] - 1] ^= 1;
+    let whole = bytes.len() as u64;
+    let mut given = Tape {
+        given: Cursor::new(bytes),
+        step: usize::MAX,
+        ..Tape::default()
+    };
+    let mut exhausted = Tape {
+        step: usize::MAX,
+        ..Tape::default()
+    };
+    let (mut heard, mut without_the_stream) = (0, 0);
+    let mut piece = [0; 1000];
+    let error = loop {
+        let is_exhausted = given.given.position() == whole;
+        assert!(!is_exhausted || server.is_ready());
+        let stream = if is_exhausted {
+            &mut exhausted
+        } else {
+            &mut given
+        };
+        match server.read(stream, &mut piece) {
+            Ok(read) => {
+                heard += read;
+                without_the_stream += if is_exhausted { read } else { 0 };
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    assert_eq!(heard, 7 * 3000);
+    assert!(without_the_stream > 3000, "{without_the_stream}");
+    assert!(!exhausted.written.is_empty(), "the peer hears an alert");
+}
+
+#[test]
 fn an_identity_survives_being_handed_over_and_shows_no_key() {
     let one = identity();
     let other = Identity::from_bytes(&one.to_bytes()).unwrap();

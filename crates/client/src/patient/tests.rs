@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use auth::tls::{Acceptor, Connector, Identity, Trust};
 use protocol::Connection;
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 
 use super::*;
 use crate::fault::Fault;
@@ -102,6 +103,55 @@ fn a_peer_that_stops_reading_is_lost_too() {
     };
     assert_eq!(cause(&error), "it does not answer");
     assert!(start.elapsed() < Duration::from_secs(6));
+}
+
+/// Nothing ever blocks for them: the kernel would take what they send for minutes.
+#[test]
+fn a_peer_that_stops_reading_is_lost_by_those_too_who_send_slowly() {
+    let limit = Duration::from_secs(30);
+    let pairs = [pair(limit), encrypted(limit).0];
+    std::thread::scope(|threads| {
+        for pair in pairs {
+            threads.spawn(move || {
+                let mut pair = pair;
+                // The peer's buffer is full, ours is not; what arrives is acknowledged sooner than in this pause.
+                set_socket_recv_buffer_size(&pair.peer, 4096).unwrap();
+                while sys::socket::unacknowledged(pair.patient.socket()).unwrap() == 0 {
+                    pair.patient.write_all(&[0; 16_384]).unwrap();
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                let start = Instant::now();
+                let mut file = tempfile::tempfile().unwrap();
+                file.write_all(&[0; 16]).unwrap();
+                let error = loop {
+                    // As content is sent: straight from the file, where that can be.
+                    let sent = pair.patient.send_file(&file, 0, 16);
+                    let sent = sent.or_else(|error| match error.kind() {
+                        io::ErrorKind::Unsupported => pair.patient.write(&[0; 16]),
+                        _ => Err(error),
+                    });
+                    if let Err(error) = sent {
+                        break error;
+                    }
+                    assert!(start.elapsed() < Duration::from_secs(8), "not noticed");
+                    std::thread::sleep(TURN / 5);
+                };
+                assert_eq!(cause(&error), "it does not answer");
+            });
+        }
+    });
+}
+
+/// Pauses, of which the peer's kernel knows nothing, are no silence of the peer.
+#[test]
+fn a_sender_that_pauses_goes_on() {
+    let mut pair = pair(Duration::from_millis(300));
+    pair.patient.waiting.watched = None;
+    for _ in 0..3 {
+        pair.patient.write_all(b"ping").unwrap();
+        std::thread::sleep(Duration::from_millis(400));
+        pair.peer.read_exact(&mut [0; 4]).unwrap();
+    }
 }
 
 #[test]

@@ -34,11 +34,14 @@ pub(crate) const DETAILS: &str = "FROM is a folder of the server, TO a local one
 pub(crate) fn mirror(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
     let mut filter = Filter::default();
     for (name, glob) in invocation.long_options() {
-        match name {
-            "include" => filter.add(Fate::Include, glob)?,
-            "exclude" => filter.add(Fate::Exclude, glob)?,
-            _ => {}
-        }
+        let fate = match name {
+            "include" => Fate::Include,
+            "exclude" => Fate::Exclude,
+            _ => continue,
+        };
+        filter
+            .add(fate, glob)
+            .map_err(|error| Failure::Usage(format!("mirror: {error}")))?;
     }
     let target = match invocation.has(b'R') {
         true => Side::Remote,

@@ -21,15 +21,42 @@ const LENGTH: usize = 1 + 32 + 24;
 /// vouched for. Ticks are at most 10 ms (100 Hz).
 const SETTLED_NS: i64 = 20_000_000;
 
+/// What the attribute holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptDigest {
+    /// Of the content.
+    pub digest: Digest,
+    /// Which content: size, modification time and inode of its file, each as 64 bits, big-endian.
+    pub identity: [u8; 24],
+}
+
+impl KeptDigest {
+    /// What a value says; `None` for what was not written by [`encode`](Self::encode).
+    #[must_use]
+    pub fn decode(value: &[u8]) -> Option<Self> {
+        let (&[LAYOUT], rest) = value.split_first_chunk()? else {
+            return None;
+        };
+        let (&digest, identity) = rest.split_first_chunk()?;
+        Some(Self {
+            digest: Digest(digest),
+            identity: identity.try_into().ok()?,
+        })
+    }
+
+    /// The value of the attribute.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        [[LAYOUT].as_slice(), &self.digest.0, &self.identity].concat()
+    }
+}
+
 /// The kept digest, if it was computed for exactly this content.
 pub(crate) fn recall(file: impl AsFd, facts: &Facts) -> Option<Digest> {
     let mut value = [0; LENGTH + 1];
     let length = rustix::fs::fgetxattr(file, NAME, value.as_mut_slice()).ok()?;
-    let (&[LAYOUT], rest) = value.get(..length)?.split_first_chunk()? else {
-        return None;
-    };
-    let (digest, identity) = rest.split_first_chunk()?;
-    (identity == facts.identity()).then_some(Digest(*digest))
+    let kept = KeptDigest::decode(value.get(..length)?)?;
+    (kept.identity == facts.identity()).then_some(kept.digest)
 }
 
 /// Keeps a digest that was computed over a file that others may write to.
@@ -47,8 +74,11 @@ pub(crate) fn remember(file: impl AsFd, facts: &Facts, digest: &Digest) {
 
 /// Keeps a digest that was computed over a file nobody else can write to yet.
 pub(crate) fn attach(file: impl AsFd, facts: &Facts, digest: &Digest) {
-    let value = [[LAYOUT].as_slice(), &digest.0, &facts.identity()].concat();
-    if let Err(error) = rustix::fs::fsetxattr(file, NAME, &value, XattrFlags::empty()) {
+    let kept = KeptDigest {
+        digest: *digest,
+        identity: facts.identity(),
+    };
+    if let Err(error) = rustix::fs::fsetxattr(file, NAME, &kept.encode(), XattrFlags::empty()) {
         tracing::trace!(%error, "the digest is not kept beside the file");
     }
 }

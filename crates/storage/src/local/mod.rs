@@ -38,8 +38,10 @@ mod upload;
 mod walk;
 
 use confined::Root;
+pub use digest_cache::KeptDigest;
 use facts::Facts;
 use open_file::LocalFile;
+pub use quota::Ledger;
 use staging::Place;
 use upload::LocalUpload;
 

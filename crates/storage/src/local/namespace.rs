@@ -1,6 +1,6 @@
-//! Making, removing and renaming names. Each is durable when the call returns.
+//! Making, removing and renaming names. Each is durable when the call returns, also where it says that it was done before.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use protocol::limits::MAX_COMPONENTS;
 use protocol::{ErrorCode, RemotePath};
@@ -22,8 +22,8 @@ pub(crate) fn make_directory(root: &Root, path: &RemotePath) -> Result<()> {
     let Spot { folder, name, .. } = root.spot(context)?;
     // The process's umask takes its bits away.
     let mode = Mode::RWXU | Mode::RWXG | Mode::RWXO;
-    rustix::fs::mkdirat(&folder, name, mode).map_err(context.system())?;
-    root.flush_folder(folder.as_fd()).map_err(context.system())
+    let made = rustix::fs::mkdirat(&folder, name, mode).map_err(context.system());
+    settle(root, context, &[&folder], (made, ErrorCode::Exists))
 }
 
 /// Makes a folder and all above it that are missing.
@@ -34,6 +34,9 @@ pub(crate) fn make_directories(root: &Root, path: &RemotePath) -> Result<()> {
         made = made
             .join(name)
             .map_err(|_| context.refuse(ErrorCode::NameTooLong))?;
+        if made != *path && root.open_folder(Context::new("make folder", &made)).is_ok() {
+            continue;
+        }
         match make_directory(root, &made) {
             Err(error) if error.code() == ErrorCode::Exists && made == *path => {
                 // There it may be a link to a folder as well, but nothing else.
@@ -60,25 +63,51 @@ pub(crate) fn flush_name(root: &Root, path: &RemotePath) -> Result<()> {
 pub(crate) fn remove(root: &Root, path: &RemotePath, recursive: bool) -> Result<()> {
     let context = Context::new("remove", path);
     let Spot { folder, name, .. } = root.spot(context)?;
-    let facts = Facts::at(&folder, name).map_err(context.system())?;
+    let removed = remove_name(root, context, (&folder, name), recursive);
+    settle(root, context, &[&folder], (removed, ErrorCode::NotFound))
+}
+
+fn remove_name(
+    root: &Root,
+    context: Context<'_>,
+    (folder, name): (&OwnedFd, &[u8]),
+    recursive: bool,
+) -> Result<()> {
+    let facts = Facts::at(folder, name).map_err(context.system())?;
     let mut removals = Removals::new(root.quota.as_deref());
     if !facts.is_directory() {
-        removals.unlink(&folder, name).map_err(context.system())?;
+        removals.unlink(folder, name).map_err(context.system())
     } else if recursive {
-        remove_tree(context, (folder.as_fd(), name), &mut removals)?;
+        remove_tree(context, (folder.as_fd(), name), &mut removals)
     } else {
-        return Err(context.refuse(ErrorCode::IsDirectory));
+        Err(context.refuse(ErrorCode::IsDirectory))
     }
-    drop(removals);
-    root.flush_folder(folder.as_fd()).map_err(context.system())
 }
 
 /// Removes an empty folder.
 pub(crate) fn remove_directory(root: &Root, path: &RemotePath) -> Result<()> {
     let context = Context::new("remove folder", path);
     let Spot { folder, name, .. } = root.spot(context)?;
-    remove_empty(folder.as_fd(), name).map_err(context.system())?;
-    root.flush_folder(folder.as_fd()).map_err(context.system())
+    let removed = remove_empty(folder.as_fd(), name).map_err(context.system());
+    settle(root, context, &[&folder], (removed, ErrorCode::NotFound))
+}
+
+/// Makes durable what was changed in the folders, and also what `done` says was changed before: by another slave, perhaps,
+/// that died before it was durable. A client that has lost the answer of that one takes this one for it.
+fn settle(
+    root: &Root,
+    context: Context<'_>,
+    folders: &[&OwnedFd],
+    (changed, done): (Result<()>, ErrorCode),
+) -> Result<()> {
+    if changed.as_ref().is_err_and(|error| error.code() != done) {
+        return changed;
+    }
+    for folder in folders {
+        root.flush_folder(folder.as_fd())
+            .map_err(context.system())?;
+    }
+    changed
 }
 
 /// Renames a file, link or folder.
@@ -87,6 +116,18 @@ pub(crate) fn rename(root: &Root, from: &RemotePath, to: &RemotePath, replace: b
     let target = Context::new("rename to", to);
     let old = root.spot(context)?;
     let new = root.spot(target)?;
+    let renamed = rename_spot(root, (context, &old), (target, &new), replace);
+    let folders = [&new.folder, &old.folder];
+    settle(root, context, &folders, (renamed, ErrorCode::NotFound))
+}
+
+fn rename_spot(
+    root: &Root,
+    (context, old): (Context<'_>, &Spot<'_>),
+    (target, new): (Context<'_>, &Spot<'_>),
+    replace: bool,
+) -> Result<()> {
+    let (from, to) = (context.path, target.path);
     let facts = Facts::at(&old.folder, old.name).map_err(context.system())?;
     if from != to && to.is_within(from) && facts.is_directory() {
         return Err(target.refuse(ErrorCode::BadRename));
@@ -96,12 +137,12 @@ pub(crate) fn rename(root: &Root, from: &RemotePath, to: &RemotePath, replace: b
         None => None,
     };
     let replaced = match &change {
-        Some(_) if replace && !is_same_name(&old, &new) => size_at(&new.folder, new.name),
+        Some(_) if replace && !is_same_name(old, new) => size_at(&new.folder, new.name),
         _ => Ok(0),
     };
     let replaced = replaced.map_err(target.system())?;
     let renamed = if replace {
-        replace_name(&old, &new, &facts)
+        replace_name(old, new, &facts)
     } else {
         rename_onto_free_name(
             (old.folder.as_fd(), old.name),
@@ -122,10 +163,7 @@ pub(crate) fn rename(root: &Root, from: &RemotePath, to: &RemotePath, replace: b
             Errno::EXIST if replace => error.with_code(ErrorCode::NotEmpty),
             _ => error,
         }
-    })?;
-    root.flush_folder(new.folder.as_fd())
-        .and_then(|()| root.flush_folder(old.folder.as_fd()))
-        .map_err(context.system())
+    })
 }
 
 /// A rename that may replace. Between two names of one file the system does nothing; then the old name is dropped.

@@ -166,8 +166,8 @@ fn open_or_make(parent: BorrowedFd<'_>, name: &[u8]) -> SystemResult<OwnedFd> {
         opened => return Ok(opened?),
     }
     match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-        Ok(()) => rustix::fs::fsync(parent)?,
-        Err(Errno::EXIST) => {}
+        // Another slave was faster, and may die before it has done this.
+        Ok(()) | Err(Errno::EXIST) => rustix::fs::fsync(parent)?,
         Err(error) => return Err(error.into()),
     }
     Ok(open_subfolder(parent, name)?)
@@ -203,7 +203,7 @@ fn make_id(folder: BorrowedFd<'_>, staging: BorrowedFd<'_>) -> SystemResult<()> 
         Err(error) => {
             rustix::fs::unlinkat(staging, &*name, AtFlags::empty())?;
             match Errno::from_io_error(&error) {
-                Some(Errno::EXIST) => Ok(()),
+                Some(Errno::EXIST) => Ok(rustix::fs::fsync(folder)?),
                 _ => Err(error),
             }
         }

@@ -18,7 +18,7 @@ const STALE_S: u64 = 60 * 60;
 
 /// The bytes of one home.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Ledger {
+pub struct Ledger {
     /// Drawn when the ledger was begun: one that was lost and begun anew is not taken for the old one.
     pub(crate) epoch: u64,
     /// The home's inode: another folder of that name holds other files.

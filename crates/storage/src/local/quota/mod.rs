@@ -31,7 +31,8 @@ use crate::{Progress, Room, no_progress};
 pub(crate) use book::count_stale;
 use book::{Book, name_of};
 pub(crate) use change::{Change, Removals, size_at};
-use ledger::{Ledger, MOST_RESERVATIONS, Reservation};
+pub use ledger::Ledger;
+use ledger::{MOST_RESERVATIONS, Reservation};
 use ledger_file::Held;
 use promises::{abandoned, drop_abandoned};
 

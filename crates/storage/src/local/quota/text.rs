@@ -9,7 +9,8 @@ const LAYOUT: &str = "mini-ftp quota 1";
 
 impl Ledger {
     /// As it is kept: lines, the last of which proves the others.
-    pub(crate) fn to_text(&self) -> String {
+    #[must_use]
+    pub fn to_text(&self) -> String {
         let used = self
             .used
             .map_or_else(|| "unknown".to_owned(), |used| used.to_string());
@@ -41,7 +42,8 @@ impl Ledger {
     }
 
     /// What was kept; `None` unless every line of it is what was written.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
         let (body, check) = text.strip_suffix('\n')?.rsplit_once("\ncheck ")?;
         let body = text.get(..=body.len())?;
         (check == check_of(body)).then_some(())?;

@@ -1,10 +1,11 @@
-//! Tests of `pins`.
+//! Tests of `pin_file`, and through it of `pins`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Barrier;
 
 use proptest::prelude::*;
+use protocol::Fingerprint;
 
 use super::*;
 

@@ -1,0 +1,221 @@
+//! The operations that are swept, and what they may leave behind.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Client, Cluster, Node, random_bytes, tree, write_file};
+
+/// Where one is done: what the slave serves, and the client's folder.
+pub(super) struct Site {
+    pub(super) cluster: Cluster,
+    pub(super) client: Client,
+}
+
+/// One operation of a client.
+pub(super) struct Deed {
+    pub(super) name: &'static str,
+    pub(super) words: &'static [&'static str],
+    prepare: fn(&Site),
+    /// Whether what it leaves behind is the client's, not the slave's.
+    pub(super) is_here: bool,
+    /// What it does to the names there, whole where it takes one step.
+    done: fn(&mut Names),
+    is_whole: bool,
+}
+
+type Names = BTreeMap<PathBuf, Node>;
+
+/// More than one data frame's worth is not needed: a large file differs from it in the number of equal calls.
+const LARGE: usize = 300_000;
+
+fn content(number: u64) -> Vec<u8> {
+    random_bytes(
+        number,
+        if number.is_multiple_of(10) {
+            LARGE
+        } else {
+            3_000
+        },
+    )
+}
+
+fn file(number: u64) -> Node {
+    Node::File(crate::harness::digest_of(&content(number)))
+}
+
+/// So many files are flushed together, not one by one.
+const FILES: u64 = 11;
+
+fn write_tree(folder: &Path) {
+    for number in 0..FILES {
+        write_file(&folder.join(format!("f{number}")), &content(number));
+    }
+}
+
+fn insert_tree(names: &mut Names) {
+    names.insert("t".into(), Node::Folder);
+    for number in 0..FILES {
+        names.insert(format!("t/f{number}").into(), file(number));
+    }
+}
+
+pub(super) const DEEDS: [Deed; 9] = [
+    Deed {
+        name: "put",
+        words: &["put", "-f", "a"],
+        prepare: |site| {
+            site.cluster.write("a", &content(20));
+            site.client.write("a", &content(10));
+        },
+        is_here: false,
+        done: |names| drop(names.insert("a".into(), file(10))),
+        is_whole: true,
+    },
+    Deed {
+        name: "put of a small file",
+        words: &["put", "a"],
+        prepare: |site| drop(site.client.write("a", &content(1))),
+        is_here: false,
+        done: |names| drop(names.insert("a".into(), file(1))),
+        is_whole: true,
+    },
+    Deed {
+        name: "put -r",
+        words: &["put", "-r", "-f", "t"],
+        prepare: |site| {
+            write_tree(&site.client.path("t"));
+            site.cluster.write("t/f1", &content(2));
+        },
+        is_here: false,
+        done: insert_tree,
+        is_whole: false,
+    },
+    Deed {
+        name: "get",
+        words: &["get", "a"],
+        prepare: |site| site.cluster.write("a", &content(10)),
+        is_here: true,
+        done: |names| drop(names.insert("a".into(), file(10))),
+        is_whole: true,
+    },
+    Deed {
+        name: "get -r",
+        words: &["get", "-r", "t"],
+        prepare: |site| write_tree(&site.cluster.path("t")),
+        is_here: true,
+        done: insert_tree,
+        is_whole: false,
+    },
+    Deed {
+        name: "mv",
+        words: &["mv", "a", "d/b"],
+        prepare: |site| {
+            site.cluster.write("a", &content(1));
+            site.cluster.write("d/b", &content(2));
+        },
+        is_here: false,
+        done: |names| {
+            names.remove(Path::new("a"));
+            names.insert("d/b".into(), file(1));
+        },
+        is_whole: true,
+    },
+    Deed {
+        name: "rm",
+        words: &["rm", "a"],
+        prepare: |site| site.cluster.write("a", &content(1)),
+        is_here: false,
+        done: |names| drop(names.remove(Path::new("a"))),
+        is_whole: true,
+    },
+    Deed {
+        name: "rm -r",
+        words: &["rm", "-r", "t"],
+        prepare: |site| {
+            write_file(&site.cluster.path("t/u/a"), &content(1));
+            write_file(&site.cluster.path("t/b"), &content(2));
+        },
+        is_here: false,
+        done: BTreeMap::clear,
+        is_whole: false,
+    },
+    Deed {
+        name: "mkdir",
+        words: &["mkdir", "-p", "a/b"],
+        prepare: |_| {},
+        is_here: false,
+        done: |names| {
+            names.insert("a".into(), Node::Folder);
+            names.insert("a/b".into(), Node::Folder);
+        },
+        is_whole: false,
+    },
+];
+
+/// What stood there before a deed, and will after it.
+pub(super) struct Expected<'a> {
+    deed: &'a Deed,
+    before: Names,
+    after: Names,
+}
+
+impl Deed {
+    /// Makes the site ready for it.
+    pub(super) fn prepare(&self, site: &Site) -> Expected<'_> {
+        for folder in [site.cluster.root(), site.client.folder()] {
+            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                if entry.file_name() != ".mini-ftp" {
+                    let path = entry.path();
+                    match entry.file_type().unwrap().is_dir() {
+                        true => fs::remove_dir_all(path).unwrap(),
+                        false => fs::remove_file(path).unwrap(),
+                    }
+                }
+            }
+        }
+        (self.prepare)(site);
+        let before = self.names(site);
+        let mut after = before.clone();
+        (self.done)(&mut after);
+        Expected {
+            deed: self,
+            before,
+            after,
+        }
+    }
+
+    /// What is there, without the parts that a download may be gone on with.
+    fn names(&self, site: &Site) -> Names {
+        let folder = match self.is_here {
+            true => site.client.folder(),
+            false => site.cluster.root(),
+        };
+        let mut names = tree(&folder);
+        names.retain(|name, _| {
+            let name = name.file_name().unwrap().to_string_lossy();
+            !(self.is_here && name.starts_with('.'))
+        });
+        names
+    }
+}
+
+impl Expected<'_> {
+    /// Whether what is there now is what a client that ends with that status may leave: all of it for one that ends well, for
+    /// another one each name as it was or as it was to be.
+    pub(super) fn is_met(&self, site: &Site, code: i32) -> Result<(), String> {
+        let found = self.deed.names(site);
+        if found == self.after || (code != 0 && found == self.before) {
+            return Ok(());
+        }
+        let all = [&self.before, &self.after, &found];
+        let is_either = all.into_iter().flat_map(BTreeMap::keys).all(|name| {
+            let node = found.get(name);
+            node == self.before.get(name) || node == self.after.get(name)
+        });
+        match code != 0 && is_either && !self.deed.is_whole {
+            true => Ok(()),
+            false => Err(format!("status {code}, and there is {found:?}")),
+        }
+    }
+}
