@@ -218,6 +218,8 @@ fn a_file_that_rotted_on_the_slave_s_disk_is_never_taken_for_whole() {
         assert!(!line.client.path("tree/a.bin").exists());
         // It stays so until a person has looked at it, whatever else goes wrong on the way.
         get(&["get"]).failed(5, damaged);
+        // Nothing is gone on with, so that all of it comes once more.
+        fs::remove_file(line.client.path(".a.bin.part")).ok();
         line.proxy.next(Fault::FlipBit {
             direction: Direction::ToClient,
             offset: 2_000,

@@ -118,6 +118,7 @@ fn rot(storm: &Storm<'_>, event: &Event) -> Struck {
             if ran.code == 5 || begun.elapsed() > event.lasts {
                 break;
             }
+            sleep(event.lasts / 20);
         }
         flip(&path, event.dice).map_err(|error| error.to_string())?;
     }
