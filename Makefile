@@ -9,6 +9,7 @@ SECONDS     ?= 60
 ROUNDS      ?= 200
 CLIENTS     ?= 5000
 RACES       ?= 1000000
+SEEDS       ?= 10
 RESTARTS    ?= 20
 SLAVES      ?= 50
 CUTS        ?= 500
@@ -17,7 +18,7 @@ BENCH_TMP   ?= $(if $(wildcard /dev/shm/.),/dev/shm,/tmp)
 PROGRAMS     = ftpmaster ftpslave ftpclient
 TARGET_DIR   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
-.PHONY: all build sample run test kill-loop races guards abuse check install uninstall clean fuzz coverage failover restart soak power-cuts sweep bench help
+.PHONY: all build sample run test faults kill-loop races guards abuse check install uninstall clean fuzz coverage failover restart soak power-cuts sweep bench help
 
 all: build
 
@@ -33,6 +34,10 @@ run: build sample ## start a master and two slaves over _FTPROOT, open the clien
 
 test: ## run every test
 	$(CARGO) test --workspace --locked
+
+faults: ## storms of every fault over a cluster, SEEDS=10 one after another, SECONDS=60 each (takes root); MINI_FTP_SEED= replays
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_SEEDS=$(SEEDS) MINI_FTP_SECONDS=$(SECONDS) \
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::storm -- --nocapture
 
 kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, and compare
 	MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MEBIBYTES=64 \

@@ -6,4 +6,5 @@ mod failover;
 mod power_cuts;
 mod restart;
 mod soak;
+mod storm;
 mod sweep;

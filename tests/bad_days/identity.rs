@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 
+use rustix::process::Signal;
+
 use protocol::{ErrorCode, RemotePath, Reply, Request, Secret};
 
 use crate::harness::{
-    Client, Cluster, PATIENCE, Process, Server, Session, Setup, Wire, offers, port_of,
-    slave_binary, tree, wait_until,
+    Client, Cluster, PATIENCE, Process, Server, Session, Setup, Wire, offers, port_of, signal_pid,
+    slave_binary, stop_pid, tree, wait_for, wait_until,
 };
 
 /// The slaves that the master knows, address and state.
@@ -82,6 +84,38 @@ fn a_slave_of_another_storage_is_refused_with_a_sentence_that_says_how_to_mend_i
         offers.iter().map(port_of).collect::<Vec<_>>(),
         [cluster.slaves[0].address.port()]
     );
+}
+
+#[test]
+fn a_slave_of_another_storage_that_comes_first_is_not_taken_for_those_that_were_there_before_the_master()
+ {
+    let mut cluster = Setup::new(1).on_localhost().start();
+    // Its heartbeats are late: it serves all the same.
+    let registrar = wait_for("the registrar", PATIENCE, || cluster.slaves[0].registrar());
+    stop_pid(registrar);
+    cluster.master().process.kill();
+    let slave = stranger(&cluster, "other-root", "state");
+    cluster.master().restart();
+    let said = slave
+        .process
+        .wait_for_line("does not take this slave", PATIENCE);
+    assert!(said.contains("storage"), "{said}");
+    assert_eq!(known(&cluster), []);
+    signal_pid(registrar, Signal::CONT);
+    cluster.wait_for_slaves(1);
+    let port = cluster.slaves[0].address.port();
+    assert_eq!(known(&cluster)[0].0, format!("127.0.0.1:{port}"));
+}
+
+#[test]
+fn another_storage_is_served_at_once_where_nobody_serves_the_old_one_any_more() {
+    let mut cluster = Setup::new(1).on_localhost().start();
+    cluster.slaves[0].kill();
+    cluster.master().restart();
+    let slave = stranger(&cluster, "other-root", "state");
+    cluster.wait_for_slaves(1);
+    let said = slave.process.stderr();
+    assert!(!said.contains("does not take"), "{said}");
 }
 
 #[test]

@@ -443,6 +443,13 @@ impl Server {
         children(self.pid()).into_iter().filter(is_worker).collect()
     }
 
+    /// Of a slave: the process that registers it with the masters; `None` while there is none.
+    pub fn registrar(&self) -> Option<u32> {
+        let workers = self.workers();
+        let other = |pid: &u32| !workers.contains(pid);
+        children(self.pid()).into_iter().find(other)
+    }
+
     /// Sends a signal to every process of it.
     pub fn signal_all(&self, signal: Signal) {
         self.family()

@@ -91,7 +91,7 @@ impl Place {
     /// A program of iproute2 with these words, in this network.
     pub fn tool(&self, program: &str, words: &str) -> Result<(), String> {
         let words: Vec<&str> = words.split_whitespace().collect();
-        self.call(program, &words)
+        self.tool_of(program, &words).map(drop)
     }
 
     /// Sends nothing by this device any more, until [`Self::unmute`]: what is on the way to here still comes.
@@ -100,7 +100,7 @@ impl Place {
         self.tool("tc", &format!("qdisc add dev {device} clsact"))?;
         let filter = format!("filter add dev {device} egress bpf da bytecode");
         let words: Vec<&str> = filter.split(' ').chain([DROP]).collect();
-        self.call("tc", &words)
+        self.tool_of("tc", &words).map(drop)
     }
 
     /// Sends by this device again.
@@ -108,13 +108,19 @@ impl Place {
         self.tool("tc", &format!("qdisc del dev {device} clsact"))
     }
 
-    fn call(&self, program: &str, words: &[&str]) -> Result<(), String> {
+    /// As [`Self::tool`], with words that may hold spaces; what it says.
+    pub fn tool_of(&self, program: &str, words: &[&str]) -> Result<String, String> {
         let output = self.run(|| Command::new(program).args(words).output());
         let output = output.map_err(|error| format!("{program} (iproute2): {error}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
+        let [said, complaint] =
+            [&output.stdout, &output.stderr].map(|stream| String::from_utf8_lossy(stream));
         match output.status.success() {
-            true => Ok(()),
-            false => Err(format!("{program} {}: {}", words.join(" "), said.trim())),
+            true => Ok(said.into_owned()),
+            false => Err(format!(
+                "{program} {}: {}",
+                words.join(" "),
+                complaint.trim()
+            )),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -63,7 +63,12 @@ struct State {
 impl Proxy {
     /// A proxy whose server is not known yet: until [`Self::forward_to`] is called, connections are closed at once.
     pub fn listen() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::listen_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at another address of this machine, or of the network in which it is called.
+    pub fn listen_at(ip: Ipv4Addr) -> Self {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);

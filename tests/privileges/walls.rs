@@ -30,11 +30,7 @@ fn kinds(pid: u32, cluster: &Cluster) -> Vec<&'static str> {
 
 /// The registrar of a slave.
 fn registrar(slave: &Server) -> u32 {
-    let workers = slave.workers();
-    let other = |pid: &u32| !workers.contains(pid) && *pid != slave.pid();
-    wait_for("the registrar", PATIENCE, || {
-        slave.family().into_iter().find(other)
-    })
+    wait_for("the registrar", PATIENCE, || slave.registrar())
 }
 
 #[test]

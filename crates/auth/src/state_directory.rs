@@ -16,6 +16,7 @@ use crate::accounts_file::AccountsFile;
 use crate::fleet_file::FleetFile;
 use crate::keys::{KEY_LENGTH, MasterKey};
 use crate::random::random_bytes;
+use crate::served_file::ServedFile;
 use crate::state_file::{FileError, give_to_owner, is_ours, read_or_make};
 use crate::tls::Identity;
 
@@ -224,6 +225,15 @@ impl StateDirectory {
     pub fn fleet_file(&self) -> Result<FleetFile, StateError> {
         let path = self.path.join(FleetFile::NAME);
         Ok(FleetFile::within(self.another_handle(&path)?, path))
+    }
+
+    /// What the slaves of the masters that use this directory serve.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn served_file(&self) -> Result<ServedFile, StateError> {
+        let path = self.path.join(ServedFile::NAME);
+        Ok(ServedFile::within(self.another_handle(&path)?))
     }
 
     fn another_handle(&self, path: &Path) -> Result<OwnedFd, StateError> {

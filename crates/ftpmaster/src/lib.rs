@@ -13,6 +13,7 @@
 //! | `redirect` `revocations` | the answer to a client: slaves, addresses, tickets; whose are no longer good |
 //! | `registration` `probe` | how slaves become known: by themselves, or by being asked |
 //! | `server` `session` `stream` | connections and their deadlines |
+//! | `past` | what the slaves served before this master was started |
 //! | `peer` `show` | asking other servers |
 //! | `signals` `limits` `master` | the process, every bound, what all share |
 //! | `rights` | who the process is, and what it can reach |
@@ -24,6 +25,7 @@ mod invite;
 mod join;
 mod limits;
 mod master;
+mod past;
 mod peer;
 mod place;
 mod probe;

@@ -27,6 +27,12 @@ pub(crate) const FORGOTTEN: Duration = Duration::from_secs(30);
 /// The list of slaves and invitations is looked at no more often than this.
 pub(crate) const FLEET_LOOK: Duration = Duration::from_millis(200);
 
+/// Slaves of before are waited for no longer, when one of another storage is there first.
+pub(crate) const SETTLING: Duration = Duration::from_secs(10);
+
+/// Of so many slaves is remembered where they were.
+pub(crate) const MOST_PLACES_KEPT: usize = 16;
+
 /// Between two probes of a slave from the command line.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 

@@ -13,6 +13,7 @@ use auth::{Accounts, Gatekeeper, MasterKey, StateDirectory};
 use protocol::{Revocation, Rights};
 
 use crate::fleet::FleetView;
+use crate::past::Past;
 use crate::registry::Registry;
 use crate::revocations::{Revocations, TicketClock, whose_changed};
 use crate::rotation::Policy;
@@ -37,6 +38,7 @@ pub(crate) struct Master {
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: TicketClock,
+    pub(crate) past: Past,
     settings: RwLock<Settings>,
     revocations: Mutex<Revocations>,
     registry: Mutex<Registry>,
@@ -57,6 +59,7 @@ impl Master {
             key: state.master_key()?,
             fleet: FleetView::open(state.fleet_file()?)?,
             clock: TicketClock::default(),
+            past: Past::of(state.served_file()?),
             settings: RwLock::new(settings),
             revocations: Mutex::default(),
             registry: Mutex::default(),

@@ -15,7 +15,7 @@ use admission::Visit;
 
 use crate::limits::{ANSWER, FORGOTTEN, PROOF};
 use crate::master::{Master, unix_now};
-use crate::registry::{Load, Newcomer};
+use crate::registry::{Load, Newcomer, Refusal};
 use crate::show::shown;
 use crate::stream::{DeadlineStream, Peer};
 
@@ -164,7 +164,14 @@ fn enter(
     request: u32,
     newcomer: Newcomer,
 ) -> Result<Result<Newcomer, Refused>, ConnectionError> {
-    let registered = master.registry().register(newcomer.clone(), Instant::now());
+    let is_first = master.registry().storage().is_none();
+    let registered = match master.past.awaited_instead_of(&newcomer) {
+        Some(ours) if is_first => Err(Refusal::WrongStorage {
+            ours,
+            theirs: newcomer.storage,
+        }),
+        _ => master.registry().register(newcomer.clone(), Instant::now()),
+    };
     if let Err(refusal) = registered {
         return Ok(Err(Refused {
             request,
@@ -172,6 +179,9 @@ fn enter(
             detail: refusal.to_string(),
         }));
     }
+    let addresses = master.registry().addresses();
+    let slaves = addresses.iter().map(Vec::as_slice);
+    master.past.keep(newcomer.storage, slaves);
     let reply = MasterReply::Registered { now: unix_now() };
     if let Err(error) = send(link, request, &reply) {
         master.registry().lost(newcomer.id, newcomer.connection);

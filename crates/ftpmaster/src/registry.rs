@@ -330,6 +330,20 @@ impl Registry {
         self.slaves.iter().map(|slave| slave.state(now)).collect()
     }
 
+    /// What the slaves serve, once there was one.
+    pub(crate) const fn storage(&self) -> Option<StorageId> {
+        self.storage
+    }
+
+    /// Where each registered slave is reached.
+    pub(crate) fn addresses(&self) -> Vec<Vec<Address>> {
+        let registered = self
+            .slaves
+            .iter()
+            .filter(|slave| slave.registered.is_some());
+        registered.map(|slave| slave.addresses.clone()).collect()
+    }
+
     fn check_storage(&self, theirs: StorageId) -> Result<(), Refusal> {
         match self.storage {
             Some(ours) if ours != theirs => Err(Refusal::WrongStorage { ours, theirs }),

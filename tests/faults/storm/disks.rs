@@ -1,0 +1,135 @@
+//! A disk that is full, slow or broken, a process without descriptors, a bit that flips at rest.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::sleep;
+use std::time::Instant;
+
+use rustix::fs::FallocateFlags;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::schedule::{Event, Kind};
+use super::world::SLAVES;
+use super::{Storm, Struck, files, whole};
+use crate::harness::{PATIENCE, limit_of, open_descriptors, tamper};
+
+/// What fails, as strace(1) has it. Calls that this machine does not know are left out by the question mark.
+const EIO: [&str; 9] = [
+    "fsync",
+    "pwrite64",
+    "?renameat",
+    "renameat2",
+    "linkat",
+    "openat2",
+    "?unlink,unlinkat",
+    "sendfile",
+    "pread64",
+];
+const ENOSPC: [&str; 5] = ["fsync", "pwrite64", "fallocate", "fsetxattr", "openat"];
+
+pub(super) fn strike(storm: &Storm<'_>, event: &Event) -> Struck {
+    match event.kind {
+        Kind::FillDisk => fill(storm, event),
+        Kind::FlipBitOnDisk => rot(storm, event),
+        Kind::UseUpDescriptors => use_up_descriptors(storm, event),
+        _ => fail_calls(storm, event),
+    }
+}
+
+fn fill(storm: &Storm<'_>, event: &Event) -> Struck {
+    let _disk = whole(&storm.world.whole_disk);
+    let path = storm.world.beside_root("ballast");
+    let ballast = File::create(&path).map_err(|error| error.to_string())?;
+    let begun = Instant::now();
+    let mut length = 0;
+    // What becomes free meanwhile is taken, too.
+    while begun.elapsed() < event.lasts {
+        let free =
+            rustix::fs::fstatvfs(&ballast).map_or(0, |facts| facts.f_bavail * facts.f_frsize);
+        if free > 0 {
+            let more = rustix::fs::fallocate(&ballast, FallocateFlags::empty(), length, free);
+            length += more.map_or(0, |()| free);
+        }
+        sleep(event.lasts / 20);
+    }
+    fs::remove_file(&path).map_err(|error| error.to_string())
+}
+
+/// A call of one worker fails now and then, or takes long.
+fn fail_calls(storm: &Storm<'_>, event: &Event) -> Struck {
+    let slave = storm.world.slave(event.dice as usize % SLAVES);
+    let (dice, workers) = ((event.dice >> 8) as usize, slave.workers());
+    let worker = workers.get(dice % 2).ok_or("no such worker")?;
+    let every = 1 + (dice >> 1) % 5;
+    let (call, what) = match event.kind {
+        Kind::SlowDisk => ("fsync,?fdatasync", "delay_enter=700000".to_owned()),
+        Kind::FailCallWithEio => (
+            EIO[(dice >> 8) % EIO.len()],
+            format!("error=EIO:when=1+{every}"),
+        ),
+        _ => (
+            ENOSPC[(dice >> 8) % ENOSPC.len()],
+            format!("error=ENOSPC:when=1+{every}"),
+        ),
+    };
+    let mut strace = tamper(*worker, call, &what).ok_or("strace cannot")?;
+    storm.report.write(&format!("{call} {what} in {worker}"));
+    sleep(event.lasts);
+    strace.terminate(PATIENCE);
+    Ok(())
+}
+
+/// A worker can open nothing more.
+fn use_up_descriptors(storm: &Storm<'_>, event: &Event) -> Struck {
+    let slave = storm.world.slave(event.dice as usize % SLAVES);
+    let workers = slave.workers();
+    let worker = workers
+        .get((event.dice >> 8) as usize % 2)
+        .ok_or("no such worker")?;
+    let pid = Pid::from_raw(*worker as i32).ok_or("no such worker")?;
+    let maximum = limit_of(*worker, "Max open files").parse().ok();
+    let limit = |wanted: Rlimit| {
+        prlimit(Some(pid), Resource::Nofile, wanted).map_err(|error| error.to_string())
+    };
+    let open = open_descriptors(*worker).len() as u64;
+    let before = limit(Rlimit {
+        current: Some(open),
+        maximum,
+    })?;
+    sleep(event.lasts);
+    limit(before).map(drop)
+}
+
+/// Stored bytes change, and neither size nor time tells: whoever fetches the files is told.
+fn rot(storm: &Storm<'_>, event: &Event) -> Struck {
+    let helpers = whole(&storm.helpers);
+    let [witness, _] = &*helpers;
+    for remote in files::ROTTEN {
+        let path = storm.world.path(remote);
+        flip(&path, event.dice).map_err(|error| error.to_string())?;
+        let begun = Instant::now();
+        loop {
+            let ran = storm.get(witness, remote, &[]);
+            storm.told.fetch_add(u64::from(ran.code == 5), Relaxed);
+            // Other faults may keep the witness from hearing of it.
+            if ran.code == 5 || begun.elapsed() > event.lasts {
+                break;
+            }
+        }
+        flip(&path, event.dice).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn flip(path: &Path, dice: u64) -> io::Result<()> {
+    let modified = fs::metadata(path)?.modified()?;
+    let file = File::options().read(true).write(true).open(path)?;
+    let mut byte = [0];
+    let offset = dice % file.metadata()?.len();
+    file.read_exact_at(&mut byte, offset)?;
+    file.write_all_at(&[byte[0] ^ 4], offset)?;
+    file.set_modified(modified)
+}

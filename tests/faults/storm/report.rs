@@ -1,0 +1,107 @@
+//! What the storm leaves to read: findings, counts, and the logs where something was found.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::schedule::{Event, Kind};
+
+/// Shared by all who take part.
+pub(super) struct Report {
+    folder: PathBuf,
+    begun: Instant,
+    healed: Mutex<Option<Instant>>,
+    findings: Mutex<Vec<String>>,
+    events: Mutex<BTreeMap<Kind, u64>>,
+    log: Mutex<File>,
+    /// Commands that ended, and those with status 0.
+    pub(super) commands: AtomicU64,
+    pub(super) done: AtomicU64,
+    /// Files and bytes that were compared after the storm.
+    pub(super) files: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+impl Report {
+    /// A report whose logs go to `folder`.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        fs::create_dir_all(&folder).unwrap();
+        let log = File::create(folder.join("events")).unwrap();
+        Self {
+            folder,
+            begun: Instant::now(),
+            healed: Mutex::default(),
+            findings: Mutex::default(),
+            events: Mutex::default(),
+            log: Mutex::new(log),
+            commands: AtomicU64::new(0),
+            done: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// A log of its own for somebody.
+    pub(super) fn log(&self, name: &str) -> File {
+        File::create(self.folder.join(name)).unwrap()
+    }
+
+    pub(super) fn since_start(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Something that must not be.
+    pub(super) fn found(&self, what: String) {
+        self.write(&format!("FOUND {what}"));
+        eprintln!("found: {what}");
+        lock(&self.findings).push(what);
+    }
+
+    /// What was found.
+    pub(super) fn findings(&self) -> Vec<String> {
+        lock(&self.findings).clone()
+    }
+
+    /// A fault has struck.
+    pub(super) fn struck(&self, event: &Event) {
+        *lock(&self.events).entry(event.kind).or_default() += 1;
+        self.write(&format!("struck: {event}"));
+    }
+
+    /// A line for whoever reads the log of events.
+    pub(super) fn write(&self, line: &str) {
+        let at = self.since_start();
+        writeln!(lock(&self.log), "{at:?} {line}").unwrap();
+    }
+
+    /// Events that have struck, by kind.
+    pub(super) fn events(&self) -> BTreeMap<Kind, u64> {
+        lock(&self.events).clone()
+    }
+
+    /// Nothing is in anybody's way any more, from now on.
+    pub(super) fn healed(&self) {
+        *lock(&self.healed) = Some(Instant::now());
+        self.write("healed");
+    }
+
+    /// For how long that has been so.
+    pub(super) fn healed_for(&self) -> Duration {
+        lock(&self.healed).map_or(Duration::ZERO, |then| then.elapsed())
+    }
+
+    /// A file was compared.
+    pub(super) fn compared(&self, path: &Path) {
+        self.files.fetch_add(1, Relaxed);
+        let length = fs::metadata(path).map_or(0, |facts| facts.len());
+        self.bytes.fetch_add(length, Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
