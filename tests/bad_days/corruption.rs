@@ -216,8 +216,14 @@ fn a_file_that_rotted_on_the_slave_s_disk_is_never_taken_for_whole() {
         get(&["cat"]).failed(5, &format!("cannot cat '/tree/a.bin': {unverified}"));
         line.client.run(["get", "-r", "tree"]).failed(5, damaged);
         assert!(!line.client.path("tree/a.bin").exists());
-        // It stays so until a person has looked at it.
+        // It stays so until a person has looked at it, whatever else goes wrong on the way.
         get(&["get"]).failed(5, damaged);
+        line.proxy.next(Fault::FlipBit {
+            direction: Direction::ToClient,
+            offset: 2_000,
+        });
+        get(&["get"]).failed(5, damaged);
+        assert!(!line.client.path("a.bin").exists());
         get(&["--no-verify", "get"]).succeeded();
         assert!(line.client.read("a.bin") == content);
         file.set_modified(SystemTime::now()).unwrap();

@@ -316,9 +316,8 @@ impl<'a> Fetch<'a> {
                     if self.repairs > MAX_REPAIRS {
                         return Err(ClientError::not_verified().into());
                     }
-                    announced = fresh_digest(session, &current.trailer)?;
-                    current.announced = Some(announced);
-                    if blocks.whole() == Some(announced) {
+                    let on_disk = fresh_digest(session, &current.trailer)?;
+                    if blocks.whole() == Some(on_disk) {
                         // It has sent what is on its disk: damaged there, and then another slave of its master may know better.
                         if self.doubted.is_none() && session.id().is_some() {
                             self.doubted = Some(session.address());
@@ -331,6 +330,9 @@ impl<'a> Fetch<'a> {
                     let source = self.doubted.unwrap_or_else(|| session.address());
                     let told = (&self.context, source);
                     repair(told, session, self.part, &current.trailer, blocks)?;
+                    // What is on the disk may be damaged, too: only what is kept with it proves what came from there.
+                    announced = kept_digest(session, &current.trailer)?;
+                    current.announced = Some(announced);
                 }
                 Some(announced)
             }

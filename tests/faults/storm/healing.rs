@@ -16,10 +16,11 @@ use crate::harness::{PATIENCE, staged, wait_until};
 impl Storm<'_> {
     /// Every fault has been undone by whoever made it; from here on nobody has an excuse.
     pub(super) fn heal(&self) {
+        // First of all: from now on what hangs is ended.
+        self.report.healed();
         let wounds = self.world.network.wounds();
         assert!(wounds.is_empty(), "not healed: {wounds}");
         self.world.wait_for_slaves();
-        self.report.healed();
     }
 
     /// Uploads nobody knows the outcome of are made again, downloads that were interrupted are ended: none may fail now.
