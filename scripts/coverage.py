@@ -4,6 +4,8 @@
 A decoder is what reads bytes that a peer, the disk or a person made, and is fed to `make fuzz`: the files below. What stands behind
 `#[cfg(test)]` in them does not count. The status is 1 where fewer branches are reached than LEAST says. Needs Python 3, a nightly
 toolchain of rustup's and its component llvm-tools.
+
+    scripts/coverage.py [-v]    with -v, every condition that was never true or never false
 """
 
 import json
@@ -48,31 +50,27 @@ def tool(name):
     return str(next(sysroot.glob(f"lib/rustlib/*/bin/{name}")))
 
 
-def build():
-    """The test programs, each with the folder in which Cargo runs it."""
-    flags = "-C instrument-coverage -Z coverage-options=branch"
-    environment = os.environ | {"RUSTFLAGS": flags, "CARGO_TARGET_DIR": str(BUILD)}
-    packages = [word for package in PACKAGES for word in ("-p", package)]
-    command = ["cargo", "+nightly", "test", "--locked", "--no-run", "--message-format=json", *packages, *TESTS]
-    for line in output(*command, env=environment).splitlines():
-        message = json.loads(line)
-        if message.get("executable") and message["profile"]["test"]:
-            yield message["executable"], pathlib.Path(message["manifest_path"]).parent
-
-
-def run(programs):
-    """Runs them all; the merged profile."""
+def run():
+    """Runs the tests; their programs, and the merged profile."""
     profiles = BUILD / "profiles"
-    profiles.mkdir(exist_ok=True)
+    profiles.mkdir(parents=True, exist_ok=True)
     for old in profiles.glob("*.profraw"):
         old.unlink()
-    for program, folder in programs:
-        environment = os.environ | {"LLVM_PROFILE_FILE": str(profiles / "%p-%m.profraw")}
-        subprocess.run([program, "--quiet"], check=True, stdout=subprocess.DEVNULL, cwd=folder, env=environment)
+    environment = os.environ | {
+        "RUSTFLAGS": "-C instrument-coverage -Z coverage-options=branch",
+        "CARGO_TARGET_DIR": str(BUILD),
+        "LLVM_PROFILE_FILE": str(profiles / "%p-%m.profraw"),
+    }
+    packages = [word for package in PACKAGES for word in ("-p", package)]
+    test = ["cargo", "+nightly", "test", "--locked", "--quiet", *packages, *TESTS]
+    built = output(*test, "--no-run", "--message-format=json", env=environment)
+    messages = [json.loads(line) for line in built.splitlines()]
+    programs = [message["executable"] for message in messages if message.get("executable")]
+    subprocess.run(test, check=True, stdout=subprocess.DEVNULL, cwd=TOP, env=environment)
     merged = profiles / "all.profdata"
     raw = [str(profile) for profile in profiles.glob("*.profraw")]
     output(tool("llvm-profdata"), "merge", "--sparse", "--failure-mode=all", "-o", str(merged), *raw)
-    return merged
+    return programs, merged
 
 
 def first_test_line(path):
@@ -113,11 +111,10 @@ def row(name, lines, branches):
 
 
 def main():
-    programs = list(build())
-    profile = run(programs)
-    objects = [word for program, _ in programs[1:] for word in ("--object", program)]
-    files = [path for path in decoders()]
-    command = [tool("llvm-cov"), "export", programs[0][0], *objects, f"--instr-profile={profile}"]
+    (first, *others), profile = run()
+    objects = [word for program in others for word in ("--object", program)]
+    files = list(decoders())
+    command = [tool("llvm-cov"), "export", first, *objects, f"--instr-profile={profile}"]
     found = json.loads(output(*command, *map(str, files)))["data"][0]["files"]
     by_name = {file["filename"]: file for file in found}
     print(f"{'decoder':44} {'lines':>22}   {'branches':>22}")

@@ -18,7 +18,7 @@ import tomllib
 TOP = pathlib.Path(__file__).resolve().parent.parent
 COPY = TOP / "target/guards/source"
 # Long enough for a test that waits in vain for what its guard would have ended.
-PATIENCE_S = 300
+PATIENCE_S = 180
 
 
 def run(*command, cwd):

@@ -27,6 +27,13 @@ const QUIET: Duration = Duration::from_millis(1_500);
 /// less than the five seconds that are promised.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
+/// A sender that hears nothing asks about the worker this often even where all is acknowledged: the kernel of one that was
+/// stopped goes on to take what comes slowly, and for long.
+const UNHEARD: Duration = Duration::from_secs(2);
+
+/// Time that such a probe may take: nothing else is amiss.
+const UNHEARD_LIMIT: Duration = Duration::from_secs(2);
+
 /// A worker that has shown no life for longer hangs.
 const HANGING: Duration = Duration::from_secs(4);
 
@@ -44,6 +51,8 @@ pub(crate) struct Patient {
     sent: u64,
     /// The wait for what was sent to be acknowledged, from one write to the next.
     sending: Option<Wait>,
+    /// When to ask about the worker, of which nothing was heard since something was sent.
+    ask_at: Option<Instant>,
 }
 
 /// Whether to go on waiting.
@@ -94,6 +103,7 @@ impl Patient {
             round_trip: Duration::ZERO,
             sent: 0,
             sending: None,
+            ask_at: None,
         })
     }
 
@@ -188,7 +198,10 @@ impl Patient {
             let standing = self.standing();
             match &mut wait {
                 Some(wait) if standing.unacknowledged > 0 => self.waiting.look(wait, standing)?,
-                _ => wait = None,
+                _ => {
+                    wait = None;
+                    self.ask_if_unheard()?;
+                }
             }
         }
         let mut wait = wait.unwrap_or_else(|| Wait::new(Instant::now()));
@@ -205,10 +218,31 @@ impl Patient {
                     }
                     // Behind an error too: what TLS does not do is done in another way.
                     self.sending = Some(wait);
+                    self.ask_at.get_or_insert_with(|| Instant::now() + UNHEARD);
                     return result;
                 }
             }
         }
+    }
+
+    /// Everything has arrived, as far as the peer's kernel says; the worker itself has long said nothing.
+    fn ask_if_unheard(&mut self) -> io::Result<()> {
+        let now = Instant::now();
+        if let Some(watched) = &self.waiting.watched
+            && self.ask_at.is_some_and(|due| due <= now)
+        {
+            let again = ask(watched, UNHEARD_LIMIT)?;
+            self.ask_at = Some(Instant::now() + again);
+        }
+        Ok(())
+    }
+
+    /// The worker has said something.
+    fn hear<T>(&mut self, heard: io::Result<T>) -> io::Result<T> {
+        if heard.is_ok() {
+            self.ask_at = None;
+        }
+        heard
     }
 
     fn standing(&self) -> Standing {
@@ -255,28 +289,31 @@ impl Waiting {
             return Err(Halt::Lost(format!("no answer for {} s", self.limit.as_secs())).into());
         }
         match &self.watched {
-            Some(watched) if now >= wait.next_probe => ask(watched, wait),
-            _ => Ok(()),
+            Some(watched) if now >= wait.next_probe => {
+                wait.next_probe = ask(watched, PROBE_LIMIT).map(|again| Instant::now() + again)?;
+            }
+            _ => {}
         }
+        Ok(())
     }
 }
 
-fn ask(watched: &Asked, wait: &mut Wait) -> io::Result<()> {
-    let again = match probe(watched, PROBE_LIMIT) {
-        Probed::Dead => return Err(Halt::Lost("it does not answer".to_owned()).into()),
+/// Asks about the worker; after how long to ask again.
+fn ask(watched: &Asked, limit: Duration) -> io::Result<Duration> {
+    match probe(watched, limit) {
+        Probed::Dead => Err(Halt::Lost("it does not answer".to_owned()).into()),
         Probed::Alive { silent } if silent > HANGING => {
-            return Err(Halt::Lost("its worker hangs".to_owned()).into());
+            Err(Halt::Lost("its worker hangs".to_owned()).into())
         }
-        Probed::Alive { silent } if silent > DOUBTFUL => TURN,
-        Probed::Alive { .. } => QUIET,
-    };
-    wait.next_probe = Instant::now() + again;
-    Ok(())
+        Probed::Alive { silent } if silent > DOUBTFUL => Ok(TURN),
+        Probed::Alive { .. } => Ok(QUIET),
+    }
 }
 
 impl Read for Patient {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.in_turns(|channel| channel.read(bytes))
+        let read = self.in_turns(|channel| channel.read(bytes));
+        self.hear(read)
     }
 }
 
@@ -292,7 +329,8 @@ impl Write for Patient {
 
 impl Wire for Patient {
     fn splice_into(&mut self, pipe: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
-        self.in_turns(|channel| channel.splice_into(pipe, most))
+        let read = self.in_turns(|channel| channel.splice_into(pipe, most));
+        self.hear(read)
     }
 
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {

@@ -38,7 +38,7 @@ fn every_seed_that_is_cut_or_changed_passes_too() {
         for seed in seeds(target.name) {
             println!("{}", seed.display());
             let whole = fs::read(seed).unwrap();
-            let step = whole.len() / 64 + 1;
+            let step = whole.len() / 16 + 1;
             for place in (0..whole.len()).step_by(step) {
                 target.run(&whole[..place]);
                 let mut changed = whole.clone();

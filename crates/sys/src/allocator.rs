@@ -12,10 +12,14 @@ const KEPT: libc::c_int = 2 * 1024 * 1024;
 /// one that was ever freed for ordinary, and from then on keeps as much for each thread.
 pub fn keep_no_large_blocks() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: takes no pointer, and locks what it changes.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+    for (parameter, bytes) in [
+        (libc::M_MMAP_THRESHOLD, LARGE),
+        (libc::M_TRIM_THRESHOLD, KEPT),
+    ] {
+        // SAFETY: takes no pointer, and locks what it changes.
+        unsafe {
+            libc::mallopt(parameter, bytes);
+        }
     }
 }
 

@@ -142,6 +142,21 @@ fn a_peer_that_stops_reading_is_lost_by_those_too_who_send_slowly() {
     });
 }
 
+/// The kernel of a stopped slave acknowledges whatever its buffer has room for.
+#[test]
+fn a_peer_that_is_stopped_is_lost_though_its_kernel_takes_everything() {
+    let mut pair = pair(Duration::from_secs(30));
+    let start = Instant::now();
+    let error = loop {
+        if let Err(error) = pair.patient.write(&[0; 16]) {
+            break error;
+        }
+        assert!(start.elapsed() < Duration::from_secs(8), "not noticed");
+        std::thread::sleep(TURN / 5);
+    };
+    assert_eq!(cause(&error), "it does not answer");
+}
+
 /// Pauses, of which the peer's kernel knows nothing, are no silence of the peer.
 #[test]
 fn a_sender_that_pauses_goes_on() {
