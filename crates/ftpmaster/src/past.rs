@@ -49,6 +49,7 @@ impl Past {
         let places = slaves.filter_map(|addresses| addresses.iter().rev().find_map(place));
         let mut slaves: Vec<SocketAddr> = places.collect();
         slaves.sort_unstable();
+        slaves.dedup();
         slaves.truncate(MOST_PLACES_KEPT);
         let now = Some(Served { storage, slaves });
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -164,13 +164,22 @@ fn enter(
     request: u32,
     newcomer: Newcomer,
 ) -> Result<Result<Newcomer, Refused>, ConnectionError> {
-    let is_first = master.registry().storage().is_none();
+    let bound = master.registry().storage();
     let registered = match master.past.awaited_instead_of(&newcomer) {
-        Some(ours) if is_first => Err(Refusal::WrongStorage {
+        Some(ours) if bound.is_none() => Err(Refusal::WrongStorage {
             ours,
             theirs: newcomer.storage,
         }),
-        _ => master.registry().register(newcomer.clone(), Instant::now()),
+        _ => {
+            // Before anybody is sent there: a master that is killed now leaves it to the next one.
+            if bound.is_none_or(|bound| bound == newcomer.storage) {
+                let mut slaves = master.registry().addresses();
+                slaves.push(newcomer.addresses.clone());
+                let slaves = slaves.iter().map(Vec::as_slice);
+                master.past.keep(newcomer.storage, slaves);
+            }
+            master.registry().register(newcomer.clone(), Instant::now())
+        }
     };
     if let Err(refusal) = registered {
         return Ok(Err(Refused {
@@ -179,9 +188,6 @@ fn enter(
             detail: refusal.to_string(),
         }));
     }
-    let addresses = master.registry().addresses();
-    let slaves = addresses.iter().map(Vec::as_slice);
-    master.past.keep(newcomer.storage, slaves);
     let reply = MasterReply::Registered { now: unix_now() };
     if let Err(error) = send(link, request, &reply) {
         master.registry().lost(newcomer.id, newcomer.connection);
