@@ -108,7 +108,7 @@ fn progress_adds_up() {
 #[test]
 fn a_slow_slave_ends_up_with_little() {
     let (setting, content) = served(3);
-    setting.slaves[1].set(|faults| faults.rest = REST * 40);
+    setting.slaves[1].set(|faults| faults.rest = REST * 200);
     setting
         .get(&mut setting.connect().unwrap(), Conflict::Refuse)
         .unwrap();
