@@ -22,11 +22,11 @@ COPY = TOP / "target/guards/source"
 PATIENCE_S = 180
 
 
-def run(*command, cwd):
+def run(*command, cwd, patience=None):
     """Like subprocess.run; what hangs ends with all that it started."""
     process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0)
     try:
-        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+        stdout, stderr = process.communicate(timeout=patience)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
@@ -54,7 +54,7 @@ def verdict(guard):
         built = run(*test, "--no-run", cwd=COPY)
         if built.returncode != 0:
             return "does not compile without it:\n" + built.stderr
-        tested = run(*test, cwd=COPY)
+        tested = run(*test, cwd=COPY, patience=PATIENCE_S)
     except subprocess.TimeoutExpired:
         return "missed"
     finally:
