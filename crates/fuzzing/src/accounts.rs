@@ -7,9 +7,9 @@ use protocol::RemotePath;
 
 use crate::Target;
 
-/// A table of TOML takes much for each key, however short that is, and so does each of many errors.
+/// A table of TOML takes much for each key, however short that is, and so does each of many errors; it is the operator's own.
 const FIXED: usize = 128 * 1024;
-pub(crate) const TOML: usize = 256;
+pub(crate) const TOML: usize = 1024;
 
 /// `users.toml`.
 pub static ACCOUNTS: Target = Target {

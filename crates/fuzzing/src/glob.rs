@@ -78,27 +78,25 @@ fn excludes(rule: &[u8], path: &[u8], kind: EntryKind) -> bool {
     };
     let steps: Vec<&[u8]> = rule.split(|byte| *byte == b'/').collect();
     let names: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
-    let begins = match anchored {
-        true => 0..=0,
-        false => 0..=names.len(),
-    };
-    let from = |begin| names.get(begin..).unwrap_or_default();
-    (kind == EntryKind::Directory || !folders_only)
-        && begins.clone().any(|begin| leads(&steps, from(begin)))
-}
-
-fn leads(steps: &[&[u8]], names: &[&[u8]]) -> bool {
-    match steps.split_first() {
-        None => names.is_empty(),
-        // At the end it stands for what is in a folder, not for the folder.
-        Some((&b"**", [])) => !names.is_empty(),
-        Some((&b"**", rest)) => {
-            (0..=names.len()).any(|taken| leads(rest, names.get(taken..).unwrap_or_default()))
-        }
-        Some((step, rest)) => names
-            .split_first()
-            .is_some_and(|(name, behind)| covers(step, name) && leads(rest, behind)),
+    let mut covered = vec![false; names.len()];
+    covered.push(true);
+    for (step, behind) in steps.iter().rev().zip(0..) {
+        let takes = |begin: usize, end: usize| match (*step, behind) {
+            // At the end it stands for what is in a folder, not for the folder.
+            (b"**", 0) => end > begin,
+            (b"**", _) => true,
+            (step, _) => {
+                end == begin + 1 && names.get(begin).is_some_and(|name| covers(step, name))
+            }
+        };
+        let is_covered = |end: usize| covered.get(end) == Some(&true);
+        let longer = (0..=names.len())
+            .map(|begin| (begin..=names.len()).any(|end| is_covered(end) && takes(begin, end)));
+        covered = longer.collect();
     }
+    let from_the_top = covered.first() == Some(&true);
+    let is_meant = kind == EntryKind::Directory || !folders_only;
+    is_meant && (from_the_top || !anchored && covered.contains(&true))
 }
 
 /// Whether the pattern covers the name: for each of its ends, whether it covers each end of the name, the shortest first.

@@ -166,7 +166,9 @@ fn who_comes_to_no_login_is_shut_out_in_time_and_who_rests_is_not() {
         });
         ends.count()
     };
-    assert_eq!(ends_until_shut_out("10.0.1.1", Stage::Arrived, None), 12);
+    // Penalties run off while the test runs.
+    let silent = ends_until_shut_out("10.0.1.1", Stage::Arrived, None);
+    assert!((12..=14).contains(&silent), "{silent}");
     assert_eq!(
         ends_until_shut_out("10.0.2.1", Stage::Arrived, Some(Limit::FirstByte)),
         2
