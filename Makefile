@@ -35,8 +35,9 @@ run: build sample ## start a master and two slaves over _FTPROOT, open the clien
 test: ## run every test
 	$(CARGO) test --workspace --locked
 
-faults: ## storms of every fault over a cluster, SEEDS=10 one after another, SECONDS=60 each (takes root); MINI_FTP_SEED= replays
-	TMPDIR='$(BENCH_TMP)' MINI_FTP_SEEDS=$(SEEDS) MINI_FTP_SECONDS=$(SECONDS) \
+faults: SECONDS = 120
+faults: ## storms of every fault over a cluster, SEEDS=10 one after another, SECONDS=120 each (takes root); MINI_FTP_SEED= replays
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_MUST=1 MINI_FTP_SEEDS=$(SEEDS) MINI_FTP_SECONDS=$(SECONDS) \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::storm -- --nocapture
 
 kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, and compare
@@ -44,11 +45,11 @@ kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, 
 	    $(CARGO) test --release --locked -p mini-ftp --test suite kill_loop -- --nocapture
 
 power-cuts: ## cut the power of a disk under uploads, renames and removals, CUTS=500 times, and compare (takes root)
-	MINI_FTP_CUTS=$(CUTS) \
+	MINI_FTP_MUST=1 MINI_FTP_CUTS=$(CUTS) \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::power_cuts -- --nocapture
 
 sweep: ## have every system call of every operation fail once, and see that nobody is lied to (takes root and strace)
-	MINI_FTP_EVERY=1 \
+	MINI_FTP_MUST=1 MINI_FTP_EVERY=1 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::sweep -- --nocapture --test-threads 2
 
 races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
@@ -60,7 +61,7 @@ abuse: ## stall with CLIENTS=5000, guess 200 passwords a second, SECONDS=60 long
 	    $(CARGO) test --release --locked -p mini-ftp --test suite abuse::attack -- --nocapture --test-threads 1
 
 failover: ## lose the slave of a running get and put, ROUNDS=200 times each, and time how it goes on (takes root)
-	TMPDIR='$(BENCH_TMP)' MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MILLISECONDS=3000 \
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_MUST=1 MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MILLISECONDS=3000 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::failover -- --nocapture
 
 restart: ## kill the master of SLAVES=50, RESTARTS=20 times, and time how it is back

@@ -98,9 +98,11 @@ fn every_linked_file_exists() {
 
 #[test]
 fn every_class_of_mistakes_and_every_promise_names_its_tests() {
-    for (document, head) in [
-        ("SECURITY.md", "| class | rule | tested by |"),
-        ("docs/RELIABILITY.md", "| promise | tested by | long |"),
+    let reliability = "docs/RELIABILITY.md";
+    for (document, head, least) in [
+        ("SECURITY.md", "| class | rule | tested by |", 20),
+        (reliability, "| promise | tested by | long |", 12),
+        (reliability, "| by | what it was | now tested by |", 5),
     ] {
         let document = read(document);
         let (_, table) = document.split_once(head).unwrap();
@@ -109,7 +111,7 @@ fn every_class_of_mistakes_and_every_promise_names_its_tests() {
             .skip(2)
             .take_while(|line| line.starts_with('|'))
             .collect();
-        assert!(rows.len() > 12, "{head}");
+        assert!(rows.len() > least, "{head}");
         for row in rows {
             let named: Vec<&str> = quoted(row).filter(|name| name.contains("::")).collect();
             assert!(!named.is_empty(), "{row}");

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::harness::{Cluster, digest_of, write_file};
+use crate::harness::{Cluster, digest_of, skipped, write_file};
 
 /// A master and a slave over a few files in folders.
 fn furnished() -> Cluster {
@@ -303,7 +303,7 @@ fn a_large_listing_comes_whole() {
 #[test]
 fn a_folder_that_cannot_be_read_spoils_no_listing() {
     if rustix::process::geteuid().is_root() {
-        eprintln!("skipped: the superuser reads everything");
+        skipped("the superuser reads everything");
         return;
     }
     let cluster = furnished();

@@ -14,7 +14,7 @@ use protocol::{
 
 use crate::harness::{
     Cluster, PATIENCE, Place, Secured, Setup, Wire, digest_of, random_bytes, say_and_listen,
-    secure, staged, wait_until,
+    secure, skipped, staged, wait_until,
 };
 
 /// Speaks TLS with whoever it is.
@@ -227,7 +227,7 @@ fn from_another_machine_nobody_is_heard_in_the_clear() {
     let [servers, clients] = match Place::pair() {
         Ok(places) => places,
         Err(why) => {
-            eprintln!("skipped: {why}");
+            skipped(&why);
             return;
         }
     };

@@ -5,7 +5,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::harness::{Client, Cluster, Finished, PATIENCE, digest_of, random_bytes, staged, tree};
+use crate::harness::{
+    Client, Cluster, Finished, PATIENCE, digest_of, random_bytes, skipped, staged, tree,
+};
 
 /// Around every border of the protocol: empty, one byte, inline content, one frame, one block, several of them.
 const SIZES: [usize; 10] = [
@@ -406,7 +408,7 @@ fn without_verification_a_file_still_comes() {
 #[test]
 fn a_client_written_from_the_specification_alone_lists_gets_and_puts() {
     if Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no python3");
+        skipped("there is no python3");
         return;
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/protocol_client.py");

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Choices, PATIENCE, Process, seed, setting};
+use crate::harness::{Choices, PATIENCE, Process, seed, setting, skipped};
 use strike::{STRIKES, Strike};
 use tally::{Kind, Tally};
 use world::{Counts, Manner, SLAVES, Way, World};
@@ -95,7 +95,7 @@ fn a_running_transfer_whose_slave_is_lost_goes_on_with_another() {
         worlds.into_iter().try_for_each(join)
     });
     if let Err(why) = ended {
-        eprintln!("skipped: {why}");
+        skipped(&why);
         return;
     }
     let tally = tally.into_inner().unwrap();

@@ -17,7 +17,7 @@ use storage::{LocalDirectory, Storage};
 use self::client::{End, Keeper, SHARED};
 use self::disk::Disk;
 use crate::harness::{
-    Choices, Cluster, Node, PATIENCE, Setup, seed, setting, staged, tree, wait_until,
+    Choices, Cluster, Node, PATIENCE, Setup, seed, setting, skipped, staged, tree, wait_until,
 };
 
 mod client;
@@ -40,7 +40,7 @@ fn what_was_acknowledged_outlives_a_power_cut() {
     let mut cluster = Setup::new(0).without_master().workers(2).start();
     let disk = match Disk::new(&cluster.root()) {
         Ok(disk) => disk,
-        Err(reason) => return eprintln!("skipped: no disk whose power can be cut: {reason}"),
+        Err(reason) => return skipped(format_args!("no disk whose power can be cut: {reason}")),
     };
     eprintln!("MINI_FTP_SEED={seed} MINI_FTP_CUTS={cuts}");
     fs::remove_dir(disk.root().join("lost+found")).unwrap();

@@ -32,7 +32,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, Scope, scope, sleep};
 use std::time::{Duration, Instant};
 
-use crate::harness::{Choices, Client, seed, setting};
+use crate::harness::{Choices, Client, seed, setting, skipped};
 use ledger::Ledger;
 use network::{Machine, Network};
 use person::Person;
@@ -119,7 +119,7 @@ fn weather(seed: u64, force: Force) -> Option<BTreeMap<Kind, u64>> {
         .chain([Machine::Stranger])
         .chain((0..clients + 3).map(Machine::Client));
     let network = Network::lay(machines)
-        .inspect_err(|reason| eprintln!("skipped, a storm needs namespaces: {reason}"))
+        .inspect_err(|reason| skipped(format_args!("a storm needs namespaces: {reason}")))
         .ok()?;
     // What flips on the way is found by TLS in every other storm, by nobody but us in the rest.
     let tls = ["auto", "never"][(seed % 2) as usize];

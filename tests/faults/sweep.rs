@@ -13,7 +13,7 @@ use storage::{LocalDirectory, Storage};
 use self::calls::{Counts, Failure, counts, failures};
 use self::deed::{DEEDS, Deed, Site};
 use crate::harness::{
-    Choices, Client, Finished, PATIENCE, Setup, open_descriptors, seed, setting, staged,
+    Choices, Client, Finished, PATIENCE, Setup, open_descriptors, seed, setting, skipped, staged,
     thread_count, trace_into, wait_for, wait_until,
 };
 
@@ -41,7 +41,7 @@ const OPTIONS: [&str; 6] = ["--retries", "2", "--timeout", "3", "--streams", "1"
 #[test]
 fn each_call_of_the_slave_may_fail() {
     let Some(mut sweep) = Sweep::new() else {
-        return;
+        return skipped("a sweep takes strace, and the right to trace");
     };
     let mut told = Vec::new();
     for deed in &DEEDS {
@@ -60,7 +60,7 @@ fn each_call_of_the_slave_may_fail() {
 #[test]
 fn each_call_of_the_client_may_fail() {
     let Some(mut sweep) = Sweep::new() else {
-        return;
+        return skipped("a sweep takes strace, and the right to trace");
     };
     // What it takes to start any program is not the operation.
     let started = sweep.calls_of_client(&["--version"]);

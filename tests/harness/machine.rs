@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::choices::skipped;
 use super::process::Process;
 use super::wait::{PATIENCE, wait_until};
 
@@ -20,7 +21,7 @@ impl SmallDisk {
         let size = format!("size={mebibytes}m");
         let mounted = run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"], folder);
         if !mounted {
-            eprintln!("skipped: mounting a small disk takes the superuser");
+            skipped("mounting a small disk takes the superuser");
         }
         mounted.then(|| Self {
             folder: folder.to_owned(),
@@ -68,7 +69,7 @@ pub fn without_privileges() -> Option<Vec<OsString>> {
         .status()
         .is_ok_and(|status| status.success());
     if !works {
-        eprintln!("skipped: permission bits do not bind the superuser, and setpriv is missing");
+        skipped("permission bits do not bind the superuser, and setpriv is missing");
     }
     works.then(|| helper.map(OsString::from).to_vec())
 }
@@ -109,6 +110,6 @@ pub fn among_neighbours(work: impl FnOnce() + Send) {
             place.ip("route add local 10.0.0.0/8 dev lo").unwrap();
             place.run(work);
         }
-        Err(reason) => eprintln!("skipped: {reason}"),
+        Err(reason) => skipped(&reason),
     }
 }

@@ -17,7 +17,7 @@ mod terminal;
 mod wait;
 mod wire;
 
-pub use choices::{Choices, seed, setting};
+pub use choices::{Choices, seed, setting, skipped};
 pub use client::{Client, Finished, shell};
 pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary, user_command};
 pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};

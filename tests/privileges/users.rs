@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::walls::with_calls_that;
 use crate::harness::{
-    Client, PATIENCE, Process, Server, field, master_binary, slave_binary, status_of, user_command,
-    wait_until,
+    Client, PATIENCE, Process, Server, field, master_binary, skipped, slave_binary, status_of,
+    user_command, wait_until,
 };
 
 /// A user whom the machine has no name for.
@@ -31,7 +31,7 @@ impl Machine {
     /// `None`, and a line that says so, where a test cannot become anybody.
     fn new() -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: only root can become somebody else");
+            skipped("only root can become somebody else");
             return None;
         }
         let machine = Self {
@@ -153,7 +153,7 @@ fn a_master_becomes_the_user_who_is_named_and_root_s_changes_reach_it() {
         return;
     };
     let Some(nobody) = nix::unistd::User::from_name("nobody").unwrap() else {
-        return eprintln!("skipped: there is no user 'nobody'");
+        return skipped("there is no user 'nobody'");
     };
     let nobody = (nobody.uid.as_raw(), nobody.gid.as_raw());
     let mut master = machine.start("ftpmaster", 0, &["--user", "nobody"]);
@@ -231,7 +231,7 @@ fn a_server_that_did_not_become_its_user_for_good_does_not_start() {
         .args(["--groups=54323", "true"])
         .output();
     if !works.is_ok_and(|output| output.status.success()) {
-        return eprintln!("skipped: setpriv is missing");
+        return skipped("setpriv is missing");
     }
     for (call, left) in steps {
         // The kernel is kept from doing it, and says that it has.

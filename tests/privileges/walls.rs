@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{assert_privileges_given_up, is_filtered};
 use crate::harness::{
     Cluster, PATIENCE, Process, Server, Setup, children, master_binary, open_descriptors,
-    random_bytes, slave_binary, wait_for, wait_until,
+    random_bytes, skipped, slave_binary, wait_for, wait_until,
 };
 
 /// What a process has open, each by its kind, sorted.
@@ -45,7 +45,7 @@ fn every_process_is_held_and_has_open_what_it_needs() {
         assert_eq!(is_filtered(*pid), *pid != slave, "{pid}");
     }
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("skipped in part: only root sees the descriptors of a sandboxed process");
+        return skipped("in part: only root sees the descriptors of a sandboxed process");
     }
     // Stdin, stdout and stderr; the lifeline, a pair that wakes with a copy for signals, and the listener; the folders.
     let worker = [
@@ -81,7 +81,7 @@ fn a_child_closes_what_its_supervisor_left_open() {
         return;
     };
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("skipped: only root sees the descriptors of a sandboxed process");
+        return skipped("only root sees the descriptors of a sandboxed process");
     }
     let mut helper: Vec<OsString> = ["sh", "-c", "exec 9</; exec \"$@\"", "sh"]
         .map(OsString::from)
@@ -119,7 +119,7 @@ pub(super) fn with_calls_that(call: &str, what: &str) -> Option<Vec<OsString>> {
         .output()
         .is_ok_and(|output| output.status.success());
     if !works {
-        eprintln!("skipped: there is no strace, or it is not let");
+        skipped("there is no strace, or it is not let");
     }
     works.then(|| words.map(OsString::from).to_vec())
 }

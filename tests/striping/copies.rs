@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::XattrFlags;
 
 use super::{MEBIBYTE, Striped};
-use crate::harness::{PATIENCE, Setup, SmallDisk, offers, port_of, wait_until};
+use crate::harness::{PATIENCE, Setup, SmallDisk, offers, port_of, skipped, wait_until};
 
 /// Two slaves over a storage and one over a copy of it that looks the same.
 struct Copies {
@@ -82,7 +82,7 @@ fn copy_digest(original: &Path, copy: &Path) -> Option<()> {
     let copied = rustix::fs::getxattr(original, NAME, &mut value)
         .and_then(|length| rustix::fs::setxattr(copy, NAME, &value[..length], XattrFlags::empty()));
     copied
-        .inspect_err(|error| eprintln!("skipped: no extended attributes on this disk: {error}"))
+        .inspect_err(|error| skipped(format_args!("no extended attributes on this disk: {error}")))
         .ok()
 }
 

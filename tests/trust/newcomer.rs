@@ -12,7 +12,7 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType, eth, recv, socket};
 use tempfile::TempDir;
 
 use super::PASSWORD;
-use crate::harness::{Client, Finished, PATIENCE, Place, Process, shell, wait_until};
+use crate::harness::{Client, Finished, PATIENCE, Place, Process, shell, skipped, wait_until};
 
 /// Where the machine that serves is reached from the other one.
 const SERVER: &str = "10.97.0.1";
@@ -49,7 +49,7 @@ impl Machines {
     fn new() -> Option<Self> {
         let made = Self::make();
         if let Err(problem) = &made {
-            eprintln!("skipped: {problem}");
+            skipped(problem);
         }
         made.ok()
     }

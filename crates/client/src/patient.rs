@@ -31,8 +31,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// stopped goes on to take what comes slowly, and for long.
 const UNHEARD: Duration = Duration::from_secs(2);
 
-/// Time that such a probe may take: nothing else is amiss.
-const UNHEARD_LIMIT: Duration = Duration::from_secs(2);
+/// So many of these questions in a row without an answer, and it is lost: nothing else is amiss.
+const UNANSWERED: u32 = 2;
 
 /// A worker that has shown no life for longer hangs.
 const HANGING: Duration = Duration::from_secs(4);
@@ -53,6 +53,8 @@ pub(crate) struct Patient {
     sending: Option<Wait>,
     /// When to ask about the worker, of which nothing was heard since something was sent.
     ask_at: Option<Instant>,
+    /// Such questions that had no answer, since the last that had.
+    unanswered: u32,
 }
 
 /// Whether to go on waiting.
@@ -104,6 +106,7 @@ impl Patient {
             sent: 0,
             sending: None,
             ask_at: None,
+            unanswered: 0,
         })
     }
 
@@ -227,13 +230,24 @@ impl Patient {
 
     /// Everything has arrived, as far as the peer's kernel says; the worker itself has long said nothing.
     fn ask_if_unheard(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        if let Some(watched) = &self.waiting.watched
-            && self.ask_at.is_some_and(|due| due <= now)
-        {
-            let again = ask(watched, UNHEARD_LIMIT)?;
-            self.ask_at = Some(Instant::now() + again);
+        let Some(watched) = &self.waiting.watched else {
+            return Ok(());
+        };
+        if self.ask_at.is_none_or(|due| due > Instant::now()) {
+            return Ok(());
         }
+        let probed = probe(watched, PROBE_LIMIT);
+        self.unanswered = match probed {
+            Probed::Dead => self.unanswered + 1,
+            _ => 0,
+        };
+        let again = match probed {
+            // One that is shut down lets its transfers finish; one that was killed has ended this connection, too.
+            Probed::Refused => QUIET,
+            Probed::Dead if self.unanswered < UNANSWERED => TURN,
+            probed => judge(probed)?,
+        };
+        self.ask_at = Some(Instant::now() + again);
         Ok(())
     }
 
@@ -241,6 +255,7 @@ impl Patient {
     fn hear<T>(&mut self, heard: io::Result<T>) -> io::Result<T> {
         if heard.is_ok() {
             self.ask_at = None;
+            self.unanswered = 0;
         }
         heard
     }
@@ -290,7 +305,8 @@ impl Waiting {
         }
         match &self.watched {
             Some(watched) if now >= wait.next_probe => {
-                wait.next_probe = ask(watched, PROBE_LIMIT).map(|again| Instant::now() + again)?;
+                let again = judge(probe(watched, PROBE_LIMIT))?;
+                wait.next_probe = Instant::now() + again;
             }
             _ => {}
         }
@@ -298,10 +314,10 @@ impl Waiting {
     }
 }
 
-/// Asks about the worker; after how long to ask again.
-fn ask(watched: &Asked, limit: Duration) -> io::Result<Duration> {
-    match probe(watched, limit) {
-        Probed::Dead => Err(Halt::Lost("it does not answer".to_owned()).into()),
+/// What follows from a question about the worker; after how long to ask again.
+fn judge(probed: Probed) -> io::Result<Duration> {
+    match probed {
+        Probed::Dead | Probed::Refused => Err(Halt::Lost("it does not answer".to_owned()).into()),
         Probed::Alive { silent } if silent > HANGING => {
             Err(Halt::Lost("its worker hangs".to_owned()).into())
         }

@@ -22,6 +22,8 @@ pub(crate) enum Probed {
         /// Since when the worker has been silent.
         silent: Duration,
     },
+    /// Nobody listens there any more: it ended, or takes no one new while it ends.
+    Refused,
     /// No answer in time.
     Dead,
 }
@@ -41,7 +43,12 @@ pub(crate) fn probe(asked: &Asked, limit: Duration) -> Probed {
         Ok(silent) => Probed::Alive { silent },
         Err(error) => {
             tracing::debug!(address = %asked.address, %error, "probe failed");
-            Probed::Dead
+            match error {
+                ConnectionError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    Probed::Refused
+                }
+                _ => Probed::Dead,
+            }
         }
     }
 }
@@ -280,13 +287,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn no_answer_is_dead() {
+    fn no_answer_is_dead_and_nobody_there_is_told_apart() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let start = Instant::now();
         assert_eq!(probe(&in_clear(address), LIMIT), Probed::Dead);
         assert!(start.elapsed() >= LIMIT);
         drop(listener);
-        assert_eq!(probe(&in_clear(address), LIMIT), Probed::Dead);
+        assert_eq!(probe(&in_clear(address), LIMIT), Probed::Refused);
     }
 }

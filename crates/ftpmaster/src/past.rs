@@ -2,7 +2,7 @@
 //! is faster must not be taken for the first of them, or clients would store where nobody else looks.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use auth::{Served, ServedFile};
@@ -17,6 +17,7 @@ pub(crate) struct Past {
     file: ServedFile,
     before: Option<Served>,
     since: Instant,
+    turns: Mutex<()>,
     kept: Mutex<Option<Served>>,
 }
 
@@ -28,7 +29,13 @@ impl Past {
             kept: Mutex::new(before.clone()),
             before,
             since: Instant::now(),
+            turns: Mutex::default(),
         }
+    }
+
+    /// Held by who asks this, decides and has it remembered: one after another.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The storage whose slaves are to be waited for, though this one, of another storage, is there first. Not for long, and not

@@ -164,13 +164,19 @@ fn enter(
     request: u32,
     newcomer: Newcomer,
 ) -> Result<Result<Newcomer, Refused>, ConnectionError> {
+    // Of two that come first at once, the one that is registered is the one that is remembered.
+    let turn = master.past.turn();
     let bound = master.registry().storage();
-    let registered = match master.past.awaited_instead_of(&newcomer) {
-        Some(ours) if bound.is_none() => Err(Refusal::WrongStorage {
+    let awaited = match bound {
+        None => master.past.awaited_instead_of(&newcomer),
+        Some(_) => None,
+    };
+    let registered = match awaited {
+        Some(ours) => Err(Refusal::WrongStorage {
             ours,
             theirs: newcomer.storage,
         }),
-        _ => {
+        None => {
             // Before anybody is sent there: a master that is killed now leaves it to the next one.
             if bound.is_none_or(|bound| bound == newcomer.storage) {
                 let mut slaves = master.registry().addresses();
@@ -181,6 +187,7 @@ fn enter(
             master.registry().register(newcomer.clone(), Instant::now())
         }
     };
+    drop(turn);
     if let Err(refusal) = registered {
         return Ok(Err(Refused {
             request,

@@ -157,6 +157,19 @@ fn a_peer_that_is_stopped_is_lost_though_its_kernel_takes_everything() {
     assert_eq!(cause(&error), "it does not answer");
 }
 
+/// A slave that is shut down listens no more, and lets its transfers finish.
+#[test]
+fn a_peer_that_takes_nobody_new_is_sent_to_as_before() {
+    let pair = pair(Duration::from_secs(30));
+    let (mut patient, _peer) = (pair.patient, pair.peer);
+    drop(pair.listener);
+    let start = Instant::now();
+    while start.elapsed() < UNHEARD + QUIET + PROBE_LIMIT {
+        patient.write_all(&[0; 16]).unwrap();
+        std::thread::sleep(TURN / 5);
+    }
+}
+
 /// Pauses, of which the peer's kernel knows nothing, are no silence of the peer.
 #[test]
 fn a_sender_that_pauses_goes_on() {
