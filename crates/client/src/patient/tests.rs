@@ -155,6 +155,7 @@ fn a_peer_that_is_stopped_is_lost_though_its_kernel_takes_everything() {
         std::thread::sleep(TURN / 5);
     };
     assert_eq!(cause(&error), "it does not answer");
+    assert!(start.elapsed() >= UNHEARD + 2 * PROBE_LIMIT);
 }
 
 /// A slave that is shut down listens no more, and lets its transfers finish.
