@@ -116,8 +116,8 @@ fn a_file_that_never_stands_still_is_refused() {
             thread::sleep(Duration::from_millis(1));
         }
     };
-    // Slow enough that many writes fall into every try.
-    let client = cluster.client().options(["--limit-rate", "16M"]);
+    // Slow enough that many writes fall into every try, also beside other tests.
+    let client = cluster.client().options(["--limit-rate", "6M"]);
     let finished = thread::scope(|threads| {
         thread::Builder::new()
             .spawn_scoped(threads, scribble)

@@ -83,6 +83,7 @@ fn broken_edition() {
     wait_until("it is given up", || {
         service.log().contains("cannot reload").then_some(())
     });
+    service.wait_for_count("reason", 1);
     assert_eq!(service.lines("reason").len(), 1);
     assert!(workers.contains(&service.session().hello().unwrap()));
     assert!(service.lines("reloaded").is_empty());
