@@ -299,8 +299,13 @@ impl Cluster {
     /// Waits until the master offers `count` slaves.
     pub fn wait_for_slaves(&self, count: usize) {
         let client = self.client();
+        // Who is spoken to in the clear alone is asked so.
+        let never = OsString::from("never");
+        let is_clear = self.setup.master_options.contains(&never);
+        let tls = if is_clear { "never" } else { "auto" };
         wait_until(&format!("{count} slaves to be up"), PATIENCE, || {
-            let answer = client.run_exactly(["--json", &self.address().to_string(), "slaves"]);
+            let master = self.address().to_string();
+            let answer = client.run_exactly(["--json", "--tls", tls, &master, "slaves"]);
             let up = |line: &&str| line.replace(' ', "").contains("\"state\":\"up\"");
             answer.stdout.lines().filter(up).count() == count
         });
