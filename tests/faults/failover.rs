@@ -11,6 +11,7 @@ mod tally;
 mod world;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -75,14 +76,17 @@ fn a_running_transfer_whose_slave_is_lost_goes_on_with_another() {
     let rounds = setting("MINI_FTP_ROUNDS", STRIKES.len() as u64);
     eprintln!("MINI_FTP_SEED={seed} MINI_FTP_ROUNDS={rounds}");
     let tally = Mutex::new(Tally::default());
+    let too_late = AtomicU64::new(0);
     let begun = Instant::now();
     let run = |place: u64| {
         let mut world = World::new(manner(place))?;
         world.furnish(seed, LASTS * world.manner.rate, LONG);
         for number in (place..rounds).step_by(WORLDS as usize) {
             for round in drawn(seed, number) {
-                let pause = round.run(&mut world, seed);
-                tally.lock().unwrap().note(round.kind(), pause);
+                match round.run(&mut world, seed) {
+                    Some(pause) => tally.lock().unwrap().note(round.kind(), pause),
+                    None => drop(too_late.fetch_add(1, Relaxed)),
+                }
             }
         }
         world.wait_for_rest();
@@ -101,9 +105,11 @@ fn a_running_transfer_whose_slave_is_lost_goes_on_with_another() {
     let tally = tally.into_inner().unwrap();
     eprint!("{tally}");
     eprintln!(
-        "seed {seed}, {rounds} rounds in {} s",
-        begun.elapsed().as_secs()
+        "seed {seed}, {rounds} rounds in {} s, {} strikes too late to be noticed",
+        begun.elapsed().as_secs(),
+        too_late.load(Relaxed)
     );
+    assert!(too_late.load(Relaxed) <= rounds / 10 + 1);
     let limit = setting("MINI_FTP_MILLISECONDS", 0);
     if limit > 0 {
         tally.check(Duration::from_millis(limit));
@@ -145,8 +151,9 @@ impl Round {
         }
     }
 
-    /// How long nothing moved through the slaves that were not struck.
-    fn run(self, world: &mut World, seed: u64) -> Duration {
+    /// How long nothing moved through the slaves that were not struck; `None` where the transfer ended before anybody noticed: on a
+    /// busy machine a strike can come late, and of a stripe the others do what is left.
+    fn run(self, world: &mut World, seed: u64) -> Option<Duration> {
         let told = format!("seed {seed}, {self:?}");
         let mut transfer = world.outside().run(|| self.start(world));
         let watched = world.counting(self.way, |counts| {
@@ -164,7 +171,7 @@ impl Round {
             carried,
         } = watched;
         // Before the check: what it shows must be how a user finds it.
-        self.check(world, &mut transfer, &told);
+        let is_noticed = self.check(world, &mut transfer, &told);
         let length = self.length(world);
         let most = length + length / 20 + TWICE;
         assert!(
@@ -173,7 +180,7 @@ impl Round {
         );
         self.strike.heal(world, slave);
         world.wait_for_slaves();
-        pause
+        is_noticed.then_some(pause)
     }
 
     fn start(self, world: &World) -> Process {
@@ -188,14 +195,17 @@ impl Round {
         world.client.spawn(words.iter().copied())
     }
 
-    /// Everything is there, and one line told of the loss.
-    fn check(self, world: &World, transfer: &mut Process, told: &str) {
+    /// Everything is there, and one line told of the loss, if it was noticed: that is what it gives back.
+    fn check(self, world: &World, transfer: &mut Process, told: &str) -> bool {
         let code = transfer.wait_code(PATIENCE);
         let said = transfer.stderr();
         assert_eq!(code, 0, "{told}: {said}");
         let lines: Vec<_> = said.lines().collect();
-        let is_one = matches!(lines[..], [line] if line.contains(" lost (") && line.contains("going on with"));
-        assert!(is_one, "{told}: {said}");
+        let is_noticed = match lines[..] {
+            [] => false,
+            [line] if line.contains(" lost (") && line.contains("going on with") => true,
+            _ => panic!("{told}: {said}"),
+        };
         let (arrived, original) = match self.way {
             Way::Get if self.is_striped => (world.client.path("long.bin"), "long.bin"),
             Way::Get => (world.client.path("a.bin"), "a.bin"),
@@ -205,6 +215,7 @@ impl Round {
         let wanted = std::fs::read(world.root().join(original)).unwrap();
         assert!(content == wanted, "{told}: torn or mixed");
         std::fs::remove_file(arrived).unwrap();
+        is_noticed
     }
 }
 
