@@ -172,6 +172,9 @@ impl Round {
         } = watched;
         // Before the check: what it shows must be how a user finds it.
         let is_noticed = self.check(world, &mut transfer, &told);
+        let heard = transfer.stdout();
+        let by_it = heard.contains(&World::address(slave).to_string());
+        assert!(is_noticed || self.is_striped || by_it, "{told}: {heard}");
         let length = self.length(world);
         let most = length + length / 20 + TWICE;
         assert!(
