@@ -1,6 +1,7 @@
 //! The client program, run the way a person or a script runs it.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,6 @@ pub struct Client {
 }
 
 /// What a client that has ended left behind.
-#[derive(Debug)]
 pub struct Finished {
     /// Exit status, as a shell shows it.
     pub code: i32,
@@ -36,6 +36,17 @@ pub struct Finished {
     pub stdout: String,
     /// Errors and notices.
     pub stderr: String,
+}
+
+impl fmt::Debug for Finished {
+    /// Its words once, as text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "status {}, said:\n{}and for errors:\n{}",
+            self.code, self.stdout, self.stderr
+        )
+    }
 }
 
 impl Client {

@@ -197,6 +197,17 @@ impl<S: Supply> Desk<S> {
         Ok(())
     }
 
+    /// Waits until nothing is under way with any stream: all that was taken has ended or was given back, whether the work has
+    /// failed or not.
+    pub(crate) fn wait_until_settled(&self, context: &Context) -> Result<()> {
+        let mut state = self.lock();
+        while state.under_way > 0 && state.streams > 0 {
+            context.check()?;
+            state = self.pause(state);
+        }
+        Ok(())
+    }
+
     /// How much one stream may have under way now: half of its share of what is left, so that a slow one ends with few.
     pub(crate) fn share(&self) -> Share {
         let state = self.lock();
@@ -410,6 +421,31 @@ mod tests {
             assert_eq!(waiting.join().unwrap(), Outlook::Work);
         });
         assert_eq!(desk.lock().waiting, 0);
+    }
+
+    #[test]
+    fn what_is_under_way_is_waited_for_after_a_failure_too() {
+        let desk = whole(VecDeque::from([1, 2, 3]));
+        desk.join();
+        desk.wait_until_settled(&context()).unwrap();
+        desk.take().unwrap();
+        desk.take().unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                desk.fail(ClientError::interrupted());
+                desk.done();
+                desk.give_back([2]);
+            });
+            desk.wait_until_settled(&context()).unwrap();
+        });
+        assert_eq!(desk.lock().returned, [2]);
+        let context = context();
+        context.interrupt.set();
+        desk.wait_until_settled(&context).unwrap();
+        desk.lock().under_way = 1;
+        assert!(desk.wait_until_settled(&context).is_err());
+        desk.leave();
+        desk.wait_until_settled(&context).unwrap();
     }
 
     #[test]

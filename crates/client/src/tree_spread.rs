@@ -78,7 +78,7 @@ impl Client {
             })?;
             let mut recruit = |left| crew.recruit(left);
             let mut outlet = Outlet {
-                context,
+                context: context.clone(),
                 small: &leaving.small,
                 files: Vec::new(),
                 large: VecDeque::new(),
@@ -89,8 +89,10 @@ impl Client {
                 leaving.fail(error);
             }
             let sent = first.join().unwrap_or_else(|panic| resume_unwind(panic));
+            // After a failure the others still hear what is stored of what they have sent; only then is there nobody to wait for.
+            let settled = leaving.small.wait_until_settled(&context);
             crew.dismiss();
-            sent.and(filled)
+            sent.and(filled).and(settled)
         })
     }
 }
@@ -159,7 +161,7 @@ impl Leaving<'_, '_> {
     fn see_through(&self, client: &mut Client) -> Result<()> {
         loop {
             self.small.join();
-            let result = self.send(client);
+            let result = unless_broken(|| self.send(client));
             self.small.leave();
             match result {
                 Err(error) if error.is_absence() && self.small.streams() > 0 => {
