@@ -65,6 +65,19 @@ pub fn thread_count(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
+/// What each thread of `pid` waits for, as the kernel has it, and what is open.
+pub fn what_it_does(pid: u32) -> String {
+    let mut said = String::new();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let (comm, wchan, syscall) = (read("comm"), read("wchan"), read("syscall"));
+        said.push_str(&format!("{} {wchan} {}\n", comm.trim(), syscall.trim()));
+    }
+    let open = open_descriptors(pid);
+    format!("{said}{open:?}")
+}
+
 /// What `/proc` says of `pid` in general.
 pub fn status_of(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/status")).unwrap()

@@ -10,17 +10,31 @@ use std::time::{Duration, Instant};
 
 use super::schedule::{Event, Kind};
 
+/// How often each kind of fault came about.
+pub(super) type Events = BTreeMap<Kind, Tally>;
+
+/// How often one kind did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) made: u64,
+    /// Those that have hit somebody.
+    pub(super) felt: u64,
+}
+
 /// Shared by all who take part.
 pub(super) struct Report {
     folder: PathBuf,
     begun: Instant,
     healed: Mutex<Option<Instant>>,
     findings: Mutex<Vec<String>>,
-    events: Mutex<BTreeMap<Kind, u64>>,
+    events: Mutex<Events>,
+    longest: Mutex<Duration>,
     log: Mutex<File>,
     /// Commands that ended, and those with status 0.
     pub(super) commands: AtomicU64,
     pub(super) done: AtomicU64,
+    /// Commands that were told that the disk is full.
+    pub(super) lacked_space: AtomicU64,
     /// Files and bytes that were compared after the storm.
     pub(super) files: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -37,9 +51,11 @@ impl Report {
             healed: Mutex::default(),
             findings: Mutex::default(),
             events: Mutex::default(),
+            longest: Mutex::default(),
             log: Mutex::new(log),
             commands: AtomicU64::new(0),
             done: AtomicU64::new(0),
+            lacked_space: AtomicU64::new(0),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
@@ -47,7 +63,12 @@ impl Report {
 
     /// A log of its own for somebody.
     pub(super) fn log(&self, name: &str) -> File {
-        File::create(self.folder.join(name)).unwrap()
+        File::create(self.path(name)).unwrap()
+    }
+
+    /// Where that is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     pub(super) fn since_start(&self) -> Duration {
@@ -66,10 +87,25 @@ impl Report {
         lock(&self.findings).clone()
     }
 
-    /// A fault has struck.
-    pub(super) fn struck(&self, event: &Event) {
-        *lock(&self.events).entry(event.kind).or_default() += 1;
-        self.write(&format!("struck: {event}"));
+    /// A fault has struck so often.
+    pub(super) fn struck(&self, event: &Event, hits: u64) {
+        let mut events = lock(&self.events);
+        let tally = events.entry(event.kind).or_default();
+        tally.made += 1;
+        tally.felt += u64::from(hits > 0);
+        drop(events);
+        self.write(&format!("struck: {event}: {hits} hits"));
+    }
+
+    /// A command took so long.
+    pub(super) fn took(&self, time: Duration) {
+        let mut longest = lock(&self.longest);
+        *longest = time.max(*longest);
+    }
+
+    /// What the longest command took.
+    pub(super) fn longest(&self) -> Duration {
+        *lock(&self.longest)
     }
 
     /// A line for whoever reads the log of events.
@@ -78,8 +114,8 @@ impl Report {
         writeln!(lock(&self.log), "{at:?} {line}").unwrap();
     }
 
-    /// Events that have struck, by kind.
-    pub(super) fn events(&self) -> BTreeMap<Kind, u64> {
+    /// Events so far, by kind.
+    pub(super) fn events(&self) -> Events {
         lock(&self.events).clone()
     }
 
