@@ -1,5 +1,6 @@
 //! What `/proc` says of processes, descriptors and sockets (proc(5)).
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,16 @@ pub fn open_descriptors(pid: u32) -> Vec<PathBuf> {
         .collect();
     targets.sort();
     targets
+}
+
+/// The numbers that `pid` can give to new descriptors, the lowest first: that is the order in which they are given.
+pub fn free_descriptors(pid: u32) -> impl Iterator<Item = u64> {
+    let taken = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u64>().ok();
+    let taken: HashSet<u64> = taken.flatten().filter_map(number).collect();
+    (0..).filter(move |number| !taken.contains(number))
 }
 
 /// Threads of `pid`.

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use super::schedule::{Event, Kind};
 use super::world::SLAVES;
 use super::{Storm, Struck, files, whole};
-use crate::harness::{PATIENCE, limit_of, open_descriptors, trace_into};
+use crate::harness::{PATIENCE, free_descriptors, limit_of, trace_into};
 
 /// What fails, as strace(1) has it. Calls that this machine does not know are left out by the question mark.
 const EIO: [&str; 9] = [
@@ -98,7 +98,7 @@ fn watch(storm: &Storm<'_>, event: &Event, (worker, words): (u32, &[&str]), said
     Ok(lines.lines().filter(|line| line.contains(said)).count() as u64)
 }
 
-/// A worker can open nothing more.
+/// A worker can open nothing more, or so little that its next session does not get far.
 fn use_up_descriptors(storm: &Storm<'_>, event: &Event) -> Struck {
     let slave = storm.world.slave(event.dice as usize % SLAVES);
     let workers = slave.workers();
@@ -110,9 +110,9 @@ fn use_up_descriptors(storm: &Storm<'_>, event: &Event) -> Struck {
     let limit = |wanted: Rlimit| {
         prlimit(Some(pid), Resource::Nofile, wanted).map_err(|error| error.to_string())
     };
-    let open = open_descriptors(*worker).len() as u64;
+    let left = (event.dice >> 16) as usize % 4;
     let before = limit(Rlimit {
-        current: Some(open),
+        current: free_descriptors(*worker).nth(left),
         maximum,
     })?;
     // Calls that make descriptors; none of them carries content.

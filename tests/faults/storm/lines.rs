@@ -51,19 +51,20 @@ fn line_of_slave(storm: &Storm<'_>, event: &Event) -> Struck {
     let index = event.dice as usize % SLAVES;
     let _line = whole(&storm.world.slave_lines[index]);
     let (network, machine) = (storm.world.network, Machine::Slave(index));
-    let undone = match event.kind {
-        Kind::LosePackets => network.lose(machine)?,
-        Kind::NarrowLine => network.narrow(machine, 1 + (event.dice >> 8) % 4)?,
-        _ => {
-            let port = match index {
-                BEHIND_PROXY => storm.world.proxy.address.port(),
-                _ => storm.world.slave_port(index),
-            };
-            return network.reset(machine, port);
+    let hits = match event.kind {
+        Kind::LosePackets => {
+            let lossy = network.lose(machine)?;
+            sleep(event.lasts);
+            lossy.hits()
         }
+        Kind::NarrowLine => {
+            let narrow = network.narrow(machine, 1 + (event.dice >> 8) % 4)?;
+            sleep(event.lasts);
+            narrow.iter().map(Undone::hits).sum()
+        }
+        _ => network.reset(machine, storm.world.port_of(index))?,
     };
-    sleep(event.lasts);
-    Ok(undone.hits())
+    Ok(hits)
 }
 
 /// The slave behind the proxy has its connections damaged, or silenced for good: that they stand is all they do.

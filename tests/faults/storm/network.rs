@@ -117,40 +117,33 @@ impl Network {
         machine: Machine,
         programs: &[(Course, String)],
     ) -> Result<Undone<'_>, String> {
-        let undone = self.queue(machine, "clsact", "clsact")?;
+        let near = (self.router.place(), Router::line(machine.line()));
+        let undone = Undone::add(near, "clsact", "clsact")?;
         for (course, program) in programs {
             let side = match course {
                 Course::Out => "ingress",
                 Course::In => "egress",
             };
-            let line = &undone.line;
-            let filter = format!("filter add dev {line} {side} bpf da bytecode");
+            let filter = format!("filter add dev {} {side} bpf da bytecode", undone.device);
             let words = filter.split(' ').chain([program.as_str()]);
-            let router = self.router.place();
-            router.tool_of("tc", &words.collect::<Vec<_>>())?;
+            undone.place.tool_of("tc", &words.collect::<Vec<_>>())?;
         }
         Ok(undone)
     }
 
-    /// The machine can be sent so many megabits a second, until dropped.
-    pub(super) fn narrow(&self, machine: Machine, megabits: u64) -> Result<Undone<'_>, String> {
-        let shape = format!("root tbf rate {megabits}mbit burst 32k latency 50ms");
-        self.queue(machine, "root", &shape)
-    }
-
-    fn queue(
+    /// So many megabits a second pass its line each way, until dropped. The line must be whole.
+    pub(super) fn narrow(
         &self,
         machine: Machine,
-        handle: &'static str,
-        discipline: &str,
-    ) -> Result<Undone<'_>, String> {
-        let (line, router) = (Router::line(machine.line()), self.router.place());
-        router.tool("tc", &format!("qdisc add dev {line} {discipline}"))?;
-        Ok(Undone {
-            router,
-            line,
-            handle,
-        })
+        megabits: u64,
+    ) -> Result<[Undone<'_>; 2], String> {
+        let shape = format!("root tbf rate {megabits}mbit burst 32k latency 50ms");
+        let near = (self.router.place(), Router::line(machine.line()));
+        let far = (self.place(machine), "line".to_owned());
+        Ok([
+            Undone::add(near, "root", &shape)?,
+            Undone::add(far, "root", &shape)?,
+        ])
     }
 
     /// Breaks the connections that the machine has accepted at `port`: their peers are reset. How many there were.
@@ -163,9 +156,13 @@ impl Network {
 
     /// What is wrong with the network still; nothing, once all is healed.
     pub(super) fn wounds(&self) -> String {
-        let router = self.router.place();
-        let queues = router.tool_of("tc", &["qdisc", "show"]);
-        let queues = queues.unwrap_or_else(|error| format!("tbf? {error}"));
+        let places = self.places.iter().map(|(_, place)| place);
+        let places = places.chain([self.router.place()]);
+        let queues = places.map(|place| {
+            let queues = place.tool_of("tc", &["qdisc", "show"]);
+            queues.unwrap_or_else(|error| format!("tbf? {error}"))
+        });
+        let queues: String = queues.collect();
         let is_wound = |line: &&str| ["clsact", "tbf"].iter().any(|word| line.contains(word));
         let wounds: Vec<&str> = queues.lines().filter(is_wound).collect();
         wounds.join("\n")
@@ -174,17 +171,30 @@ impl Network {
 
 /// Something done to a line, until dropped.
 pub(super) struct Undone<'a> {
-    router: &'a Place,
-    line: String,
+    place: &'a Place,
+    device: String,
     /// How tc(8) names what was added to the device.
     handle: &'static str,
 }
 
-impl Undone<'_> {
+impl<'a> Undone<'a> {
+    fn add(
+        (place, device): (&'a Place, String),
+        handle: &'static str,
+        discipline: &str,
+    ) -> Result<Self, String> {
+        place.tool("tc", &format!("qdisc add dev {device} {discipline}"))?;
+        Ok(Self {
+            place,
+            device,
+            handle,
+        })
+    }
+
     /// Packets that were lost so far, or that had to wait: a narrow line counts those, too.
     pub(super) fn hits(&self) -> u64 {
-        let words = ["-s", "qdisc", "show", "dev", &self.line, self.handle];
-        let said = self.router.tool_of("tc", &words).unwrap_or_default();
+        let words = ["-s", "qdisc", "show", "dev", &self.device, self.handle];
+        let said = self.place.tool_of("tc", &words).unwrap_or_default();
         ["dropped ", "overlimits "]
             .iter()
             .filter_map(|name| {
@@ -199,8 +209,8 @@ impl Undone<'_> {
 impl Drop for Undone<'_> {
     fn drop(&mut self) {
         // What could not be undone is a wound, which whoever heals looks for.
-        let words = format!("qdisc del dev {} {}", self.line, self.handle);
-        self.router.tool("tc", &words).ok();
+        let words = format!("qdisc del dev {} {}", self.device, self.handle);
+        self.place.tool("tc", &words).ok();
     }
 }
 
@@ -209,10 +219,12 @@ fn a_line_that_is_cut_loses_what_it_is_to_lose_and_nothing_else() {
     use std::net::UdpSocket;
     use std::time::Duration;
 
+    use crate::harness::{PATIENCE, skipped, wait_until};
+
     let [slave, client] = [Machine::Slave(0), Machine::Client(0)];
     let network = match Network::lay([slave, client, Machine::Master(0)]) {
         Ok(network) => network,
-        Err(reason) => return crate::harness::skipped(reason),
+        Err(reason) => return skipped(reason),
     };
     let socket = |machine: Machine| {
         let bind = || UdpSocket::bind((machine.ip(), 9)).unwrap();
@@ -239,6 +251,21 @@ fn a_line_that_is_cut_loses_what_it_is_to_lose_and_nothing_else() {
         assert_eq!(cut.hits(), 0);
         assert_eq!(open(), left, "{courses:?}");
         assert_eq!(cut.hits(), courses.len() as u64);
+        assert_ne!(network.wounds(), "");
+    }
+    assert_eq!(network.wounds(), "");
+    for (from, to) in [(slave, client), (client, slave)] {
+        let narrow = network.narrow(slave, 1).unwrap();
+        let hits = || narrow.iter().map(Undone::hits).sum::<u64>();
+        assert_eq!(hits(), 0);
+        let (_, socket) = sockets
+            .iter()
+            .find(|(machine, _)| *machine == from)
+            .unwrap();
+        for _ in 0..100 {
+            socket.send_to(&[0; 1000], (to.ip(), 10)).unwrap();
+        }
+        wait_until("the line to be too narrow", PATIENCE, || hits() > 0);
         assert_ne!(network.wounds(), "");
     }
     assert_eq!(network.wounds(), "");

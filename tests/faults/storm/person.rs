@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const KILLED: i32 = 137;
 
 /// Longest that a command may run when nothing is in its way: a client that goes on hangs.
-const LONGEST: Duration = Duration::from_secs(120);
+const LONGEST: Duration = Duration::from_secs(90);
 
 /// A client program's user.
 pub(super) struct Person<'a> {

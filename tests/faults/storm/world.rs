@@ -160,8 +160,16 @@ impl<'a> World<'a> {
     }
 
     /// Ports differ, as they are part of who a slave is.
-    pub(super) fn slave_port(&self, index: usize) -> u16 {
+    fn slave_port(&self, index: usize) -> u16 {
         2122 + index as u16
+    }
+
+    /// Where clients reach a slave on its machine.
+    pub(super) fn port_of(&self, slave: usize) -> u16 {
+        match slave {
+            BEHIND_PROXY => self.proxy.address.port(),
+            _ => self.slave_port(slave),
+        }
     }
 
     /// A slave over another folder that asks to be let in.
