@@ -21,6 +21,7 @@ mod person;
 mod processes;
 mod report;
 mod schedule;
+mod tally;
 mod work;
 mod world;
 
@@ -38,8 +39,9 @@ use crate::harness::{Choices, Client, at_low_priority, seed, setting, skipped};
 use ledger::Ledger;
 use network::{Machine, Network};
 use person::Person;
-use report::{Events, Report};
+use report::Report;
 use schedule::{Event, Kind};
+use tally::Tally;
 use work::Work;
 use world::{SLAVES, World};
 
@@ -101,32 +103,26 @@ fn storms() {
         pause: Duration::from_millis(setting("MINI_FTP_MILLISECONDS", 750).max(50)),
     };
     let (first, storms) = (seed(), setting("MINI_FTP_SEEDS", 1));
-    let mut all = Events::new();
+    let mut all = Tally::default();
     let begun = Instant::now();
     for seed in (first..).take(storms as usize) {
         let Some(events) = weather(seed, force) else {
             return;
         };
-        for (kind, tally) in events {
-            let all = all.entry(kind).or_default();
-            all.made += tally.made;
-            all.felt += tally.felt;
-        }
+        all.note_all(&events);
     }
     if storms > 1 {
         let took = begun.elapsed().as_secs();
         eprintln!(
-            "storms: seeds {first} to {}, {took} s in all, {}, nothing found",
+            "storms: seeds {first} to {}, {took} s in all, {all}, nothing found",
             first + storms - 1,
-            counted(&all)
         );
-        let least = least_kinds(LEAST_KINDS_OF_SEVERAL, &all);
-        assert!(felt(&all) >= least, "fewer than {least} kinds were felt");
+        assert_eq!(all.lacks(LEAST_KINDS_OF_SEVERAL), None);
     }
 }
 
 /// One storm; how often each kind of fault has struck, or `None` where the machine does not let us make one.
-fn weather(seed: u64, force: Force) -> Option<Events> {
+fn weather(seed: u64, force: Force) -> Option<Tally> {
     let seconds = force.seconds;
     let clients = match force.clients {
         // Those with TLS and those without have every number.
@@ -164,8 +160,8 @@ fn weather(seed: u64, force: Force) -> Option<Events> {
         .for_each(|wrong| report.found(wrong));
     storm.check_after_the_end(folder.path());
     let struck = report.events();
-    if felt(&struck) < least_kinds(LEAST_KINDS, &struck) {
-        report.found(format!("only {} kinds of faults were felt", felt(&struck)));
+    if let Some(lack) = struck.lacks(LEAST_KINDS) {
+        report.found(lack);
     }
     eprintln!("{}", storm.summary(seed, seconds));
     let findings = report.findings();
@@ -302,7 +298,7 @@ impl<'a> Storm<'a> {
         format!(
             "storm: seed {seed}, {seconds} s, {clients} clients, {}; {commands} commands ({done} done, the longest in {:.1} s), {} \
              files acknowledged; rot told {} times; {files} files compared ({} MiB); {} found",
-            counted(&report.events()),
+            report.events(),
             report.longest().as_secs_f64(),
             self.ledger.acknowledged(),
             self.told.load(Relaxed),
@@ -310,28 +306,6 @@ impl<'a> Storm<'a> {
             report.findings().len()
         )
     }
-}
-
-/// Events made and felt, of each kind as one fraction.
-fn counted(events: &Events) -> String {
-    let made: u64 = events.values().map(|tally| tally.made).sum();
-    let effective: u64 = events.values().map(|tally| tally.felt).sum();
-    let each = events
-        .iter()
-        .map(|(kind, tally)| format!("{kind:?} {}/{}", tally.felt, tally.made));
-    let (kinds, each) = (felt(events), each.collect::<Vec<_>>().join(", "));
-    format!("{made} events made, {effective} felt, of {kinds} kinds ({each})")
-}
-
-/// Kinds of which one was felt.
-fn felt(events: &Events) -> usize {
-    events.values().filter(|tally| tally.felt > 0).count()
-}
-
-/// How many of them there must be: `most`, fewer in a storm of seconds.
-fn least_kinds(most: usize, events: &Events) -> usize {
-    let made: u64 = events.values().map(|tally| tally.made).sum();
-    most.min(made as usize / 2)
 }
 
 fn said(panic: &(dyn Any + Send)) -> String {

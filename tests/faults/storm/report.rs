@@ -1,6 +1,5 @@
 //! What the storm leaves to read: findings, counts, and the logs where something was found.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,18 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::schedule::{Event, Kind};
-
-/// How often each kind of fault came about.
-pub(super) type Events = BTreeMap<Kind, Tally>;
-
-/// How often one kind did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) made: u64,
-    /// Those that have hit somebody.
-    pub(super) felt: u64,
-}
+use super::schedule::Event;
+use super::tally::Tally;
 
 /// Shared by all who take part.
 pub(super) struct Report {
@@ -27,7 +16,7 @@ pub(super) struct Report {
     begun: Instant,
     healed: Mutex<Option<Instant>>,
     findings: Mutex<Vec<String>>,
-    events: Mutex<Events>,
+    events: Mutex<Tally>,
     longest: Mutex<Duration>,
     log: Mutex<File>,
     /// Commands that ended, and those with status 0.
@@ -89,11 +78,7 @@ impl Report {
 
     /// A fault has struck so often.
     pub(super) fn struck(&self, event: &Event, hits: u64) {
-        let mut events = lock(&self.events);
-        let tally = events.entry(event.kind).or_default();
-        tally.made += 1;
-        tally.felt += u64::from(hits > 0);
-        drop(events);
+        lock(&self.events).note(event.kind, hits);
         self.write(&format!("struck: {event}: {hits} hits"));
     }
 
@@ -115,7 +100,7 @@ impl Report {
     }
 
     /// Events so far, by kind.
-    pub(super) fn events(&self) -> Events {
+    pub(super) fn events(&self) -> Tally {
         lock(&self.events).clone()
     }
 
