@@ -107,3 +107,34 @@ impl Held {
         }
     }
 }
+
+#[test]
+fn a_reading_is_within_another_if_nobody_holds_more_and_nobody_else_is_there() {
+    let reading = |held: &[(&str, usize, usize)]| {
+        let each = held.iter().map(|(name, descriptors, threads)| {
+            let held = Held {
+                descriptors: *descriptors,
+                threads: *threads,
+                resident: 1,
+            };
+            ((*name).to_owned(), held)
+        });
+        Reading(each.collect())
+    };
+    let then = reading(&[("worker", 5, 2), ("master", 9, 1)]);
+    for (now, is_within) in [
+        (reading(&[("worker", 5, 2), ("master", 9, 1)]), true),
+        (reading(&[("worker", 4, 1), ("master", 9, 1)]), true),
+        (reading(&[("worker", 6, 2), ("master", 8, 1)]), false),
+        (reading(&[("worker", 5, 3), ("master", 9, 1)]), false),
+        (reading(&[("worker", 5, 2)]), false),
+        (reading(&[("registrar", 5, 2), ("master", 9, 1)]), false),
+    ] {
+        assert_eq!(now.is_within(&then), is_within, "{}", now.shown());
+    }
+    let total = then.total().most(Held::default());
+    assert_eq!(
+        (total.descriptors, total.threads, total.resident),
+        (14, 3, 2)
+    );
+}

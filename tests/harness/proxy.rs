@@ -199,6 +199,7 @@ fn forward(client: TcpStream, shared: &Arc<Shared>) {
             passed: 0,
             records: Records::default(),
             stalled: Arc::clone(&stalled),
+            is_ended: false,
             shared: Arc::clone(shared),
         };
         thread::Builder::new().spawn(move || pump.run()).unwrap();
@@ -213,6 +214,7 @@ struct Pump {
     passed: u64,
     records: Records,
     stalled: Arc<AtomicBool>,
+    is_ended: bool,
     shared: Arc<Shared>,
 }
 
@@ -328,13 +330,17 @@ impl Pump {
         self.shared.bent.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn end(&self) {
+    /// What has arrived already is read still: it ends more than once, and counts once.
+    fn end(&mut self) {
+        if !self.is_ended {
+            self.is_ended = true;
+            self.shared.bent.fetch_add(1, Ordering::SeqCst);
+        }
         self.from.shutdown(Shutdown::Both).ok();
         self.to.shutdown(Shutdown::Both).ok();
-        self.shared.bent.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn end_if_due(&self) {
+    fn end_if_due(&mut self) {
         match self.fault {
             Fault::CutAfter { direction, bytes }
                 if direction == self.direction && self.passed >= bytes =>

@@ -203,7 +203,7 @@ impl<'a> Person<'a> {
 fn a_client_that_hangs_is_killed_and_found() {
     let folder = tempfile::tempdir().unwrap();
     let report = Report::new(folder.path().join("logs"));
-    let asleep = ["sh", "-c", "echo well >&2; exec sleep 600"];
+    let asleep = ["sh", "-c", "echo well >&2; exec sleep 20"];
     let client = Client::new("nobody").behind(asleep.map(Into::into).to_vec());
     let mut person = Person::new((client, "Tom".to_owned()), &HERE, &report);
     person.patience = Duration::from_millis(500);
