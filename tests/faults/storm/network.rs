@@ -266,7 +266,8 @@ fn a_line_that_is_cut_loses_what_it_is_to_lose_and_nothing_else() {
             .iter()
             .find(|(machine, _)| *machine == from)
             .unwrap();
-        for _ in 0..100 {
+        // More than passes at once, and no more than may wait.
+        for _ in 0..50 {
             socket.send_to(&[0; 1000], (to.ip(), 10)).unwrap();
         }
         wait_until("the line to be too narrow", PATIENCE, || hits() > 0);
