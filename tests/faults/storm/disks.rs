@@ -17,7 +17,7 @@ use super::{Storm, Struck, files, whole};
 use crate::harness::{PATIENCE, free_descriptors, limit_of, trace_into};
 
 /// What fails, as strace(1) has it. Calls that this machine does not know are left out by the question mark.
-const EIO: [&str; 9] = [
+const EIO: [&str; 10] = [
     "fsync",
     "pwrite64",
     "?renameat",
@@ -26,9 +26,10 @@ const EIO: [&str; 9] = [
     "openat2",
     "?unlink,unlinkat",
     "sendfile",
+    "splice",
     "pread64",
 ];
-const ENOSPC: [&str; 5] = ["fsync", "pwrite64", "fallocate", "fsetxattr", "openat"];
+const ENOSPC: [&str; 5] = ["fsync", "pwrite64", "splice", "fsetxattr", "openat2"];
 
 pub(super) fn strike(storm: &Storm<'_>, event: &Event) -> Struck {
     match event.kind {
@@ -110,7 +111,7 @@ fn use_up_descriptors(storm: &Storm<'_>, event: &Event) -> Struck {
     let limit = |wanted: Rlimit| {
         prlimit(Some(pid), Resource::Nofile, wanted).map_err(|error| error.to_string())
     };
-    let left = (event.dice >> 16) as usize % 4;
+    let left = (event.dice >> 16) as usize % 3;
     let before = limit(Rlimit {
         current: free_descriptors(*worker).nth(left),
         maximum,
