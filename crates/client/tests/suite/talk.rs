@@ -174,6 +174,7 @@ impl<'a> Talk<'a> {
                 }
                 Reply::Done {}
             }
+            Request::Sync {} => Reply::Done {},
             Request::StoreEnd { .. } | Request::Abandon {} => return Ok(()),
             _ => error(ErrorCode::Unsupported),
         };
