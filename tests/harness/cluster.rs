@@ -222,6 +222,11 @@ impl Cluster {
         self.master.as_mut().expect("this cluster has no master")
     }
 
+    /// Every server: the slaves, and behind them the master.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.slaves.iter().chain(&self.master)
+    }
+
     /// Where clients connect: the master, or without one the first slave.
     pub fn address(&self) -> SocketAddr {
         self.master
