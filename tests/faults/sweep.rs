@@ -31,6 +31,9 @@ const EVERY: u64 = 120;
 /// A call need not be made again that was made once: so often it is looked for.
 const TRIES: u32 = 3;
 
+/// What is asked for then, of a slave that starts a worker anew: the later, the more often it had to of late.
+const PATIENTLY: [&str; 2] = ["--wait", "10"];
+
 /// Threads of sessions that have ended stay for a while.
 const RESTING: usize = 3;
 
@@ -165,7 +168,7 @@ impl Sweep {
         match self.side {
             Side::Master | Side::Slave => Counts::new(),
             Side::Client => {
-                self.run(&["--version"], &[]).succeeded();
+                self.run(&["--version"], &[]).0.succeeded();
                 let log = self.read_log();
                 let (start, _) = log.split_once(" write(1,").expect("a version");
                 counts(start)
@@ -175,32 +178,33 @@ impl Sweep {
 
     fn calls_of(&self, deed: &Deed) -> Counts {
         let expected = deed.prepare(&self.site);
-        let finished = self.run(deed.words, &[]);
-        expected
-            .is_met(&self.site, finished.succeeded().code)
-            .unwrap();
+        let (finished, _) = self.run(deed.words, &[]);
+        let code = finished.succeeded().code;
+        expected.is_met(&self.site, code).unwrap();
         counts(&self.read_log())
     }
 
-    /// Runs a command of the client, with strace(1), which is told these words, at whose calls are swept.
-    fn run(&self, words: &[&str], strace: &[String]) -> Finished {
-        let command = self.site.client.command(words.iter().copied());
+    /// Runs a command of the client, and says how long it took, with strace(1), which is told these words, at whose calls are swept.
+    fn run(&self, words: &[&str], strace: &[String]) -> (Finished, Duration) {
+        let mut command = self.site.client.command(words.iter().copied());
+        let mut traced = None;
         match self.side {
+            Side::Client => command = self.under_strace(&command, strace),
             Side::Master | Side::Slave => {
                 let strace: Vec<&str> = strace.iter().map(String::as_str).collect();
                 // A worker that has just ended of its failure is replaced.
-                let mut strace = wait_for("strace at a worker", PATIENCE, || {
+                traced = Some(wait_for("strace at a server", PATIENCE, || {
                     trace_into(self.server(), &self.log(), &strace)
-                });
-                let finished = self.site.client.finish(command, b"");
-                strace.terminate(PATIENCE);
-                finished
+                }));
             }
-            Side::Client => self
-                .site
-                .client
-                .finish(self.under_strace(&command, strace), b""),
         }
+        let begun = Instant::now();
+        let finished = self.site.client.finish(command, b"");
+        let took = begun.elapsed();
+        if let Some(mut strace) = traced {
+            strace.terminate(PATIENCE);
+        }
+        (finished, took)
     }
 
     /// The server's process whose calls are swept, or that serves the client whose are.
@@ -228,9 +232,7 @@ impl Sweep {
     /// Whether the call was made, and failed.
     fn fail(&mut self, deed: &Deed, failure: &Failure) -> bool {
         let expected = deed.prepare(&self.site);
-        let begun = Instant::now();
-        let finished = self.run(deed.words, &failure.words());
-        let took = begun.elapsed();
+        let (finished, took) = self.run(deed.words, &failure.words());
         let has_failed = has_failed(&self.read_log());
         // Who cannot flush it where it is stored must not say that it is.
         let stores = match self.side {
@@ -285,10 +287,12 @@ impl Sweep {
         Ok(())
     }
 
-    /// The next one, who asks for the same, is served: all is done then, and nothing is kept of the first try any more.
+    /// The next one, who asks for the same, is served as soon as who has ended of the failure is replaced: all is done then, and
+    /// nothing is kept of the first try any more.
     fn go_on(&self, deed: &Deed, expected: &Expected<'_>) -> Result<(), String> {
         let may_be_refused = deed.is_once && expected.is_done(&self.site);
-        let next = self.site.client.run(deed.words.iter().copied());
+        let words = PATIENTLY.iter().chain(deed.words);
+        let next = self.site.client.run(words.copied());
         let unfinished = self.site.unfinished();
         let is_well = (next.code == 0 || may_be_refused) && expected.is_done(&self.site);
         match is_well && unfinished.is_empty() {
