@@ -31,9 +31,10 @@ impl Site {
         }
     }
 
-    /// As people have it: who has logged in at a master is sent to its slave, and everybody speaks TLS and nothing else.
+    /// As people have it: who has logged in at a master is sent to its slave, with a quota, and everybody speaks TLS alone.
     pub(super) fn behind_master() -> Self {
-        let setup = Setup::new(1).workers(1).account(["ada"], PASSWORD);
+        let words = ["ada", "--quota", "100G"];
+        let setup = Setup::new(1).workers(1).account(words, PASSWORD);
         let setup = setup.master_options(TLS_ALONE).slave_options(TLS_ALONE);
         let cluster = setup.start();
         let client = cluster.client().with_login("ada", PASSWORD);
