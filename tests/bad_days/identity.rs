@@ -151,6 +151,34 @@ fn a_named_slave_of_another_storage_is_not_offered() {
 }
 
 #[test]
+fn a_named_slave_of_another_storage_that_answers_first_is_not_taken_for_the_one_of_before() {
+    let mut cluster = Setup::new(1).listed().start();
+    cluster.wait_for_slaves(1);
+    let ours = cluster.slaves[0].family();
+    for pid in &ours {
+        stop_pid(*pid);
+    }
+    let other = Setup::new(1).without_master().start();
+    let address = other.slaves[0].address.to_string();
+    cluster.master().add_argument(address);
+    cluster.master().restart();
+    let said = cluster.master().process.wait_for_line("storage", PATIENCE);
+    let port = other.slaves[0].address.port().to_string();
+    assert!(said.contains(&port), "{said}");
+    for pid in ours {
+        signal_pid(pid, Signal::CONT);
+    }
+    let is_up = |(_, state): &(String, String)| state == "up";
+    wait_until("the one of before to be up", PATIENCE, || {
+        known(&cluster).iter().any(is_up)
+    });
+    let port = cluster.slaves[0].address.port().to_string();
+    for (address, _) in known(&cluster).into_iter().filter(is_up) {
+        assert!(address.ends_with(&port), "{address}");
+    }
+}
+
+#[test]
 fn a_registered_slave_serves_nobody_without_a_ticket_of_its_own() {
     let cluster = Cluster::start(2);
     cluster.write("a.bin", b"content");

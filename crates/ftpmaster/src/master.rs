@@ -10,11 +10,11 @@ use admission::{Gate, HASHES_WAITING, Limits};
 use anyhow::{Context, Result};
 use auth::tls::Reception;
 use auth::{Accounts, Gatekeeper, MasterKey, StateDirectory};
-use protocol::{Revocation, Rights};
+use protocol::{Address, Revocation, Rights, StorageId};
 
 use crate::fleet::FleetView;
 use crate::past::Past;
-use crate::registry::Registry;
+use crate::registry::{Refusal, Registry};
 use crate::revocations::{Revocations, TicketClock, whose_changed};
 use crate::rotation::Policy;
 
@@ -38,7 +38,7 @@ pub(crate) struct Master {
     pub(crate) gatekeeper: Gatekeeper,
     pub(crate) gate: Arc<Gate>,
     pub(crate) clock: TicketClock,
-    pub(crate) past: Past,
+    past: Past,
     settings: RwLock<Settings>,
     revocations: Mutex<Revocations>,
     registry: Mutex<Registry>,
@@ -71,6 +71,31 @@ impl Master {
     /// The slaves. A panic elsewhere leaves them usable: whatever is half done is mended by the next heartbeat.
     pub(crate) fn registry(&self) -> MutexGuard<'_, Registry> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a slave of that storage take its place in the registry by `enter`, unless slaves of another storage are still awaited.
+    pub(crate) fn admit(
+        &self,
+        storage: StorageId,
+        addresses: &[Address],
+        enter: impl FnOnce(&mut Registry) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        // Of two that come first at once, the one that has its place is the one that is remembered.
+        let _turn = self.past.turn();
+        let bound = self.registry().storage();
+        if bound.is_none()
+            && let Some(ours) = self.past.awaited_instead_of(storage, addresses)
+        {
+            let theirs = storage;
+            return Err(Refusal::WrongStorage { ours, theirs });
+        }
+        // Before anybody is sent there: a master that is killed now leaves it to the next one.
+        if bound.is_none_or(|bound| bound == storage) {
+            let known = self.registry().addresses();
+            let slaves = known.iter().map(Vec::as_slice).chain([addresses]);
+            self.past.keep(storage, slaves);
+        }
+        enter(&mut self.registry())
     }
 
     pub(crate) fn settings(&self) -> Settings {

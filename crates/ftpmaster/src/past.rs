@@ -1,6 +1,7 @@
 //! What this master's slaves served before it was started. They come back within a second or so; a slave of another storage that
 //! is faster must not be taken for the first of them, or clients would store where nobody else looks.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -9,7 +10,6 @@ use auth::{Served, ServedFile};
 use protocol::{Address, StorageId};
 
 use crate::limits::{CONNECT, MOST_PLACES_KEPT, SETTLING};
-use crate::registry::Newcomer;
 
 /// The memory of it.
 #[derive(Debug)]
@@ -38,26 +38,31 @@ impl Past {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The storage whose slaves are to be waited for, though this one, of another storage, is there first. Not for long, and not
-    /// where their machines say that nobody serves there any more.
-    pub(crate) fn awaited_instead_of(&self, newcomer: &Newcomer) -> Option<StorageId> {
+    /// The storage whose slaves are to be waited for, though one of another storage is there first, at `addresses`. Not for long,
+    /// and not where their machines say that nobody serves there any more.
+    pub(crate) fn awaited_instead_of(
+        &self,
+        storage: StorageId,
+        addresses: &[Address],
+    ) -> Option<StorageId> {
         let before = self.before.as_ref()?;
-        if before.storage == newcomer.storage || self.since.elapsed() > SETTLING {
+        if before.storage == storage || self.has_settled() {
             return None;
         }
-        let own: Vec<SocketAddr> = newcomer.addresses.iter().filter_map(place).collect();
+        let own: Vec<SocketAddr> = addresses.iter().filter_map(place).collect();
         let mut others = before.slaves.iter().filter(|slave| !own.contains(slave));
         others.any(may_live).then_some(before.storage)
     }
 
-    /// Remembers what is served now, for the next one.
+    /// Remembers what is served now, for the next one: until all can have come back, with those of before.
     pub(crate) fn keep<'a>(&self, storage: StorageId, slaves: impl Iterator<Item = &'a [Address]>) {
         // What a slave says itself stands before where it was seen.
         let places = slaves.filter_map(|addresses| addresses.iter().rev().find_map(place));
-        let mut slaves: Vec<SocketAddr> = places.collect();
-        slaves.sort_unstable();
-        slaves.dedup();
-        slaves.truncate(MOST_PLACES_KEPT);
+        let before = self.before.iter();
+        let awaited = before.filter(|before| before.storage == storage && !self.has_settled());
+        let awaited = awaited.flat_map(|before| before.slaves.iter().copied());
+        let slaves: BTreeSet<SocketAddr> = places.chain(awaited).collect();
+        let slaves: Vec<SocketAddr> = slaves.into_iter().take(MOST_PLACES_KEPT).collect();
         let now = Some(Served { storage, slaves });
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if *kept != now
@@ -68,6 +73,10 @@ impl Past {
                 Err(error) => tracing::warn!(%error, "the storage is not remembered"),
             }
         }
+    }
+
+    fn has_settled(&self) -> bool {
+        self.since.elapsed() > SETTLING
     }
 }
 
@@ -92,20 +101,14 @@ fn may_live(slave: &SocketAddr) -> bool {
 mod tests {
     use std::net::TcpListener;
 
-    use auth::StateDirectory;
-    use protocol::SlaveId;
-
     use super::*;
+    use auth::StateDirectory;
 
-    fn newcomer(storage: u8, port: u16) -> Newcomer {
-        Newcomer {
-            id: SlaveId([1; 16]),
-            storage: StorageId([storage; 16]),
-            generation: 0,
-            fingerprint: None,
-            addresses: vec![Address::SameHost { port }],
-            connection: 0,
-        }
+    const OURS: StorageId = StorageId([7; 16]);
+    const OTHER: StorageId = StorageId([2; 16]);
+
+    fn at(port: u16) -> [Address; 1] {
+        [Address::SameHost { port }]
     }
 
     #[test]
@@ -116,19 +119,23 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let first = past();
-        assert_eq!(first.awaited_instead_of(&newcomer(2, 1)), None);
-        let addresses = [Address::SameHost { port }];
-        first.keep(StorageId([7; 16]), [addresses.as_slice()].into_iter());
+        assert_eq!(first.awaited_instead_of(OTHER, &at(1)), None);
+        first.keep(OURS, [at(port).as_slice()].into_iter());
         let second = past();
-        let ours = Some(StorageId([7; 16]));
-        assert_eq!(second.awaited_instead_of(&newcomer(2, 1)), ours);
-        assert_eq!(second.awaited_instead_of(&newcomer(7, 1)), None);
+        assert_eq!(second.awaited_instead_of(OTHER, &at(1)), Some(OURS));
+        assert_eq!(second.awaited_instead_of(OURS, &at(1)), None);
         assert_eq!(
-            second.awaited_instead_of(&newcomer(2, port)),
+            second.awaited_instead_of(OTHER, &at(port)),
             None,
             "it is the one who is there"
         );
+        second.keep(OURS, [at(1).as_slice()].into_iter());
+        assert_eq!(
+            past().awaited_instead_of(OTHER, &at(2)),
+            Some(OURS),
+            "who is not back yet is remembered"
+        );
         drop(listener);
-        assert_eq!(second.awaited_instead_of(&newcomer(2, 1)), None);
+        assert_eq!(second.awaited_instead_of(OTHER, &at(1)), None);
     }
 }

@@ -98,7 +98,12 @@ fn ask_once(master: &Master, place: &Place, known: &mut Option<Fingerprint>) -> 
                  master.key of this master's --state"
             );
         }
-        Some(found) => master.registry().found(place, found, Instant::now())?,
+        Some(found) => {
+            let (storage, addresses) = (found.storage, found.addresses.clone());
+            master.admit(storage, &addresses, |registry| {
+                registry.found(place, found, Instant::now())
+            })?;
+        }
         None => master.registry().busy(place, Instant::now()),
     }
     Ok(())

@@ -15,7 +15,7 @@ use admission::Visit;
 
 use crate::limits::{ANSWER, FORGOTTEN, PROOF};
 use crate::master::{Master, unix_now};
-use crate::registry::{Load, Newcomer, Refusal};
+use crate::registry::{Load, Newcomer};
 use crate::show::shown;
 use crate::stream::{DeadlineStream, Peer};
 
@@ -164,30 +164,9 @@ fn enter(
     request: u32,
     newcomer: Newcomer,
 ) -> Result<Result<Newcomer, Refused>, ConnectionError> {
-    // Of two that come first at once, the one that is registered is the one that is remembered.
-    let turn = master.past.turn();
-    let bound = master.registry().storage();
-    let awaited = match bound {
-        None => master.past.awaited_instead_of(&newcomer),
-        Some(_) => None,
-    };
-    let registered = match awaited {
-        Some(ours) => Err(Refusal::WrongStorage {
-            ours,
-            theirs: newcomer.storage,
-        }),
-        None => {
-            // Before anybody is sent there: a master that is killed now leaves it to the next one.
-            if bound.is_none_or(|bound| bound == newcomer.storage) {
-                let mut slaves = master.registry().addresses();
-                slaves.push(newcomer.addresses.clone());
-                let slaves = slaves.iter().map(Vec::as_slice);
-                master.past.keep(newcomer.storage, slaves);
-            }
-            master.registry().register(newcomer.clone(), Instant::now())
-        }
-    };
-    drop(turn);
+    let registered = master.admit(newcomer.storage, &newcomer.addresses, |registry| {
+        registry.register(newcomer.clone(), Instant::now())
+    });
     if let Err(refusal) = registered {
         return Ok(Err(Refused {
             request,

@@ -335,13 +335,10 @@ impl Registry {
         self.storage
     }
 
-    /// Where each registered slave is reached.
+    /// Where each slave is reached that serves, or did.
     pub(crate) fn addresses(&self) -> Vec<Vec<Address>> {
-        let registered = self
-            .slaves
-            .iter()
-            .filter(|slave| slave.registered.is_some());
-        registered.map(|slave| slave.addresses.clone()).collect()
+        let known = self.slaves.iter().filter(|slave| slave.identity.is_some());
+        known.map(|slave| slave.addresses.clone()).collect()
     }
 
     fn check_storage(&self, theirs: StorageId) -> Result<(), Refusal> {

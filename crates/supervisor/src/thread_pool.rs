@@ -39,10 +39,11 @@ struct Resting {
 }
 
 impl ThreadPool {
-    /// A pool without a thread yet. Each will have this name and so many bytes of stack.
+    /// A pool without a thread yet. Each will have this name and so many bytes of stack. From now on the process's allocator
+    /// keeps little of what is freed.
     #[must_use]
     pub fn new(name: &'static str, stack: usize) -> Self {
-        sys::allocator::keep_no_large_blocks();
+        sys::allocator::keep_little();
         Self {
             name,
             stack,

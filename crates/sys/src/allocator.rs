@@ -8,17 +8,23 @@ const LARGE: libc::c_int = 4 * 1024 * 1024;
 #[cfg(target_env = "gnu")]
 const KEPT: libc::c_int = 2 * 1024 * 1024;
 
-/// Has large blocks given back to the machine as soon as they are freed (mallopt(3)). By itself the library takes the largest
-/// one that was ever freed for ordinary, and from then on keeps as much for each thread.
-pub fn keep_no_large_blocks() {
+/// Has the allocator keep little of what is freed, from now on and for the whole process (mallopt(3)): large blocks are given back
+/// to the machine at once, and there is an arena for each core, not eight. By itself the library takes the largest block that was
+/// ever freed for ordinary, and keeps as much in each arena.
+pub fn keep_little() {
     #[cfg(target_env = "gnu")]
-    for (parameter, bytes) in [
-        (libc::M_MMAP_THRESHOLD, LARGE),
-        (libc::M_TRIM_THRESHOLD, KEPT),
-    ] {
-        // SAFETY: takes no pointer, and locks what it changes.
-        unsafe {
-            libc::mallopt(parameter, bytes);
+    {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let arenas = libc::c_int::try_from(cores).unwrap_or(libc::c_int::MAX);
+        for (parameter, value) in [
+            (libc::M_MMAP_THRESHOLD, LARGE),
+            (libc::M_TRIM_THRESHOLD, KEPT),
+            (libc::M_ARENA_MAX, arenas),
+        ] {
+            // SAFETY: takes no pointer, and locks what it changes.
+            unsafe {
+                libc::mallopt(parameter, value);
+            }
         }
     }
 }
