@@ -5,7 +5,8 @@ use rustix::process::Signal;
 use protocol::{Condition, Content, Digest, RemotePath, Reply, Request, UploadId};
 
 use crate::harness::{
-    Cluster, PATIENCE, Setup, Wire, open_descriptors, signal_pid, staged, stop_pid, wait_until,
+    Cluster, PATIENCE, Setup, Wire, open_descriptors, peers_of, signal_pid, staged, stop_pid,
+    wait_until,
 };
 
 /// Two slaves that stand alone over one storage, one worker each.
@@ -52,6 +53,10 @@ fn falls_asleep(ask: impl FnOnce(&Cluster, u32, Wire), expected: &[u8]) {
     let begun: Reply = wire.ask(&Request::DiskFree {});
     assert!(matches!(begun, Reply::Space { .. }), "{begun:?}");
     ask(&cluster, worker, wire);
+    // On a busy machine the end of a connection may come later than what is said on others.
+    wait_until("the slave's kernel to know of the end", PATIENCE, || {
+        peers_of(sleeper.address).is_empty()
+    });
     let mut other = Wire::open(cluster.slaves[1].address);
     assert!(done(&other.ask(&store("/name", expected, false))));
     signal_pid(worker, Signal::CONT);

@@ -158,6 +158,26 @@ fn what_is_there_already_is_flushed_before_a_put_is_well() {
 }
 
 #[test]
+fn what_a_tree_finds_in_place_is_flushed_before_it_is_well() {
+    let cluster = Setup::new(1).without_master().workers(1).start();
+    let worker = cluster.slaves[0].workers()[0];
+    let client = cluster.client();
+    for name in ["tree/a", "tree/b/c"] {
+        client.write(name, name.as_bytes());
+    }
+    client.run(["put", "-r", "tree"]).succeeded();
+    for command in [&["put", "-r", "tree"][..], &["mirror", "-R", "tree"]] {
+        let Some(mut strace) = tamper(worker, "syncfs", "error=EIO:when=1") else {
+            return;
+        };
+        let refused = client.run(command.iter().copied());
+        strace.terminate(PATIENCE);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        client.run(command.iter().copied()).succeeded();
+    }
+}
+
+#[test]
 fn what_cannot_be_flushed_is_neither_stored_nor_said_to_be() {
     let cluster = Setup::new(1).without_master().workers(1).start();
     let worker = cluster.slaves[0].workers()[0];

@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_secs(20);
 const EVERY: u64 = 120;
 
 /// A call need not be made again that was made once: so often it is looked for.
-const TRIES: u32 = 3;
+const TRIES: u32 = 2;
 
 /// What is asked for then, of a slave that starts a worker anew: the later, the more often it had to of late.
 const PATIENTLY: [&str; 2] = ["--wait", "10"];

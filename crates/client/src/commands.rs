@@ -170,6 +170,11 @@ impl Client {
         }
     }
 
+    /// Has whatever is in place made durable: a slave that stored some of it may have died before it was.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        self.order_counting(&Request::Sync {}, &mut 0)
+    }
+
     /// Asks for something to be done; `done` is what a slave answers when it had been done before.
     fn order(&mut self, request: &Request, done: ErrorCode) -> Result<()> {
         let mut tries = 0;

@@ -172,6 +172,9 @@ impl Client {
             work.rehearse(&changes, &times)?;
         } else {
             work.carry_out(changes, times)?;
+            if request.target == Side::Remote && work.summary.unchanged > 0 {
+                work.client.sync()?;
+            }
         }
         Ok(MirrorSummary {
             seconds: started.elapsed().as_secs_f64(),

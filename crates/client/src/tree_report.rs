@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use protocol::RemotePath;
 
-use crate::{ClientError, Transferred, TreeItem, TreeSummary};
+use crate::{ClientError, Status, Transferred, TreeItem, TreeSummary};
 
 /// Who hears of each name.
 pub(crate) type Finished<'a> = dyn FnMut(TreeItem) + Send + 'a;
@@ -20,6 +20,7 @@ pub(crate) struct TreeReport<'a> {
 struct Told<'a> {
     finished: &'a mut Finished<'a>,
     summary: TreeSummary,
+    has_unchanged: bool,
 }
 
 impl<'a> TreeReport<'a> {
@@ -29,6 +30,7 @@ impl<'a> TreeReport<'a> {
             told: Mutex::new(Told {
                 finished,
                 summary: TreeSummary::default(),
+                has_unchanged: false,
             }),
         }
     }
@@ -37,6 +39,7 @@ impl<'a> TreeReport<'a> {
         let mut told = self.lock();
         told.summary.files += 1;
         told.summary.bytes += transferred.bytes;
+        told.has_unchanged |= transferred.status == Status::Unchanged;
         (told.finished)(TreeItem {
             remote: transferred.remote.clone(),
             local: transferred.local.clone(),
@@ -52,6 +55,11 @@ impl<'a> TreeReport<'a> {
             local,
             result: Err(error),
         });
+    }
+
+    /// Whether any file was found in place.
+    pub(crate) fn has_unchanged(&self) -> bool {
+        self.lock().has_unchanged
     }
 
     pub(crate) fn summary(&self) -> TreeSummary {

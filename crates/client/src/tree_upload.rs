@@ -48,6 +48,9 @@ impl Client {
             outlet.folder(0, request.remote.clone(), request.local.clone())?;
             walk.visit(&mut |found| finding.take(found, outlet))
         })?;
+        if report.has_unchanged() {
+            self.sync()?;
+        }
         Ok(report.summary())
     }
 

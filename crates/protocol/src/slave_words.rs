@@ -138,6 +138,9 @@ messages! {
             /// Digest of the content that was sent.
             digest: Digest,
         }
+        /// Make durable whatever the storage shows, whoever stored it: asked by a client that found things in place. Answered
+        /// by [`Reply::Done`].
+        Sync = 0x0126 {}
         /// Makes a folder. Answered by [`Reply::Done`].
         MakeDirectory = 0x0130 {
             /// The folder.

@@ -100,6 +100,12 @@ pub trait Storage: Send + Sync + Debug {
     /// Those of [`open`](Self::open), `Changed` where it is not the version `expected`.
     fn make_durable(&self, path: &RemotePath, expected: &Version) -> Result<()>;
 
+    /// Makes durable whatever the storage shows, whoever put it there.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn sync(&self) -> Result<()>;
+
     /// Makes a folder; with `parents` also those above, and a folder that is there already is no error.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ fn insert_tree(names: &mut Names) {
     }
 }
 
-pub(super) const DEEDS: [Deed; 9] = [
+pub(super) const DEEDS: [Deed; 10] = [
     Deed {
         name: "put",
         words: &["put", "-f", "a"],
@@ -88,6 +88,18 @@ pub(super) const DEEDS: [Deed; 9] = [
         is_here: false,
         done: insert_tree,
         is_whole: false,
+        is_once: false,
+    },
+    Deed {
+        name: "put -r of what is there",
+        words: &["put", "-r", "t"],
+        prepare: |site| {
+            write_tree(&site.client.path("t"));
+            write_tree(&site.cluster.path("t"));
+        },
+        is_here: false,
+        done: |_| {},
+        is_whole: true,
         is_once: false,
     },
     Deed {

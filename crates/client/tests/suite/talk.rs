@@ -153,16 +153,7 @@ impl<'a> Talk<'a> {
                 Some(_) => Reply::Done {},
                 None => error(ErrorCode::NotFound),
             },
-            Request::Rename { from, to, .. } => {
-                let mut storage = storage.lock();
-                match storage.files.remove(&from) {
-                    Some(file) => {
-                        storage.files.insert(to, file);
-                        Reply::Done {}
-                    }
-                    None => error(ErrorCode::NotFound),
-                }
-            }
+            Request::Rename { from, to, .. } => self.rename(&from, to),
             Request::List { path, .. } => return self.list(number, &path),
             Request::Blocks { .. } => self.blocks(&request),
             Request::Retrieve { .. } => return self.retrieve(number, &request),
@@ -174,6 +165,7 @@ impl<'a> Talk<'a> {
                 }
                 Reply::Done {}
             }
+            Request::Sync {} => Reply::Done {},
             Request::StoreEnd { .. } | Request::Abandon {} => return Ok(()),
             _ => error(ErrorCode::Unsupported),
         };
@@ -182,6 +174,17 @@ impl<'a> Talk<'a> {
         }
         self.connection.send(number, &reply);
         Ok(())
+    }
+
+    fn rename(&self, from: &RemotePath, to: RemotePath) -> Reply {
+        let mut storage = self.inner.storage.lock();
+        match storage.files.remove(from) {
+            Some(file) => {
+                storage.files.insert(to, file);
+                Reply::Done {}
+            }
+            None => error(ErrorCode::NotFound),
+        }
     }
 
     fn confirm(&self, path: RemotePath, sent: Digest) -> Reply {

@@ -80,6 +80,7 @@ pub(super) fn need(request: &Request) -> Need {
         | Request::Abandon {}
         | Request::Flush {}
         | Request::Confirm { .. }
+        | Request::Sync {}
         | Request::MakeDirectory { .. } => writing(false),
         Request::Rename { replace, .. } => writing(*replace),
         Request::SetTime { .. } => writing(true),

@@ -97,6 +97,7 @@ impl Session<'_> {
                 self.connection.send(id, &Reply::Done {});
             }
             Request::Confirm { path, digest } => return self.confirm(id, &path, &digest),
+            Request::Sync {} => return self.change(id, |storage| storage.sync()),
             Request::MakeDirectory { path, parents } => {
                 return self.change(id, |storage| storage.make_directory(&path, parents));
             }

@@ -130,7 +130,8 @@ impl Deed {
             | Request::StoreEnd { .. }
             | Request::Abandon {}
             | Request::Flush {}
-            | Request::Confirm { .. } => return None,
+            | Request::Confirm { .. }
+            | Request::Sync {} => return None,
         };
         Some(Self {
             operation,

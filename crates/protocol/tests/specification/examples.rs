@@ -210,6 +210,7 @@ fn uploads() -> Examples<Request> {
                 digest: hello(),
             },
         ),
+        ("sync", 15, Request::Sync {}),
     ]
 }
 

@@ -219,6 +219,12 @@ impl Storage for LocalDirectory {
         namespace::flush_name(&self.root, path)
     }
 
+    fn sync(&self) -> Result<()> {
+        let root = RemotePath::root();
+        let context = Context::new("flush", &root);
+        rustix::fs::syncfs(&self.root.folder).map_err(context.system())
+    }
+
     fn set_time(
         &self,
         path: &RemotePath,
