@@ -36,8 +36,9 @@ test: ## run every test
 	$(CARGO) test --workspace --locked
 
 faults: SECONDS = 120
-faults: ## storms of every fault over a cluster, SEEDS=10 one after another, SECONDS=120 each (takes root); MINI_FTP_SEED= replays
-	TMPDIR='$(BENCH_TMP)' MINI_FTP_MUST=1 MINI_FTP_SEEDS=$(SEEDS) MINI_FTP_SECONDS=$(SECONDS) \
+faults: CLIENTS = 0
+faults: ## storms of every fault over a cluster, SEEDS=10 one after another, SECONDS=120 each, CLIENTS=8 to 64 or drawn (takes root); MINI_FTP_SEED= replays
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_MUST=1 MINI_FTP_SEEDS=$(SEEDS) MINI_FTP_SECONDS=$(SECONDS) MINI_FTP_CLIENTS=$(CLIENTS) \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::storm -- --nocapture
 
 kill-loop: ## kill somebody at a random moment of a transfer, ROUNDS=200 times, and compare

@@ -2,12 +2,11 @@
 """How much of the decoders the tests and the seeds of the fuzzer reach: lines and branches, a row for each file.
 
 A decoder is what reads bytes that a peer, the disk or a person made, and is fed to `make fuzz`: the files below. What stands behind
-`#[cfg(test)]` in them does not count. The status is 1 where fewer branches are reached than LEAST says. Needs Python 3, a nightly
-toolchain of rustup's and its component llvm-tools.
-
-    scripts/coverage.py [-v]    with -v, every condition that was never true or never false
+`#[cfg(test)]` in them does not count. The status is 1 where a test fails or fewer branches are reached than LEAST says. Needs
+Python 3, a nightly toolchain of rustup's and its component llvm-tools.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -21,7 +20,7 @@ LEAST = 90.0
 DECODERS = """
     protocol/src: connection.rs frame.rs field.rs field/compound.rs message.rs slave_words.rs master_words.rs words.rs entry.rs
     protocol/src: preface.rs identity.rs fingerprint.rs error_code.rs remote_path.rs
-    auth/src: ticket.rs invitation.rs accounts.rs fleet.rs own_keys.rs password.rs pins.rs toml_file.rs
+    auth/src: ticket.rs invitation.rs accounts.rs fleet.rs own_keys.rs password.rs pins.rs served_file.rs toml_file.rs
     storage/src/local: digest_cache.rs quota/text.rs
     client/src: target.rs trailer.rs upload_record.rs
     ftpclient/src: args.rs filter.rs glob.rs netrc.rs words.rs
@@ -66,8 +65,9 @@ def run():
     built = output(*test, "--no-run", "--message-format=json", env=environment)
     messages = [json.loads(line) for line in built.splitlines()]
     programs = [message["executable"] for message in messages if message.get("executable")]
-    # That tests pass is the business of others: instrumented ones are slow, and some watch the clock.
-    subprocess.run([*test, "--no-fail-fast"], stdout=sys.stderr, cwd=TOP, env=environment)
+    tests = subprocess.run([*test, "--no-fail-fast"], stdout=sys.stderr, cwd=TOP, env=environment)
+    if tests.returncode:
+        sys.exit("coverage: a test fails, and what the others reach is no figure")
     merged = profiles / "all.profdata"
     raw = [str(profile) for profile in profiles.glob("*.profraw")]
     output(tool("llvm-profdata"), "merge", "--sparse", "--failure-mode=all", "-o", str(merged), *raw)
@@ -112,6 +112,9 @@ def row(name, lines, branches):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-v", "--verbose", action="store_true", help="show every condition that was never true or never false")
+    verbose = parser.parse_args().verbose
     (first, *others), profile = run()
     objects = [word for program in others for word in ("--object", program)]
     files = list(decoders())
@@ -126,7 +129,7 @@ def main():
         lines = list(line_counts(file["segments"], end).values())
         branches = branch_sides(file["branches"], end)
         row(str(path.relative_to(TOP / "crates")), lines, branches)
-        if "-v" in sys.argv[1:]:
+        if verbose:
             missing(path, file, end)
         all_lines += lines
         all_branches += branches

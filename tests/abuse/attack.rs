@@ -13,8 +13,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::crowd::{Crowd, From, Guesses, Stall, login, retrieve};
 use super::{GOOD, PASSWORD, at, everywhere};
 use crate::harness::{
-    Cluster, PATIENCE, Wire, among_neighbours, open_descriptors, random_bytes, resident_bytes,
-    thread_count, wait_for, wait_until,
+    Cluster, Gauge, Held, PATIENCE, Reading, Wire, among_neighbours, random_bytes, wait_for,
+    wait_until,
 };
 
 const MEBIBYTE: usize = 1024 * 1024;
@@ -31,29 +31,6 @@ fn setting(name: &str) -> Option<u64> {
         text.parse()
             .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
     )
-}
-
-/// Processes, descriptors, threads and memory of master and slave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Holdings {
-    processes: Vec<u32>,
-    descriptors: usize,
-    threads: usize,
-    resident: u64,
-}
-
-impl Holdings {
-    fn of(cluster: &mut Cluster) -> Self {
-        let mut processes = cluster.master().family();
-        processes.extend(cluster.slaves[0].family());
-        let each = || processes.iter().copied();
-        Self {
-            descriptors: each().map(|pid| open_descriptors(pid).len()).sum(),
-            threads: each().map(thread_count).sum(),
-            resident: each().map(resident_bytes).sum(),
-            processes,
-        }
-    }
 }
 
 /// What a user is offered who logs in at this address of the master.
@@ -97,15 +74,16 @@ fn attack(times: usize, from: From, host: Ipv4Addr) {
     let mut cluster = everywhere().start();
     cluster.write("small.bin", &content());
     cluster.write("large.bin", &random_bytes(2, 64 * MEBIBYTE));
-    let before = Holdings::of(&mut cluster);
+    let gauge = cluster.gauge();
+    let before = gauge.read();
     fetch(host, (cluster.address(), cluster.slaves[0].address));
 
-    let mut most = before.resident + LEFT_OVER;
+    let mut most = before.total().resident + LEFT_OVER;
     for _ in 0..times {
-        let peak = be_attacked(&mut cluster, &before, from, host);
-        let after = given_back(&mut cluster, &before);
-        for (when, held) in [("before", &before), ("peak", &peak), ("after", &after)] {
-            eprintln!("{when}: {}", held.shown());
+        let peak = be_attacked(&cluster, &gauge, from, host);
+        let after = given_back(&gauge, &before);
+        for (when, held) in [("before", before.total()), ("peak", peak), ("after", after)] {
+            eprintln!("{when}: {}", shown(held));
         }
         assert!(after.resident <= most, "{} bytes", after.resident);
         most = after.resident + GROWTH;
@@ -115,7 +93,7 @@ fn attack(times: usize, from: From, host: Ipv4Addr) {
 }
 
 /// One attack; what was held at most.
-fn be_attacked(cluster: &mut Cluster, before: &Holdings, from: From, host: Ipv4Addr) -> Holdings {
+fn be_attacked(cluster: &Cluster, gauge: &Gauge, from: From, host: Ipv4Addr) -> Held {
     let clients = setting("MINI_FTP_CLIENTS").unwrap_or(200) as usize;
     let guesses = setting("MINI_FTP_GUESSES").unwrap_or(60);
     let lasts = Duration::from_secs(setting("MINI_FTP_SECONDS").unwrap_or(4));
@@ -136,12 +114,11 @@ fn be_attacked(cluster: &mut Cluster, before: &Holdings, from: From, host: Ipv4A
     wait_until("the crowd to be there", PATIENCE, || {
         connected.load(Relaxed) >= clients / 4 && heard.refused.load(Relaxed) > 0
     });
-    let (begun, mut took, mut peak) = (Instant::now(), Vec::new(), before.clone());
+    let (begun, mut took, mut peak) = (Instant::now(), Vec::new(), Held::default());
     while begun.elapsed() < lasts {
         took.push(fetch(host, servers));
-        let now = Holdings::of(cluster);
-        assert_eq!(now.processes, before.processes);
-        peak.grow(&now);
+        peak = peak.most(gauge.read().total());
+        assert_eq!(cluster.gauge(), *gauge, "processes");
     }
     let inside = connected.load(Relaxed);
     drop((crowd, guessers));
@@ -161,28 +138,19 @@ fn report(mut took: Vec<Duration>) -> Duration {
     last
 }
 
-impl Holdings {
-    fn grow(&mut self, now: &Self) {
-        self.threads = self.threads.max(now.threads);
-        self.descriptors = self.descriptors.max(now.descriptors);
-        self.resident = self.resident.max(now.resident);
-    }
-
-    fn shown(&self) -> String {
-        let (processes, mebibytes) = (self.processes.len(), self.resident / MEBIBYTE as u64);
-        format!(
-            "{processes} processes, {} threads, {} descriptors, {mebibytes} MiB",
-            self.threads, self.descriptors
-        )
-    }
+fn shown(held: Held) -> String {
+    let mebibytes = held.resident / MEBIBYTE as u64;
+    format!(
+        "{} threads, {} descriptors, {mebibytes} MiB",
+        held.threads, held.descriptors
+    )
 }
 
 /// What is held once nobody is served, and no thread waits for somebody to serve: those rest for ten seconds before they end.
-fn given_back(cluster: &mut Cluster, before: &Holdings) -> Holdings {
+fn given_back(gauge: &Gauge, before: &Reading) -> Held {
     wait_for("everything to be given back", 4 * PATIENCE, || {
-        let now = Holdings::of(cluster);
-        let is_back = now.descriptors <= before.descriptors && now.threads <= before.threads;
-        is_back.then_some(now)
+        let now = gauge.read();
+        now.is_within(before).then(|| now.total())
     })
 }
 

@@ -4,13 +4,11 @@
 //! Behind each spell everybody rests, and what every process then holds is noted: descriptors and threads must be no more
 //! than before any load. Where there were enough spells, memory must not grow over the second half of them.
 
-mod gauge;
 mod load;
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{PATIENCE, Setup, random_bytes, seed, setting, wait_for};
-use gauge::{Gauge, Reading};
+use crate::harness::{Gauge, PATIENCE, Reading, Setup, random_bytes, seed, setting, wait_for};
 use load::{Load, PASSWORD};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
@@ -38,7 +36,7 @@ fn a_long_mixed_load_leaves_nothing_behind() {
     for number in 0..20 {
         cluster.write(format!("tree/{number}.bin"), &random_bytes(number, 5_000));
     }
-    let gauge = Gauge::of(&mut cluster);
+    let gauge = cluster.gauge();
     let (before, begun) = (gauge.read(), Instant::now());
     let load = Load::new(&cluster, seed);
     let (mut at_rest, mut loaded) = (Vec::new(), Vec::new());
@@ -53,8 +51,12 @@ fn a_long_mixed_load_leaves_nothing_behind() {
         );
         at_rest.push((begun.elapsed().as_secs_f64(), rested));
     }
-    assert_eq!(Gauge::of(&mut cluster), gauge, "processes");
-    let peak = loaded.iter().map(Reading::threads).max().unwrap_or(0);
+    assert_eq!(cluster.gauge(), gauge, "processes");
+    let peak = loaded
+        .iter()
+        .map(|held| held.total().threads)
+        .max()
+        .unwrap_or(0);
     eprintln!("{}, up to {peak} threads at once", load.shown());
     report(seed, &before, &at_rest);
     assert!(cluster.master().process.terminate(PATIENCE).success());

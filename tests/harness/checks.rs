@@ -66,6 +66,7 @@ fn a_proxy_bends_the_connection_it_is_told_to_and_no_other() {
     assert!(through(&proxy, &sent).is_empty());
     assert!(through(&proxy, &sent) == sent);
     assert_eq!(proxy.connections(), 4);
+    assert_eq!(proxy.bent(), 3);
 }
 
 #[test]

@@ -118,11 +118,17 @@ impl Client {
 
     /// Waits until the download of `name` is under way: some content is there, not only the file that will hold it.
     pub fn wait_for_content(&self, name: &str) {
-        const MORE_THAN_ITS_FRAME: u64 = 64 * 1024;
-        let part = self.path(format!(".{name}.part"));
         wait_until("the download to be under way", PATIENCE, || {
-            allocated(&part) > MORE_THAN_ITS_FRAME
+            self.is_arriving(name)
         });
+    }
+
+    /// Whether some content of a file that is downloaded is there.
+    pub fn is_arriving(&self, path: impl AsRef<Path>) -> bool {
+        const MORE_THAN_ITS_FRAME: u64 = 64 * 1024;
+        let path = self.path(path);
+        let name = path.file_name().unwrap_or_default().display();
+        allocated(&path.with_file_name(format!(".{name}.part"))) > MORE_THAN_ITS_FRAME
     }
 
     /// The names in that folder, hidden ones included, sorted.

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::client::{Client, Finished, private_environment};
+use super::gauge::Gauge;
 use super::proc::{children, descendants, is_alive, peers_of};
 use super::process::{Process, signal_pid};
 use super::proxy::Proxy;
@@ -225,6 +226,16 @@ impl Cluster {
     /// Every server: the slaves, and behind them the master.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
         self.slaves.iter().chain(&self.master)
+    }
+
+    /// What holds whatever there is to be held: the processes of all servers.
+    pub fn gauge(&self) -> Gauge {
+        let master = self
+            .master
+            .iter()
+            .map(|master| ("master".to_owned(), master));
+        let slaves = self.slaves.iter().zip(1..);
+        Gauge::of(master.chain(slaves.map(|(slave, number)| (format!("slave {number}"), slave))))
     }
 
     /// Where clients connect: the master, or without one the first slave.

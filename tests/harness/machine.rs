@@ -103,6 +103,20 @@ pub fn trace_into(process: u32, log: &Path, words: &[&str]) -> Option<Process> {
     attached.then_some(strace)
 }
 
+/// Does `work` so that it, and every thread and program that it starts, gives way to whatever else this machine has to do.
+pub fn at_low_priority(work: impl FnOnce() + Send) {
+    const NICENESS: i32 = 5;
+    std::thread::scope(|threads| {
+        let lowered = || {
+            // Of this thread alone, though the call speaks of a process (setpriority(2)); what it starts inherits it.
+            rustix::process::setpriority_process(None, NICENESS).unwrap();
+            work();
+        };
+        let done = threads.spawn(lowered).join();
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
 /// Does `work` in a network of its own, in which every address of 10.0.0.0/8 is this machine's: whoever connects to one of them
 /// comes from it, too. Not at all, and a line that says so, where that is not allowed.
 pub fn among_neighbours(work: impl FnOnce() + Send) {

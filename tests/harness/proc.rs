@@ -1,5 +1,6 @@
 //! What `/proc` says of processes, descriptors and sockets (proc(5)).
 
+use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -60,9 +61,32 @@ pub fn open_descriptors(pid: u32) -> Vec<PathBuf> {
     targets
 }
 
+/// The numbers that `pid` can give to new descriptors, the lowest first: that is the order in which they are given.
+pub fn free_descriptors(pid: u32) -> impl Iterator<Item = u64> {
+    let taken = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<u64>().ok();
+    let taken: HashSet<u64> = taken.flatten().filter_map(number).collect();
+    (0..).filter(move |number| !taken.contains(number))
+}
+
 /// Threads of `pid`.
 pub fn thread_count(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+/// What each thread of `pid` waits for, as the kernel has it, and what is open.
+pub fn what_it_does(pid: u32) -> String {
+    let mut said = String::new();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let (comm, wchan, syscall) = (read("comm"), read("wchan"), read("syscall"));
+        said.push_str(&format!("{} {wchan} {}\n", comm.trim(), syscall.trim()));
+    }
+    let open = open_descriptors(pid);
+    format!("{said}{open:?}")
 }
 
 /// What `/proc` says of `pid` in general.

@@ -50,6 +50,7 @@ struct Shared {
     connections: AtomicUsize,
     to_server: AtomicU64,
     to_client: AtomicU64,
+    bent: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +109,11 @@ impl Proxy {
     /// Bytes forwarded so far over all connections.
     pub fn forwarded(&self, direction: Direction) -> u64 {
         self.shared.counter(direction).load(Ordering::SeqCst)
+    }
+
+    /// Bits that were flipped so far, and connections that were ended or silenced.
+    pub fn bent(&self) -> u64 {
+        self.shared.bent.load(Ordering::SeqCst)
     }
 
     /// Nothing passes any more, on no connection, as when a link is cut: those that stand stay open, new ones come about and
@@ -193,6 +199,7 @@ fn forward(client: TcpStream, shared: &Arc<Shared>) {
             passed: 0,
             records: Records::default(),
             stalled: Arc::clone(&stalled),
+            is_ended: false,
             shared: Arc::clone(shared),
         };
         thread::Builder::new().spawn(move || pump.run()).unwrap();
@@ -207,6 +214,7 @@ struct Pump {
     passed: u64,
     records: Records,
     stalled: Arc<AtomicBool>,
+    is_ended: bool,
     shared: Arc<Shared>,
 }
 
@@ -284,7 +292,7 @@ impl Pump {
                     .checked_sub(self.passed)
                     .and_then(|index| usize::try_from(index).ok());
                 if let Some(byte) = index.and_then(|index| bytes.get_mut(index)) {
-                    *byte ^= 0x10;
+                    self.flip(byte);
                 }
                 length
             }
@@ -294,7 +302,7 @@ impl Pump {
             } if direction == self.direction => {
                 for (offset, byte) in (self.passed..).zip(bytes) {
                     if offset > 0 && offset % every == 0 {
-                        *byte ^= 0x10;
+                        self.flip(byte);
                     }
                 }
                 length
@@ -317,22 +325,35 @@ impl Pump {
         }
     }
 
-    fn end_if_due(&self) {
+    fn flip(&self, byte: &mut u8) {
+        *byte ^= 0x10;
+        self.shared.bent.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What has arrived already is read still: it ends more than once, and counts once.
+    fn end(&mut self) {
+        if !self.is_ended {
+            self.is_ended = true;
+            self.shared.bent.fetch_add(1, Ordering::SeqCst);
+        }
+        self.from.shutdown(Shutdown::Both).ok();
+        self.to.shutdown(Shutdown::Both).ok();
+    }
+
+    fn end_if_due(&mut self) {
         match self.fault {
             Fault::CutAfter { direction, bytes }
                 if direction == self.direction && self.passed >= bytes =>
             {
-                self.from.shutdown(Shutdown::Both).ok();
-                self.to.shutdown(Shutdown::Both).ok();
+                self.end();
             }
-            Fault::CutAfterRecords { records } if self.records.whole >= records => {
-                self.from.shutdown(Shutdown::Both).ok();
-                self.to.shutdown(Shutdown::Both).ok();
-            }
+            Fault::CutAfterRecords { records } if self.records.whole >= records => self.end(),
             Fault::StallAfter { direction, bytes }
                 if direction == self.direction && self.passed >= bytes =>
             {
-                self.stalled.store(true, Ordering::SeqCst);
+                let was_stalled = self.stalled.swap(true, Ordering::SeqCst);
+                let bent = u64::from(!was_stalled);
+                self.shared.bent.fetch_add(bent, Ordering::SeqCst);
             }
             _ => {}
         }

@@ -20,7 +20,28 @@ pub struct Served {
     pub slaves: Vec<SocketAddr>,
 }
 
-/// The file that remembers it: a line each for the storage and the slaves.
+impl Served {
+    /// Reads what [`Self::to_text`] has written; nothing where that was changed into anything else.
+    #[must_use]
+    pub fn parse(content: &[u8]) -> Option<Self> {
+        let mut lines = str::from_utf8(content).ok()?.lines();
+        let storage = lines.next()?.parse().ok()?;
+        let slaves = lines.map(str::parse).collect::<Result<_, _>>().ok()?;
+        Some(Self { storage, slaves })
+    }
+
+    /// A line each for the storage and the slaves.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut text = format!("{}\n", self.storage);
+        for slave in &self.slaves {
+            text.push_str(&format!("{slave}\n"));
+        }
+        text
+    }
+}
+
+/// The file that remembers it.
 #[derive(Debug)]
 pub struct ServedFile(OwnedFd);
 
@@ -36,10 +57,7 @@ impl ServedFile {
     #[must_use]
     pub fn read(&self) -> Option<Served> {
         let content = read(self.0.as_fd(), Self::NAME, LONGEST).ok()??;
-        let mut lines = str::from_utf8(&content).ok()?.lines();
-        let storage = lines.next()?.parse().ok()?;
-        let slaves = lines.map(str::parse).collect::<Result<_, _>>().ok()?;
-        Some(Served { storage, slaves })
+        Served::parse(&content)
     }
 
     /// Remembers this instead.
@@ -47,11 +65,7 @@ impl ServedFile {
     /// # Errors
     /// The disk is full or broken.
     pub fn keep(&self, served: &Served) -> io::Result<()> {
-        let mut content = format!("{}\n", served.storage);
-        for slave in &served.slaves {
-            content.push_str(&format!("{slave}\n"));
-        }
-        replace(self.0.as_fd(), Self::NAME, content.as_bytes())
+        replace(self.0.as_fd(), Self::NAME, served.to_text().as_bytes())
     }
 }
 

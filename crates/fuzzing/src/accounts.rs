@@ -1,8 +1,9 @@
-//! What the operator's files say of users and slaves, and the file with a slave's own keys.
+//! What the operator's files say of users and slaves, and what the programs keep beside them: a slave's own keys, what a master
+//! remembers.
 
 use std::str;
 
-use auth::{Accounts, Fleet, Malformed, OwnKeys, UserName};
+use auth::{Accounts, Fleet, Malformed, OwnKeys, Served, UserName};
 use protocol::RemotePath;
 
 use crate::Target;
@@ -33,7 +34,7 @@ pub static ACCOUNTS: Target = Target {
     },
 };
 
-/// `slaves.toml`, and the keys that a slave was given.
+/// `slaves.toml`, the keys that a slave was given, and what a master remembers of its slaves.
 pub static FLEET: Target = Target {
     name: "fleet",
     fixed: FIXED,
@@ -52,6 +53,9 @@ pub static FLEET: Target = Target {
             let text = keys.to_text();
             let again = OwnKeys::parse(text.as_bytes()).map(|keys| keys.to_text());
             assert_eq!(again, Some(text));
+        }
+        if let Some(served) = Served::parse(content) {
+            assert_eq!(Served::parse(served.to_text().as_bytes()), Some(served));
         }
     },
 };

@@ -9,7 +9,7 @@
 //! | `ticket` | tickets, forged, or made with the slave's own key | any client's |
 //! | `path` | remote paths, typed and on the wire | any peer's |
 //! | `accounts` | `users.toml` | the operator's |
-//! | `fleet` | `slaves.toml`, and the keys that a slave was given | the operator's |
+//! | `fleet` | `slaves.toml`, the keys that a slave was given, and what a master remembers of its slaves | the operator's |
 //! | `pins` | `known_masters` | the user's |
 //! | `netrc` | `.netrc` | the user's |
 //! | `words` | lines of commands | the user's |

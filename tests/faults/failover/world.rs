@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::harness::{
-    Client, PATIENCE, Place, Server, master_binary, peers_of, random_bytes, slave_binary, staged,
-    wait_until, write_file,
+    Client, PATIENCE, Place, Router, Server, master_binary, peers_of, random_bytes, slave_binary,
+    staged, wait_until, write_file,
 };
 
 pub(super) const SLAVES: usize = 3;
@@ -50,7 +50,7 @@ pub(super) struct World {
     _master: Server,
     pub(super) client: Client,
     pub(super) manner: Manner,
-    router: Place,
+    router: Router,
     places: Vec<Place>,
     directory: TempDir,
 }
@@ -58,9 +58,8 @@ pub(super) struct World {
 impl World {
     /// Starts everything; not where that is not allowed.
     pub(super) fn new(manner: Manner) -> Result<Self, String> {
-        let router = Place::new()?;
-        router.run(|| fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap());
-        let places = (0..=CLIENT).map(|node| join(&router, node));
+        let router = Router::new()?;
+        let places = (0..=CLIENT).map(|node| router.join(node as u8));
         let places = places.collect::<Result<Vec<_>, _>>()?;
         let directory = tempfile::tempdir().unwrap();
         for folder in ["root", "home"] {
@@ -148,7 +147,7 @@ impl World {
     }
 
     pub(super) fn router(&self) -> &Place {
-        &self.router
+        self.router.place()
     }
 
     /// Where a slave is, for `ip` and `ss`.
@@ -168,7 +167,7 @@ impl World {
         way: Way,
         work: impl FnOnce(&dyn Fn() -> Counts) -> T + Send,
     ) -> T {
-        self.router.run(|| work(&|| counts(way)))
+        self.router.place().run(|| work(&|| counts(way)))
     }
 
     /// Starts a slave again that was killed.
@@ -203,31 +202,15 @@ impl World {
     }
 }
 
-/// A new network behind the router.
-fn join(router: &Place, node: usize) -> Result<Place, String> {
-    let place = Place::new()?;
-    let far = place.path();
-    let far = far.display();
-    router.ip(&format!(
-        "link add node{node} type veth peer name line netns {far}"
-    ))?;
-    router.ip(&format!("addr add 10.99.{node}.1/24 dev node{node}"))?;
-    router.ip(&format!("link set node{node} up"))?;
-    place.ip(&format!("addr add {}/24 dev line", address(node)))?;
-    place.ip("link set line up")?;
-    place.ip(&format!("route add default via 10.99.{node}.1"))?;
-    Ok(place)
-}
-
 fn address(node: usize) -> String {
-    format!("10.99.{node}.2")
+    Router::ip(node as u8).to_string()
 }
 
 /// What the router's devices have carried so far (proc_pid_net(5)): of each, received bytes first, sent bytes ninth.
 fn counts(way: Way) -> Counts {
     let table = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
     std::array::from_fn(|slave| {
-        let name = format!("node{slave}");
+        let name = Router::line(slave as u8);
         let line = table.lines().find_map(|line| {
             let (device, figures) = line.split_once(':')?;
             (device.trim() == name).then_some(figures)

@@ -9,15 +9,14 @@ use storage::{LocalDirectory, Storage};
 
 use super::Storm;
 use super::ledger::State;
-use super::world::Holding;
-use crate::harness::{Node, staged, tree};
+use crate::harness::{Node, Reading, staged, tree, what_it_does};
 
 /// Threads that nobody needs rest for ten seconds, what was reset for some more.
 const UNTIL_AT_REST: Duration = Duration::from_secs(90);
 
 impl Storm<'_> {
     /// After the healing, when no client works any more.
-    pub(super) fn check(&self, rest: &[Holding]) {
+    pub(super) fn check(&self, rest: &Reading) {
         self.check_disk("after the storm");
         self.finish();
         self.check_disk("when all is finished");
@@ -96,26 +95,23 @@ impl Storm<'_> {
     }
 
     /// Processes, their descriptors and threads are what they were before the first client came.
-    fn check_holdings(&self, rest: &[Holding]) {
+    fn check_holdings(&self, rest: &Reading) {
         let begun = Instant::now();
-        let mut now = self.world.holdings();
-        let is_at_rest = |now: &[Holding]| {
-            let pairs = now.iter().zip(rest);
-            now.len() == rest.len()
-                && pairs
-                    .into_iter()
-                    .all(|(now, rest)| now.0 <= rest.0 && now.1 <= rest.1)
-        };
-        while !now.as_deref().is_some_and(is_at_rest) {
+        loop {
+            let gauge = self.world.gauge();
+            let now = gauge.read();
+            if now.is_within(rest) {
+                return;
+            }
             if begun.elapsed() > UNTIL_AT_REST {
-                let held = self.world.held();
-                self.report.found(format!(
-                    "descriptors and threads of each process: {now:?}, at rest {rest:?}\n{held}"
-                ));
+                let (now, rest) = (now.shown(), rest.shown());
+                let held: Vec<String> = gauge.processes().map(what_it_does).collect();
+                let held = held.join("\n");
+                self.report
+                    .found(format!("there are {now}, at rest {rest}\n{held}"));
                 return;
             }
             std::thread::sleep(Duration::from_millis(200));
-            now = self.world.holdings();
         }
     }
 
@@ -167,17 +163,4 @@ fn processes_in(folder: &Path) -> Vec<String> {
         format!("{}: {line}", process.file_name().to_string_lossy())
     };
     processes.filter(works_there).map(told).collect()
-}
-
-/// What the kernel says that a process waits for.
-pub(super) fn what_it_does(pid: u32) -> String {
-    let mut said = String::new();
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
-    for task in tasks.into_iter().flatten().flatten() {
-        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
-        let (comm, wchan, syscall) = (read("comm"), read("wchan"), read("syscall"));
-        said.push_str(&format!("{} {wchan} {}\n", comm.trim(), syscall.trim()));
-    }
-    let open = crate::harness::open_descriptors(pid);
-    format!("{said}{open:?}")
 }

@@ -9,6 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Where a clock's file has how often a wrong time was told; before it, how wrong.
+const TOLD_AT: usize = 8;
+
 /// The library, made by the C compiler that links Rust's programs.
 pub(super) struct Clocks(Option<PathBuf>);
 
@@ -37,7 +40,7 @@ impl Clocks {
 
     /// A clock that goes right.
     pub(super) fn clock(&self, file: &Path) -> Clock {
-        fs::write(file, 0_i64.to_ne_bytes()).unwrap();
+        fs::write(file, [0; 2 * TOLD_AT]).unwrap();
         let assign = |name: &str, value: &Path| {
             let mut word = OsString::from(name);
             word.push("=");
@@ -48,7 +51,7 @@ impl Clocks {
             vec![assign("LD_PRELOAD", library), assign("STORM_CLOCK", file)]
         });
         Clock {
-            file: File::options().write(true).open(file).unwrap(),
+            file: File::options().read(true).write(true).open(file).unwrap(),
             environment,
         }
     }
@@ -67,5 +70,12 @@ impl Clock {
         }
         let written = self.file.write_all_at(&seconds.to_ne_bytes(), 0);
         written.map_err(|error| error.to_string())
+    }
+
+    /// How often its server has been told a time that was ahead or behind.
+    pub(super) fn told(&self) -> u64 {
+        let mut count = [0; 8];
+        let read = self.file.read_exact_at(&mut count, TOLD_AT as u64);
+        read.map_or(0, |()| u64::from_ne_bytes(count))
     }
 }

@@ -14,10 +14,10 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use super::schedule::{Event, Kind};
 use super::world::SLAVES;
 use super::{Storm, Struck, files, whole};
-use crate::harness::{PATIENCE, limit_of, open_descriptors, tamper};
+use crate::harness::{PATIENCE, free_descriptors, limit_of, trace_into};
 
 /// What fails, as strace(1) has it. Calls that this machine does not know are left out by the question mark.
-const EIO: [&str; 9] = [
+const EIO: [&str; 10] = [
     "fsync",
     "pwrite64",
     "?renameat",
@@ -26,9 +26,10 @@ const EIO: [&str; 9] = [
     "openat2",
     "?unlink,unlinkat",
     "sendfile",
+    "splice",
     "pread64",
 ];
-const ENOSPC: [&str; 5] = ["fsync", "pwrite64", "fallocate", "fsetxattr", "openat"];
+const ENOSPC: [&str; 5] = ["fsync", "pwrite64", "splice", "fsetxattr", "openat2"];
 
 pub(super) fn strike(storm: &Storm<'_>, event: &Event) -> Struck {
     match event.kind {
@@ -43,7 +44,8 @@ fn fill(storm: &Storm<'_>, event: &Event) -> Struck {
     let _disk = whole(&storm.world.whole_disk);
     let path = storm.world.beside_root("ballast");
     let ballast = File::create(&path).map_err(|error| error.to_string())?;
-    let begun = Instant::now();
+    let lacked = || storm.report.lacked_space.load(Relaxed);
+    let (begun, before) = (Instant::now(), lacked());
     let mut length = 0;
     // What becomes free meanwhile is taken, too.
     while begun.elapsed() < event.lasts {
@@ -55,14 +57,13 @@ fn fill(storm: &Storm<'_>, event: &Event) -> Struck {
         }
         sleep(event.lasts / 20);
     }
-    fs::remove_file(&path).map_err(|error| error.to_string())
+    fs::remove_file(&path).map_err(|error| error.to_string())?;
+    Ok(lacked() - before)
 }
 
 /// A call of one worker fails now and then, or takes long.
 fn fail_calls(storm: &Storm<'_>, event: &Event) -> Struck {
-    let slave = storm.world.slave(event.dice as usize % SLAVES);
-    let (dice, workers) = ((event.dice >> 8) as usize, slave.workers());
-    let worker = workers.get(dice % 2).ok_or("no such worker")?;
+    let dice = (event.dice >> 8) as usize;
     let every = 1 + (dice >> 1) % 5;
     let (call, what) = match event.kind {
         Kind::SlowDisk => ("fsync,?fdatasync", "delay_enter=700000".to_owned()),
@@ -75,14 +76,30 @@ fn fail_calls(storm: &Storm<'_>, event: &Event) -> Struck {
             format!("error=ENOSPC:when=1+{every}"),
         ),
     };
-    let mut strace = tamper(*worker, call, &what).ok_or("strace cannot")?;
+    let said = match event.kind {
+        Kind::SlowDisk => "(DELAYED)",
+        _ => "(INJECTED)",
+    };
+    let slave = storm.world.slave(event.dice as usize % SLAVES);
+    let worker = *slave.workers().get(dice % 2).ok_or("no such worker")?;
     storm.report.write(&format!("{call} {what} in {worker}"));
-    sleep(event.lasts);
-    strace.terminate(PATIENCE);
-    Ok(())
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
+    watch(storm, event, (worker, &["-e", &trace, "-e", &inject]), said)
 }
 
-/// A worker can open nothing more.
+/// Has strace look at a process as long as the event lasts, and counts the lines in which it says this word.
+fn watch(storm: &Storm<'_>, event: &Event, (worker, words): (u32, &[&str]), said: &str) -> Struck {
+    let log = storm
+        .report
+        .path(&format!("strace-{}", event.at.as_millis()));
+    let mut strace = trace_into(worker, &log, words).ok_or("strace cannot")?;
+    sleep(event.lasts);
+    strace.terminate(PATIENCE);
+    let lines = fs::read_to_string(&log).map_err(|error| error.to_string())?;
+    Ok(lines.lines().filter(|line| line.contains(said)).count() as u64)
+}
+
+/// A worker can open nothing more, or so little that its next session does not get far.
 fn use_up_descriptors(storm: &Storm<'_>, event: &Event) -> Struck {
     let slave = storm.world.slave(event.dice as usize % SLAVES);
     let workers = slave.workers();
@@ -94,19 +111,23 @@ fn use_up_descriptors(storm: &Storm<'_>, event: &Event) -> Struck {
     let limit = |wanted: Rlimit| {
         prlimit(Some(pid), Resource::Nofile, wanted).map_err(|error| error.to_string())
     };
-    let open = open_descriptors(*worker).len() as u64;
+    let left = (event.dice >> 16) as usize % 3;
     let before = limit(Rlimit {
-        current: Some(open),
+        current: free_descriptors(*worker).nth(left),
         maximum,
     })?;
-    sleep(event.lasts);
-    limit(before).map(drop)
+    // Calls that make descriptors; none of them carries content.
+    const OPENING: &str = "trace=openat,openat2,accept4,socket,dup,fcntl,pipe2";
+    let struck = watch(storm, event, (*worker, &["-e", OPENING]), "EMFILE");
+    limit(before)?;
+    struck
 }
 
 /// Stored bytes change, and neither size nor time tells: whoever fetches the files is told.
 fn rot(storm: &Storm<'_>, event: &Event) -> Struck {
     let helpers = whole(&storm.helpers);
     let [witness, _] = &*helpers;
+    let before = storm.told.load(Relaxed);
     for remote in files::ROTTEN {
         let path = storm.world.path(remote);
         flip(&path, event.dice).map_err(|error| error.to_string())?;
@@ -122,7 +143,7 @@ fn rot(storm: &Storm<'_>, event: &Event) -> Struck {
         }
         flip(&path, event.dice).map_err(|error| error.to_string())?;
     }
-    Ok(())
+    Ok(storm.told.load(Relaxed) - before)
 }
 
 fn flip(path: &Path, dice: u64) -> io::Result<()> {

@@ -26,24 +26,23 @@ pub(super) fn strike(storm: &Storm<'_>, event: &Event) -> Struck {
         let name = choices.one_of(&SHARED);
         let seeds = [choices.next(), choices.next()];
         let length = 1 + choices.below(2_000_000) as usize;
-        thread::scope(|threads| {
-            for (person, seed) in [(one, seeds[0]), (two, seeds[1])] {
-                let upload = move || drop(storm.put(person, name, (seed, length), &[]));
-                thread::Builder::new()
-                    .spawn_scoped(threads, upload)
-                    .unwrap();
-            }
+        let put = |person, seed| storm.put(person, name, (seed, length), &[]).is_done();
+        let done = thread::scope(|threads| {
+            let other = thread::Builder::new().spawn_scoped(threads, || put(two, seeds[1]));
+            let other = other.unwrap();
+            [put(one, seeds[0]), other.join().unwrap_or(false)]
         });
-        return Ok(());
+        return Ok(u64::from(done == [true; 2]));
     }
     let name = choices.one_of(&EDITED);
     if storm.ledger.certain(name) == Some(State::Absent) {
         replace(storm, name, &mut choices);
     }
-    thread::scope(|threads| {
+    let is_read = thread::scope(|threads| {
         let read = || drop(storm.get(one, name, &["--limit-rate", "1M"]));
         thread::Builder::new().spawn_scoped(threads, read).unwrap();
         sleep(Duration::from_millis(50 + choices.below(600)));
+        let is_read = one.is_fetching(name);
         match event.kind {
             Kind::EditWhileRead => edit(storm, name, &mut choices),
             Kind::TruncateWhileRead => truncate(storm, name, &mut choices),
@@ -52,8 +51,9 @@ pub(super) fn strike(storm: &Storm<'_>, event: &Event) -> Struck {
                 fs::remove_file(path).ok(); // a full disk may have kept it from being made
             }),
         }
+        is_read
     });
-    Ok(())
+    Ok(u64::from(is_read))
 }
 
 /// A new version, in one step, and not through the servers.

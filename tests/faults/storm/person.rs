@@ -10,22 +10,29 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::network::{Machine, Network};
 use super::report::Report;
-use crate::harness::{Client, code_of, random_bytes, signal_pid, write_file};
+use crate::harness::{
+    Client, HERE, PATIENCE, Place, code_of, is_alive, random_bytes, signal_pid, what_it_does,
+    write_file,
+};
 
 /// How often is looked whether a command has ended.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Longest that a command may run on when nothing is in its way any more.
-pub(super) const LONGEST: Duration = Duration::from_secs(120);
+/// As a shell shows the end of one that was killed.
+const KILLED: i32 = 137;
+
+/// Longest that a command may run when nothing is in its way: a client that goes on hangs.
+const LONGEST: Duration = Duration::from_secs(90);
 
 /// A client program's user.
 pub(super) struct Person<'a> {
     pub(super) client: Client,
-    machine: Machine,
-    network: &'a Network,
+    name: String,
+    place: &'a Place,
     report: &'a Report,
+    /// [`LONGEST`].
+    patience: Duration,
     /// The client that runs. Held while it is waited for, so that nobody signals a number that is another's by then.
     running: Mutex<Option<u32>>,
     log: Mutex<File>,
@@ -47,21 +54,22 @@ impl Ran {
 }
 
 impl<'a> Person<'a> {
-    /// Somebody who asks `client`'s host from `machine`.
+    /// Somebody of this name, who asks `client`'s host from `place`.
     pub(super) fn new(
-        (client, machine): (Client, Machine),
-        network: &'a Network,
+        (client, name): (Client, String),
+        place: &'a Place,
         report: &'a Report,
     ) -> Self {
         for folder in ["src", "got"] {
             fs::create_dir(client.path(folder)).unwrap();
         }
-        let log = report.log(&format!("{machine:?}"));
+        let log = report.log(&name);
         Self {
             client,
-            machine,
-            network,
+            name,
+            place,
             report,
+            patience: LONGEST,
             running: Mutex::default(),
             log: Mutex::new(log),
         }
@@ -109,40 +117,46 @@ impl<'a> Person<'a> {
             *running = Some(child.id());
             child
         };
-        let child = self.network.place(self.machine).run(spawn);
+        let child = self.place.run(spawn);
         let shown = script.map_or_else(|| words.join(" "), |script| script.replace('\n', "; "));
-        let code = self.wait(child, &shown);
+        let ended = self.wait(child, begun);
         let read = |index: usize| {
             let bytes = fs::read(&files[index]).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
         let ran = Ran {
             begun,
-            code,
+            code: *ended.as_ref().unwrap_or(&KILLED),
             stdout: read(1),
             stderr: read(2),
         };
+        if let Err(facts) = ended {
+            let name = &self.name;
+            let finding = format!("{name} hangs in '{shown}', and has said {ran:?}:\n{facts}");
+            self.report.found(finding);
+        }
         self.note(&shown, &ran);
         ran
     }
 
-    fn wait(&self, mut child: Child, shown: &str) -> i32 {
+    /// The exit code; of one that hangs, and is killed therefore, what it was about.
+    fn wait(&self, mut child: Child, begun: Instant) -> Result<i32, String> {
         loop {
             let mut running = self.running();
             if let Some(status) = child.try_wait().unwrap() {
                 *running = None;
-                return code_of(status);
+                return Ok(code_of(status));
             }
             drop(running);
-            if self.report.healed_for() > LONGEST {
-                let facts = super::checks::what_it_does(child.id());
-                let machine = self.machine;
-                self.report
-                    .found(format!("{machine:?} hangs in '{shown}':\n{facts}"));
+            // Twice as long where faults are in its way: none lasts for more than seconds.
+            let unhindered = begun.elapsed().min(self.report.healed_for());
+            if unhindered > self.patience || begun.elapsed() > 2 * self.patience {
+                let facts = what_it_does(child.id());
+                let mut running = self.running();
                 signal_pid(child.id(), Signal::KILL);
                 child.wait().unwrap();
-                *self.running() = None;
-                return 137;
+                *running = None;
+                return Err(facts);
             }
             thread::sleep(PAUSE);
         }
@@ -151,16 +165,23 @@ impl<'a> Person<'a> {
     fn note(&self, shown: &str, ran: &Ran) {
         let at = self.report.since_start();
         let took = ran.begun.elapsed();
+        self.report.took(took);
         let said = ran.stderr.trim_end().replace('\n', " | ");
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let code = ran.code;
         writeln!(log, "{at:?} {shown} -> {code} in {took:?} {said}").unwrap();
     }
 
+    /// Whether a file is on its way to where [`Self::target`] puts it.
+    pub(super) fn is_fetching(&self, remote: &str) -> bool {
+        let is_arriving = self.client.is_arriving(format!("got{remote}"));
+        is_arriving && self.running().is_some_and(is_alive)
+    }
+
     /// Sends the client that runs a signal, and says which that was.
     pub(super) fn signal(&self, signal: Signal) -> Option<u32> {
         let running = self.running();
-        let pid = (*running)?;
+        let pid = (*running).filter(|pid| is_alive(*pid))?;
         signal_pid(pid, signal);
         Some(pid)
     }
@@ -176,4 +197,28 @@ impl<'a> Person<'a> {
     fn running(&self) -> MutexGuard<'_, Option<u32>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+#[test]
+fn a_client_that_hangs_is_killed_and_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = Report::new(folder.path().join("logs"));
+    let asleep = ["sh", "-c", "echo well >&2; exec sleep 20"];
+    let client = Client::new("nobody").behind(asleep.map(Into::into).to_vec());
+    let mut person = Person::new((client, "Tom".to_owned()), &HERE, &report);
+    person.patience = Duration::from_millis(500);
+    for is_healed in [false, true] {
+        let begun = Instant::now();
+        let ran = person.run(&["get", "something"]);
+        assert_eq!((ran.code, ran.stderr.as_str()), (KILLED, "well\n"));
+        // Where all is well its time is over sooner, but for what has just begun.
+        let least = if is_healed { 1 } else { 2 } * person.patience;
+        assert!(begun.elapsed() >= least && begun.elapsed() < PATIENCE);
+        let found = report.findings().pop().unwrap();
+        let tells = ["Tom hangs in 'get something'", "well\\n", "sleep"];
+        assert!(tells.iter().all(|part| found.contains(part)), "{found}");
+        report.healed();
+        thread::sleep(2 * person.patience);
+    }
+    assert_eq!(report.findings().len(), 2);
 }

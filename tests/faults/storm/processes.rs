@@ -40,45 +40,47 @@ fn client(storm: &Storm<'_>, event: &Event) -> Struck {
         sleep(event.lasts);
         person.signal_if(pid, Signal::CONT);
     }
-    Ok(())
+    Ok(1)
 }
 
 fn master(storm: &Storm<'_>, event: &Event) -> Struck {
     let mut master = storm.world.master(0);
     let server = master.as_mut().ok_or(GONE)?;
+    storm.must_run("the master", server);
     match event.kind {
         Kind::KillMaster => drop(server.process.kill()),
         Kind::TerminateMaster => terminate(storm, server, event),
         Kind::ReloadMaster => {
             server.process.signal(Signal::HUP);
-            return Ok(());
+            return Ok(1);
         }
         _ => {
             server.process.signal(Signal::STOP);
             sleep(event.lasts);
             server.process.signal(Signal::CONT);
-            return Ok(());
+            return Ok(1);
         }
     }
     sleep(event.lasts);
     storm.world.restart(Machine::Master(0), server);
-    Ok(())
+    Ok(1)
 }
 
 fn slave(storm: &Storm<'_>, event: &Event) -> Struck {
     let index = event.dice as usize % SLAVES;
     let mut slave = storm.world.slave(index);
+    storm.must_run("a slave", &mut slave);
     let chosen = (event.dice >> 8) as usize;
     match event.kind {
-        Kind::KillWorker => return one(&slave.workers(), chosen, Signal::KILL).map(drop),
+        Kind::KillWorker => return one(&slave.workers(), chosen, Signal::KILL).map(|_| 1),
         Kind::KillRegistrar => {
             let registrar = slave.registrar().ok_or(GONE)?;
             signal_pid(registrar, Signal::KILL);
-            return Ok(());
+            return Ok(1);
         }
         Kind::ReloadSlave => {
             slave.process.signal(Signal::HUP);
-            return Ok(());
+            return Ok(1);
         }
         Kind::StopWorker => {
             let worker = one(&slave.workers(), chosen, Signal::STOP)?;
@@ -104,7 +106,19 @@ fn slave(storm: &Storm<'_>, event: &Event) -> Struck {
     }
     sleep(event.lasts);
     storm.world.restart(Machine::Slave(index), &mut slave);
-    Ok(())
+    Ok(1)
+}
+
+impl Storm<'_> {
+    /// Nobody has the right to end servers but a fault.
+    fn must_run(&self, name: &str, server: &mut Server) {
+        if !server.process.is_running() {
+            let said = server.process.stderr();
+            let last = said.lines().last().unwrap_or_default();
+            self.report
+                .found(format!("{name} has ended by itself: {last}"));
+        }
+    }
 }
 
 fn one(processes: &[u32], chosen: usize, signal: Signal) -> Result<u32, String> {
@@ -121,7 +135,7 @@ fn wake(slave: &Server, stopped: &[u32], event: &Event) -> Struck {
         signal_pid(*pid, Signal::CONT);
     }
     slave.process.signal(Signal::CONT);
-    Ok(())
+    Ok(1)
 }
 
 fn terminate(storm: &Storm<'_>, server: &mut Server, event: &Event) {
@@ -136,16 +150,23 @@ fn terminate(storm: &Storm<'_>, server: &mut Server, event: &Event) {
     }
 }
 
+/// How often a server has written this to its log.
+fn times(server: &Server, words: &str) -> u64 {
+    let said = server.process.stderr();
+    said.matches(words).count() as u64
+}
+
 fn second_master(storm: &Storm<'_>, event: &Event) -> Struck {
     let mut second = storm.world.master(1);
     let server = second.insert(storm.world.start_master(1));
     sleep(event.lasts);
+    let slaves = times(server, "registered at");
     match event.dice % 2 {
         0 => drop(server.process.kill()),
         _ => terminate(storm, server, event),
     }
     *second = None;
-    Ok(())
+    Ok(slaves)
 }
 
 /// A slave of another storage must be sent nobody: whoever stored there would miss the file elsewhere.
@@ -153,6 +174,7 @@ fn other_storage(storm: &Storm<'_>, event: &Event) -> Struck {
     let _one_at_a_time = whole(&storm.stranger);
     let mut stranger = storm.world.start_stranger();
     sleep(event.lasts);
+    let refusals = times(&stranger, "does not take this slave");
     terminate(storm, &mut stranger, event);
     let strays: Vec<_> = fs::read_dir(storm.world.other_root())
         .unwrap()
@@ -164,5 +186,5 @@ fn other_storage(storm: &Storm<'_>, event: &Event) -> Struck {
         let report = storm.report;
         report.found(format!("stored in another storage: {strays:?}"));
     }
-    Ok(())
+    Ok(refusals)
 }

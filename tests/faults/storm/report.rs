@@ -1,6 +1,5 @@
 //! What the storm leaves to read: findings, counts, and the logs where something was found.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::schedule::{Event, Kind};
+use super::schedule::Event;
+use super::tally::Tally;
 
 /// Shared by all who take part.
 pub(super) struct Report {
@@ -16,11 +16,14 @@ pub(super) struct Report {
     begun: Instant,
     healed: Mutex<Option<Instant>>,
     findings: Mutex<Vec<String>>,
-    events: Mutex<BTreeMap<Kind, u64>>,
+    events: Mutex<Tally>,
+    longest: Mutex<Duration>,
     log: Mutex<File>,
     /// Commands that ended, and those with status 0.
     pub(super) commands: AtomicU64,
     pub(super) done: AtomicU64,
+    /// Commands that were told that the disk is full.
+    pub(super) lacked_space: AtomicU64,
     /// Files and bytes that were compared after the storm.
     pub(super) files: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -37,9 +40,11 @@ impl Report {
             healed: Mutex::default(),
             findings: Mutex::default(),
             events: Mutex::default(),
+            longest: Mutex::default(),
             log: Mutex::new(log),
             commands: AtomicU64::new(0),
             done: AtomicU64::new(0),
+            lacked_space: AtomicU64::new(0),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         }
@@ -47,7 +52,12 @@ impl Report {
 
     /// A log of its own for somebody.
     pub(super) fn log(&self, name: &str) -> File {
-        File::create(self.folder.join(name)).unwrap()
+        File::create(self.path(name)).unwrap()
+    }
+
+    /// Where that is.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     pub(super) fn since_start(&self) -> Duration {
@@ -66,10 +76,21 @@ impl Report {
         lock(&self.findings).clone()
     }
 
-    /// A fault has struck.
-    pub(super) fn struck(&self, event: &Event) {
-        *lock(&self.events).entry(event.kind).or_default() += 1;
-        self.write(&format!("struck: {event}"));
+    /// A fault has struck so often.
+    pub(super) fn struck(&self, event: &Event, hits: u64) {
+        lock(&self.events).note(event.kind, hits);
+        self.write(&format!("struck: {event}: {hits} hits"));
+    }
+
+    /// A command took so long.
+    pub(super) fn took(&self, time: Duration) {
+        let mut longest = lock(&self.longest);
+        *longest = time.max(*longest);
+    }
+
+    /// What the longest command took.
+    pub(super) fn longest(&self) -> Duration {
+        *lock(&self.longest)
     }
 
     /// A line for whoever reads the log of events.
@@ -78,8 +99,8 @@ impl Report {
         writeln!(lock(&self.log), "{at:?} {line}").unwrap();
     }
 
-    /// Events that have struck, by kind.
-    pub(super) fn events(&self) -> BTreeMap<Kind, u64> {
+    /// Events so far, by kind.
+    pub(super) fn events(&self) -> Tally {
         lock(&self.events).clone()
     }
 

@@ -92,6 +92,9 @@ impl Storm<'_> {
         self.report
             .done
             .fetch_add(u64::from(ran.is_done()), Relaxed);
+        let lacked_space = ran.stderr.contains("no space left on the server");
+        let lacking = &self.report.lacked_space;
+        lacking.fetch_add(u64::from(lacked_space), Relaxed);
         if ran.stderr.contains("panicked") || ran.code > 128 && ran.code != 128 + 9 {
             self.report.found(format!("a client broke down: {ran:?}"));
         }

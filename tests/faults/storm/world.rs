@@ -10,7 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::clocks::{Clock, Clocks};
 use super::network::{Machine, Network};
 use crate::harness::{
-    Client, PATIENCE, Place, Proxy, Server, SmallDisk, master_binary, slave_binary, wait_until,
+    Client, Gauge, PATIENCE, Place, Proxy, Server, SmallDisk, master_binary, slave_binary,
+    wait_until,
 };
 
 pub(super) const SLAVES: usize = 3;
@@ -18,9 +19,6 @@ const WORKERS: usize = 2;
 const MASTER_PORT: u16 = 2121;
 /// The slave that clients reach through a proxy, which can bend what passes.
 pub(super) const BEHIND_PROXY: usize = SLAVES - 1;
-
-/// What a process of the cluster has open, and how many threads it has.
-pub(super) type Holding = (usize, usize);
 
 /// A cluster. Whoever does something to a part of it holds its lock meanwhile.
 pub(super) struct World<'a> {
@@ -162,8 +160,16 @@ impl<'a> World<'a> {
     }
 
     /// Ports differ, as they are part of who a slave is.
-    pub(super) fn slave_port(&self, index: usize) -> u16 {
+    fn slave_port(&self, index: usize) -> u16 {
         2122 + index as u16
+    }
+
+    /// Where clients reach a slave on its machine.
+    pub(super) fn port_of(&self, slave: usize) -> u16 {
+        match slave {
+            BEHIND_PROXY => self.proxy.address.port(),
+            _ => self.slave_port(slave),
+        }
     }
 
     /// A slave over another folder that asks to be let in.
@@ -214,36 +220,14 @@ impl<'a> World<'a> {
         });
     }
 
-    /// What each process of the cluster holds; `None` while one is missing or too many.
-    pub(super) fn holdings(&self) -> Option<Vec<Holding>> {
-        let mut holdings = Vec::new();
-        let master = self.master(0).as_ref().map(Server::family)?;
-        holdings.extend(master.into_iter().map(holding));
-        for index in 0..SLAVES {
-            let slave = self.slave(index);
-            let (family, workers) = (slave.family(), slave.workers());
-            if workers.len() != WORKERS || family.len() != WORKERS + 2 {
-                return None;
-            }
-            holdings.push(holding(slave.pid()));
-            holdings.push(holding(slave.registrar()?));
-            holdings.extend(workers.into_iter().map(holding));
-        }
-        Some(holdings)
-    }
-
-    /// What the processes of [`Self::holdings`] have open, for whoever looks for a leak.
-    pub(super) fn held(&self) -> String {
-        let mut family = self
-            .master(0)
-            .as_ref()
-            .map(Server::family)
-            .unwrap_or_default();
-        for index in 0..SLAVES {
-            family.extend(self.slave(index).family());
-        }
-        let held = family.into_iter().map(super::checks::what_it_does);
-        held.collect::<Vec<_>>().join("\n")
+    /// Its processes, but for those of the second master.
+    pub(super) fn gauge(&self) -> Gauge {
+        let master = self.master(0);
+        let slaves: Vec<_> = (0..SLAVES).map(|index| self.slave(index)).collect();
+        let master = master.iter().map(|server| ("master".to_owned(), server));
+        let named = |(index, slave)| (format!("slave {index}"), slave);
+        let slaves = slaves.iter().map(|slave| &**slave).enumerate();
+        Gauge::of(master.chain(slaves.map(named)))
     }
 
     /// What each server has said.
@@ -286,11 +270,6 @@ impl<'a> World<'a> {
 fn registers_at(master: usize) -> [OsString; 2] {
     let address = format!("{}:{MASTER_PORT}", Machine::Master(master).ip());
     ["--master".into(), address.into()]
-}
-
-fn holding(pid: u32) -> Holding {
-    let descriptors = crate::harness::open_descriptors(pid).len();
-    (descriptors, crate::harness::thread_count(pid))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -73,11 +73,15 @@ impl Arena {
         let rounds = std::env::var("MINI_FTP_RACES")
             .map_or(ROUNDS, |rounds| rounds.parse().expect("a number"));
         let before = self.picture();
-        let stop = AtomicBool::new(false);
-        let flips = std::thread::scope(|scope| {
-            let flipper = scope.spawn(|| self.flip(&stop));
+        let (stop, flips) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            let flipper = scope.spawn(|| self.flip(&stop, &flips));
             let finished = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                let is_unmet = |round| round < 100 * rounds && self.carried_out.load(Relaxed) == 0;
+                // On a busy machine all rounds may be over before the attack begins.
+                let is_missing = |count: &AtomicU64| count.load(Relaxed) == 0;
+                let is_unmet = |round| {
+                    round < 100 * rounds && (is_missing(&self.carried_out) || is_missing(&flips))
+                };
                 let mut round = 0;
                 while round < rounds || is_unmet(round) {
                     self.round.store(round, Relaxed);
@@ -87,25 +91,24 @@ impl Arena {
             }));
             stop.store(true, Relaxed);
             finished.unwrap();
-            flipper.join().unwrap()
+            flipper.join().unwrap();
         });
+        let flips = flips.into_inner();
         assert_eq!(self.picture(), before, "{what} led out");
         let carried_out = self.carried_out.load(Relaxed);
         println!("{what}: {rounds} times, {carried_out} carried out, {flips} flips, none led out");
         assert!(flips > 0 && carried_out > 0);
     }
 
-    fn flip(&self, stop: &AtomicBool) -> u64 {
+    fn flip(&self, stop: &AtomicBool, flips: &AtomicU64) {
         let (one, two) = (self.served.at("swap"), self.served.at("other"));
-        let mut flips = 0_u64;
         while !stop.load(Relaxed) {
             rustix::fs::renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).unwrap();
-            flips += 1;
+            let flips = flips.fetch_add(1, Relaxed) + 1;
             // Unevenly, or the disk's rhythm would let every attempt meet the same side.
             let pause = flips.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
             (0..pause).for_each(|_| std::hint::spin_loop());
         }
-        flips
     }
 
     /// Counts a success; of failures, only those that an attack may cause are fair.
