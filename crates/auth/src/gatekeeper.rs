@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// The shortest of several tries of each, so that a busy machine does not decide.
+    /// The shortest of as many tries of each as it takes: a busy machine makes a try longer, nothing makes it shorter.
     #[test]
     fn a_name_that_nobody_has_takes_as_long_as_one_that_somebody_has() {
         let (gatekeeper, accounts) = (gatekeeper(), accounts());
@@ -158,14 +158,12 @@ mod tests {
             begun.elapsed()
         };
         let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
-        for _ in 0..5 {
+        let is_as_long = (0..50).any(|_| {
             known = known.min(took("ada"));
             unknown = unknown.min(took("nobody"));
-        }
-        assert!(
-            unknown > known / 2 && known > unknown / 2,
-            "{known:?} {unknown:?}"
-        );
+            unknown > known / 2 && known > unknown / 2
+        });
+        assert!(is_as_long, "{known:?} {unknown:?}");
     }
 
     #[test]
