@@ -49,9 +49,9 @@ power-cuts: ## cut the power of a disk under uploads, renames and removals, CUTS
 	MINI_FTP_MUST=1 MINI_FTP_CUTS=$(CUTS) \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::power_cuts -- --nocapture
 
-sweep: ## have every system call of every operation fail once, and see that nobody is lied to (takes root and strace)
+sweep: ## have every system call of every operation fail once, in client, slave and master, and see that nobody is lied to (takes root and strace)
 	MINI_FTP_MUST=1 MINI_FTP_EVERY=1 \
-	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::sweep -- --nocapture --test-threads 2
+	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::sweep -- --nocapture --test-threads 4
 
 races: ## swap folders for links under every operation of the storage, RACES=1000000 times each
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \

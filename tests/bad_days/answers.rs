@@ -12,17 +12,26 @@ fn with_lost_answers(
     prepare: impl Fn(&Cluster),
     is_done: impl Fn(&Cluster) -> bool,
 ) {
+    with_lost_answers_to((command, 0), prepare, is_done);
+}
+
+/// The same of a command that ends with that status.
+fn with_lost_answers_to(
+    (command, code): (&[&str], i32),
+    prepare: impl Fn(&Cluster),
+    is_done: impl Fn(&Cluster) -> bool,
+) {
     let cluster = Setup::new(1).without_master().start();
     let proxy = Proxy::before(cluster.slaves[0].address);
     let client = Client::new(proxy.address.to_string());
-    for bytes in (57..300).step_by(7) {
+    for bytes in (57..400).step_by(7) {
         prepare(&cluster);
         proxy.next(Fault::CutAfter {
             direction: Direction::ToClient,
             bytes,
         });
         let finished: Finished = client.run(command.iter().copied());
-        assert_eq!(finished.code, 0, "cut after {bytes}: {finished:?}");
+        assert_eq!(finished.code, code, "cut after {bytes}: {finished:?}");
         assert!(is_done(&cluster), "cut after {bytes}");
     }
 }
@@ -85,6 +94,17 @@ fn mv_whose_answer_is_lost_is_done_once() {
                 && fs::read(cluster.path("b.bin")).is_ok_and(|content| content == b"content")
         },
     );
+}
+
+#[test]
+fn mv_of_what_is_not_there_is_not_taken_for_done_because_the_other_name_is() {
+    for other in ["other.bin", "folder/other.bin"] {
+        with_lost_answers_to(
+            (&["mv", "nothing", other], 1),
+            |cluster| cluster.write(other, b"other"),
+            |cluster| fs::read(cluster.path(other)).is_ok_and(|content| content == b"other"),
+        );
+    }
 }
 
 #[test]

@@ -12,12 +12,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use storage::{LocalDirectory, Storage};
-
 use self::client::{End, Keeper, SHARED};
 use self::disk::Disk;
 use crate::harness::{
-    Choices, Cluster, Node, PATIENCE, Setup, seed, setting, skipped, staged, tree, wait_until,
+    Choices, Cluster, Node, PATIENCE, Setup, seed, setting, skipped, staged, sweep_staging, tree,
+    wait_until,
 };
 
 mod client;
@@ -195,10 +194,8 @@ impl Trial {
             };
             !staged(&root).iter().any(|path| is_once(path))
         });
-        let storage = LocalDirectory::open(&root).unwrap();
         let left = staged(&root).len() as u64;
-        assert_eq!(storage.sweep(Duration::ZERO, u64::MAX).unwrap(), left);
-        assert!(staged(&root).is_empty(), "{:?}", staged(&root));
+        assert_eq!(sweep_staging(&root), left);
         left
     }
 }

@@ -1,30 +1,38 @@
 //! Every system call of an operation fails, one after the other, once: nobody is told that something is done which is not,
-//! no file is torn, nobody hangs, nothing is left behind, and the next one is served.
+//! no file is torn, nobody hangs, nothing is left behind but what is gone on with, and the next one is served.
 //!
 //! `MINI_FTP_EVERY` (one of so many failures is tried, drawn; 1 for all) and `MINI_FTP_SEED` can be set.
 
+use std::fmt;
 use std::fs;
-use std::ops::RangeInclusive;
-use std::path::Path;
+use std::ops::{AddAssign, RangeInclusive};
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use storage::{LocalDirectory, Storage};
-
-use self::calls::{Counts, Failure, counts, failures};
-use self::deed::{DEEDS, Deed, Site};
+use self::calls::{Counts, Failure, counts, failures, has_failed};
+use self::deed::{DEEDS, Deed, Expected};
+use self::site::Site;
 use crate::harness::{
-    Choices, Client, Finished, PATIENCE, Setup, open_descriptors, seed, setting, skipped, staged,
+    Choices, Finished, PATIENCE, open_descriptors, seed, setting, skipped, sweep_staging,
     thread_count, trace_into, wait_for, wait_until,
 };
 
 mod calls;
 mod deed;
+mod site;
 
 /// Longest that a client may take over a call that fails.
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// One of so many failures is tried where nothing else is asked for.
-const EVERY: u64 = 40;
+const EVERY: u64 = 120;
+
+/// A call need not be made again that was made once: so often it is looked for.
+const TRIES: u32 = 2;
+
+/// What is asked for then, of a slave that starts a worker anew: the later, the more often it had to of late.
+const PATIENTLY: [&str; 2] = ["--wait", "10"];
 
 /// Threads of sessions that have ended stay for a while.
 const RESTING: usize = 3;
@@ -35,61 +43,79 @@ const STATUSES: RangeInclusive<i32> = 0..=6;
 /// The thread that waits for Ctrl-C, by a library that panics where its own pipe cannot be read; the transfer goes on without.
 const SIGNALS: &str = "thread 'signals'";
 
-/// What a client gives up soon: a failure may cost it its connection.
-const OPTIONS: [&str; 6] = ["--retries", "2", "--timeout", "3", "--streams", "1"];
-
 #[test]
 fn each_call_of_the_slave_may_fail() {
-    let Some(mut sweep) = Sweep::new() else {
-        return skipped("a sweep takes strace, and the right to trace");
-    };
-    let mut told = Vec::new();
-    for deed in &DEEDS {
-        let made = sweep.calls_of_worker(deed);
-        let tried = sweep.choose(failures(&made, &Counts::new()));
-        let mut injected = 0;
-        for failure in &tried {
-            injected += sweep.fail_in_worker(deed, failure);
-        }
-        told.push(format!("{} {injected}", deed.name));
-        sweep.assert_nothing_leaks(deed);
-    }
-    sweep.tell("slave", &told);
+    sweep(Side::Slave, Site::alone());
 }
 
 #[test]
 fn each_call_of_the_client_may_fail() {
-    let Some(mut sweep) = Sweep::new() else {
+    sweep(Side::Client, Site::alone());
+}
+
+#[test]
+fn each_call_of_the_master_may_fail() {
+    sweep(Side::Master, Site::behind_master());
+}
+
+#[test]
+fn each_call_of_the_slave_of_a_master_may_fail_within_tls() {
+    sweep(Side::Slave, Site::behind_master());
+}
+
+#[test]
+fn each_call_of_the_client_of_a_master_may_fail_within_tls() {
+    sweep(Side::Client, Site::behind_master());
+}
+
+/// Whose calls fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Master,
+    Slave,
+    Client,
+}
+
+/// Failures that were tried, and those of them that came, as strace(1) says.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    tried: u64,
+    hit: u64,
+}
+
+fn sweep(side: Side, site: Site) {
+    let Some(mut sweep) = Sweep::new(side, site) else {
         return skipped("a sweep takes strace, and the right to trace");
     };
-    // What it takes to start any program is not the operation.
-    let started = sweep.calls_of_client(&["--version"]);
+    let started = sweep.calls_of_start();
     let mut told = Vec::new();
-    for deed in DEEDS
-        .iter()
-        .filter(|deed| deed.name.starts_with("put") || deed.name.starts_with("get"))
-    {
-        deed.prepare(&sweep.site);
-        let made = sweep.calls_of_client(deed.words);
-        let tried = sweep.choose(failures(&made, &started));
-        let mut injected = 0;
-        for failure in &tried {
-            injected += sweep.fail_in_client(deed, failure);
+    let mut total = Tally::default();
+    for deed in &DEEDS {
+        let made = sweep.calls_of(deed);
+        let mut tally = Tally::default();
+        for failure in sweep.choose(failures(&made, &started)) {
+            tally.tried += 1;
+            let mut tries = 0..TRIES;
+            tally.hit += u64::from(tries.any(|_| sweep.fail(deed, &failure)));
         }
-        told.push(format!("{} {injected}", deed.name));
         sweep.assert_nothing_leaks(deed);
+        let line = format!("{} {tally}", deed.name);
+        eprintln!("failing calls of the {}, {}: {line}", side, sweep.site.name);
+        told.push(line);
+        total += tally;
     }
-    sweep.tell("client", &told);
+    sweep.tell(total, &told);
 }
 
 struct Sweep {
+    side: Side,
     site: Site,
     choices: Choices,
     seed: u64,
     every: u64,
     /// Where strace writes.
     logs: tempfile::TempDir,
-    /// What the worker has open and how many threads it has before anybody is served.
+    /// What the server has open and how many threads it has before anybody is served.
     at_rest: (usize, usize),
     begun: Instant,
     /// What went wrong, all of it.
@@ -97,20 +123,15 @@ struct Sweep {
 }
 
 impl Sweep {
-    /// `None`, and a line that says so, where no call can be made to fail.
-    fn new() -> Option<Self> {
+    /// `None` where no call can be made to fail.
+    fn new(side: Side, site: Site) -> Option<Self> {
         let seed = seed();
-        let cluster = Setup::new(1).without_master().workers(1).start();
-        let client = cluster.client().options(OPTIONS);
         let logs = tempfile::tempdir().unwrap();
-        let worker = cluster.slaves[0].workers()[0];
-        drop(trace_into(
-            worker,
-            &logs.path().join("log"),
-            &["-e", "trace=none"],
-        )?);
+        let log = logs.path().join("log");
+        drop(trace_into(site.worker(), &log, &["-e", "trace=none"])?);
         let mut sweep = Self {
-            site: Site { cluster, client },
+            side,
+            site,
             choices: Choices(seed),
             seed,
             every: setting("MINI_FTP_EVERY", EVERY),
@@ -121,9 +142,10 @@ impl Sweep {
         };
         eprintln!("MINI_FTP_SEED={seed} MINI_FTP_EVERY={}", sweep.every);
         sweep.at_rest = sweep.held();
-        for deed in &DEEDS {
-            sweep.do_well(deed, "at first");
-        }
+        // The first visit is like no other: whom a client meets it remembers.
+        let [first, ..] = &DEEDS;
+        let expected = first.prepare(&sweep.site);
+        sweep.go_on(first, &expected).unwrap();
         Some(sweep)
     }
 
@@ -132,87 +154,70 @@ impl Sweep {
         failures.into_iter().filter(is_chosen).collect()
     }
 
-    fn worker(&self) -> u32 {
-        wait_for("a worker", PATIENCE, || {
-            self.site.cluster.slaves[0].workers().first().copied()
-        })
-    }
-
-    fn log(&self) -> std::path::PathBuf {
+    fn log(&self) -> PathBuf {
         self.logs.path().join("log")
     }
 
-    fn traced<T>(&self, words: &[&str], work: impl FnOnce() -> T) -> T {
-        // A worker that has just ended of its failure is replaced.
-        let mut strace = wait_for("strace at a worker", PATIENCE, || {
-            trace_into(self.worker(), &self.log(), words)
-        });
-        let result = work();
-        strace.terminate(PATIENCE);
-        result
+    fn read_log(&self) -> String {
+        let bytes = fs::read(self.log()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    fn calls_of_worker(&self, deed: &Deed) -> Counts {
-        self.traced(&[], || self.do_well(deed, "watched"));
-        counts(&read(&self.log()))
+    /// What it takes to start any client is not the operation.
+    fn calls_of_start(&self) -> Counts {
+        match self.side {
+            Side::Master | Side::Slave => Counts::new(),
+            Side::Client => {
+                self.run(&["--version"], &[]).0.succeeded();
+                let log = self.read_log();
+                let (start, _) = log.split_once(" write(1,").expect("a version");
+                counts(start)
+            }
+        }
     }
 
-    fn do_well(&self, deed: &Deed, when: &str) {
+    fn calls_of(&self, deed: &Deed) -> Counts {
         let expected = deed.prepare(&self.site);
-        let finished = self.site.client.run(deed.words.iter().copied());
-        assert_eq!(finished.code, 0, "{} {when}: {finished:?}", deed.name);
-        expected.is_met(&self.site, 0).unwrap();
+        let (finished, _) = self.run(deed.words, &[]);
+        let code = finished.succeeded().code;
+        expected.is_met(&self.site, code).unwrap();
+        counts(&self.read_log())
     }
 
-    /// How often the call was made and failed.
-    fn fail_in_worker(&mut self, deed: &Deed, failure: &Failure) -> u64 {
-        let words = failure.words();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        self.fail((deed, !deed.is_here), failure, |sweep| {
-            let command = deed.words.iter().copied();
-            sweep.traced(&words, || sweep.site.client.run(command))
-        })
-    }
-
-    fn fail_in_client(&mut self, deed: &Deed, failure: &Failure) -> u64 {
-        self.fail((deed, deed.is_here), failure, |sweep| {
-            sweep.run_traced(&failure.words(), deed.words)
-        })
-    }
-
-    /// With `stores`, on the side where something is stored: who cannot flush it there must not say that it is.
-    fn fail(
-        &mut self,
-        (deed, stores): (&Deed, bool),
-        failure: &Failure,
-        run: impl FnOnce(&Self) -> Finished,
-    ) -> u64 {
-        let expected = deed.prepare(&self.site);
+    /// Runs a command of the client, and says how long it took, with strace(1), which is told these words, at whose calls are swept.
+    fn run(&self, words: &[&str], strace: &[String]) -> (Finished, Duration) {
+        let mut command = self.site.client.command(words.iter().copied());
+        let mut traced = None;
+        match self.side {
+            Side::Client => command = self.under_strace(&command, strace),
+            Side::Master | Side::Slave => {
+                let strace: Vec<&str> = strace.iter().map(String::as_str).collect();
+                // A worker that has just ended of its failure is replaced.
+                traced = Some(wait_for("strace at a server", PATIENCE, || {
+                    trace_into(self.server(), &self.log(), &strace)
+                }));
+            }
+        }
         let begun = Instant::now();
-        let finished = run(self);
+        let finished = self.site.client.finish(command, b"");
         let took = begun.elapsed();
-        let made = read(&self.log()).contains("(INJECTED)");
-        let found = expected.is_met(&self.site, finished.code);
-        let told = format!("{}: {failure}: {finished:?}, after {took:?}", deed.name);
-        let judged = found.and_then(|()| self.judge(&finished, took));
-        if let Err(wrong) = judged {
-            self.wrong.push(format!("{told}: {wrong}"));
+        if let Some(mut strace) = traced {
+            // Asked to end, it can wait in vain for a process that ends as it is let go.
+            strace.kill();
         }
-        if stores && made && failure.call == "fsync" && finished.code == 0 {
-            self.wrong.push(format!("{told}: it is not flushed"));
-        }
-        self.do_well(deed, &told);
-        u64::from(made)
+        (finished, took)
     }
 
-    fn calls_of_client(&self, words: &[&str]) -> Counts {
-        self.run_traced(&[], words).succeeded();
-        counts(&read(&self.log()))
+    /// The server's process whose calls are swept, or that serves the client whose are.
+    fn server(&self) -> u32 {
+        match self.side {
+            Side::Master => self.site.master(),
+            Side::Slave | Side::Client => self.site.worker(),
+        }
     }
 
-    fn run_traced(&self, strace: &[String], words: &[&str]) -> Finished {
-        let plain = self.site.client.command(words.iter().copied());
-        let mut command = std::process::Command::new("strace");
+    fn under_strace(&self, plain: &Command, strace: &[String]) -> Command {
+        let mut command = Command::new("strace");
         command.args(["-f", "-o"]).arg(self.log()).args(strace);
         command.arg(plain.get_program()).args(plain.get_args());
         command.current_dir(plain.get_current_dir().unwrap());
@@ -222,7 +227,36 @@ impl Sweep {
                 None => command.env_remove(name),
             };
         }
-        Client::new("nobody").finish(command, b"")
+        command
+    }
+
+    /// Whether the call was made, and failed.
+    fn fail(&mut self, deed: &Deed, failure: &Failure) -> bool {
+        let expected = deed.prepare(&self.site);
+        let (finished, took) = self.run(deed.words, &failure.words());
+        let has_failed = has_failed(&self.read_log());
+        // Who cannot flush it where it is stored must not say that it is.
+        let stores = match self.side {
+            Side::Master => false,
+            Side::Slave => !deed.is_here,
+            Side::Client => deed.is_here,
+        };
+        let is_unflushed = stores && has_failed && failure.call == "fsync" && finished.code == 0;
+        let judged = match is_unflushed {
+            true => Err("it is not flushed".to_owned()),
+            false => expected.is_met(&self.site, finished.code),
+        };
+        let judged = judged.and_then(|()| self.judge(&finished, took));
+        if self.side == Side::Master {
+            self.site.revive_master();
+        }
+        let judged = judged.and_then(|()| self.go_on(deed, &expected));
+        if let Err(wrong) = judged {
+            let told = format!("{}: {failure}: {finished:?}, after {took:?}", deed.name);
+            eprintln!("{told}: {wrong}");
+            self.wrong.push(format!("{told}: {wrong}"));
+        }
+        has_failed
     }
 
     /// A client ends soon, and well or with a sentence; a notice of what it went through may stand before that.
@@ -230,7 +264,7 @@ impl Sweep {
         let said: Vec<&str> = finished.stderr.lines().collect();
         let panicked = |line: &&str| line.contains("panicked") && !line.contains(SIGNALS);
         let is_sentence = |line: &&str| line.starts_with("ftpclient: ");
-        let slave = self.site.cluster.slaves[0].process.stderr();
+        let mut servers = self.site.cluster.servers();
         for (is_wrong, wrong) in [
             (took >= LONGEST, "it hangs"),
             (
@@ -238,7 +272,10 @@ impl Sweep {
                 "a status that nobody knows",
             ),
             (said.iter().any(panicked), "a panic"),
-            (slave.contains("panicked"), "a panic of the slave"),
+            (
+                servers.any(|server| server.process.stderr().contains("panicked")),
+                "a panic of a server",
+            ),
             (
                 finished.code != 0 && !said.iter().any(is_sentence),
                 "no word of why",
@@ -251,10 +288,24 @@ impl Sweep {
         Ok(())
     }
 
+    /// The next one, who asks for the same, is served as soon as who has ended of the failure is replaced: all is done then, and
+    /// nothing is kept of the first try any more.
+    fn go_on(&self, deed: &Deed, expected: &Expected<'_>) -> Result<(), String> {
+        let may_be_refused = deed.is_once && expected.is_done(&self.site);
+        let words = PATIENTLY.iter().chain(deed.words);
+        let next = self.site.client.run(words.copied());
+        let unfinished = self.site.unfinished();
+        let is_well = (next.code == 0 || may_be_refused) && expected.is_done(&self.site);
+        match is_well && unfinished.is_empty() {
+            true => Ok(()),
+            false => Err(format!("then, {next:?}, and it keeps {unfinished:?}")),
+        }
+    }
+
     /// How much is open, and how many threads there are.
     fn held(&self) -> (usize, usize) {
-        let worker = self.worker();
-        (open_descriptors(worker).len(), thread_count(worker))
+        let server = self.server();
+        (open_descriptors(server).len(), thread_count(server))
     }
 
     /// Nobody is served any more: what is open is what was before anybody came, and what is staged is nobody's.
@@ -264,35 +315,49 @@ impl Sweep {
             let (descriptors, threads) = self.held();
             descriptors <= self.at_rest.0 && threads <= self.at_rest.1 + RESTING
         });
-        let root = self.site.cluster.root();
-        let storage = LocalDirectory::open(&root).unwrap();
-        storage.sweep(Duration::ZERO, u64::MAX).unwrap();
-        assert!(
-            staged(&root).is_empty(),
-            "{}: {:?}",
-            deed.name,
-            staged(&root)
-        );
+        sweep_staging(&self.site.cluster.root());
     }
 
-    fn tell(&self, side: &str, told: &[String]) {
-        assert!(
-            self.wrong.is_empty(),
-            "seed {}: {}",
-            self.seed,
-            self.wrong.join("\n")
-        );
+    fn tell(&self, total: Tally, told: &[String]) {
+        let Self {
+            side,
+            site,
+            seed,
+            every,
+            begun,
+            wrong,
+            ..
+        } = self;
+        assert!(wrong.is_empty(), "seed {seed}: {}", wrong.join("\n"));
         eprintln!(
-            "failing calls of the {side}: seed {}, one of {}: {} ({:?}); 0 false acknowledgements, 0 torn, 0 hung, 0 left",
-            self.seed,
-            self.every,
+            "failing calls of the {side}, {}: seed {seed}, one of {every}: {total}: {} ({:?}); 0 false acknowledgements, 0 torn, \
+             0 hung, 0 left",
+            site.name,
             told.join(", "),
-            self.begun.elapsed()
+            begun.elapsed()
         );
     }
 }
 
-fn read(log: &Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
+impl fmt::Display for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Master => "master",
+            Self::Slave => "slave",
+            Self::Client => "client",
+        })
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} hit of {}", self.hit, self.tried)
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.tried += other.tried;
+        self.hit += other.hit;
+    }
 }

@@ -223,6 +223,11 @@ impl Cluster {
         self.master.as_mut().expect("this cluster has no master")
     }
 
+    /// Every server: the slaves, and behind them the master.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.slaves.iter().chain(&self.master)
+    }
+
     /// What holds whatever there is to be held: the processes of all servers.
     pub fn gauge(&self) -> Gauge {
         let master = self

@@ -5,6 +5,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use storage::{LocalDirectory, Storage};
 
 /// `length` bytes that look random and are the same for the same `seed`.
 pub fn random_bytes(seed: u64, length: usize) -> Vec<u8> {
@@ -73,4 +76,14 @@ pub fn staged(root: &Path) -> Vec<PathBuf> {
         return Vec::new();
     };
     staging.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Has the storage's own sweep take all that is staged, for its age: so many, and nothing is left.
+#[track_caller]
+pub fn sweep_staging(root: &Path) -> u64 {
+    let storage = LocalDirectory::open(root).unwrap();
+    let swept = storage.sweep(Duration::ZERO, u64::MAX).unwrap();
+    let left = staged(root);
+    assert!(left.is_empty(), "the sweep took {swept} and left {left:?}");
+    swept
 }

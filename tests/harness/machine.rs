@@ -95,7 +95,8 @@ pub fn trace_into(process: u32, log: &Path, words: &[&str]) -> Option<Process> {
     wait_until("strace to be attached or gone", PATIENCE, || {
         strace.stderr().contains("attached") || !strace.is_running()
     });
-    let attached = strace.is_running();
+    // A process that has ended since, of what happened to it, was traced all the same.
+    let attached = strace.stderr().contains("attached");
     if !attached {
         eprintln!("skipped: {}", strace.stderr());
     }

@@ -22,7 +22,9 @@ mod wire;
 pub use choices::{Choices, seed, setting, skipped};
 pub use client::{Client, Finished, shell};
 pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary, user_command};
-pub use content::{Node, allocated, digest_of, random_bytes, staged, tree, write_file};
+pub use content::{
+    Node, allocated, digest_of, random_bytes, staged, sweep_staging, tree, write_file,
+};
 pub use gauge::{Gauge, Held, Reading};
 pub use impostor::Impostor;
 pub use machine::{

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::XattrFlags;
 
 use super::{MEBIBYTE, Striped};
-use crate::harness::{PATIENCE, Setup, SmallDisk, offers, port_of, skipped, wait_until};
+use crate::harness::{PATIENCE, Setup, SmallDisk, offers, port_of, skipped, wait_for, wait_until};
 
 /// Two slaves over a storage and one over a copy of it that looks the same.
 struct Copies {
@@ -86,16 +86,20 @@ fn copy_digest(original: &Path, copy: &Path) -> Option<()> {
         .ok()
 }
 
-/// The first block comes from the slave whose turn it is.
+/// The first block comes from the slave whose turn it is, unless a busy machine has its heartbeat come late.
 #[test]
 fn a_flipped_bit_in_one_slave_s_file_is_found_and_the_block_comes_from_another() {
     let Some(copies) = Copies::new([MEBIBYTE / 2].into_iter()) else {
         return;
     };
-    copies.wait_for_its_turn();
-    let finished = copies.striped.run(["get", "a.bin"]);
-    finished.succeeded();
-    copies.striped.assert_whole();
+    let finished = wait_for("the first block from the copy", PATIENCE, || {
+        copies.wait_for_its_turn();
+        fs::remove_file(copies.striped.client.path("a.bin")).ok();
+        let finished = copies.striped.run(["get", "a.bin"]);
+        finished.succeeded();
+        copies.striped.assert_whole();
+        Some(finished).filter(|finished| !finished.stderr.is_empty())
+    });
     let told = format!(
         "ftpclient: /a.bin: 1 block from {} damaged, fetching again\n",
         copies.address()

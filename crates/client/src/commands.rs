@@ -143,13 +143,30 @@ impl Client {
             to: to.clone(),
             replace,
         };
+        let before = self.holder(to)?;
         let mut tries = 0;
         match self.order_counting(&request, &mut tries) {
-            // Either it was moved by a try whose answer was lost, or it was never there.
+            // Either it was moved by a try whose answer was lost, or it was never there, and the other name is whose it was.
             Err(error) if done_before(&error, ErrorCode::NotFound, tries) => {
-                self.stat(to, false).map(drop).map_err(|_| error)
+                match self.holder(to)? {
+                    now @ Some(_) if now != before => Ok(()),
+                    _ => Err(error),
+                }
             }
             result => result,
+        }
+    }
+
+    /// What has a name, so far as the same has it later; `None` where nothing has.
+    fn holder(&mut self, path: &RemotePath) -> Result<Option<Entry>> {
+        match self.stat(path, false) {
+            // Which becomes known meanwhile.
+            Ok(entry) => Ok(Some(Entry {
+                digest: None,
+                ..entry
+            })),
+            Err(error) if error.kind() == ClientErrorKind::Remote(ErrorCode::NotFound) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

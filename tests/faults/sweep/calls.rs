@@ -45,22 +45,38 @@ const NEED_ROOM: &[&str] = &[
     "fsync",
     "ftruncate",
     "linkat",
+    "mkdir",
     "mkdirat",
+    "open",
+    "openat",
+    "openat2",
     "pwrite64",
     "renameat",
     "renameat2",
     "splice",
     "syncfs",
+    "utimensat",
     "write",
+    "writev",
 ];
 
 /// Calls that give a descriptor.
-const GIVE_DESCRIPTORS: &[&str] = &["accept4", "dup", "openat", "openat2", "pipe2", "socket"];
+const GIVE_DESCRIPTORS: &[&str] = &[
+    "accept4",
+    "dup",
+    "open",
+    "openat",
+    "openat2",
+    "pipe2",
+    "socket",
+    "socketpair",
+];
 
 /// Calls that a signal can end early.
 const CAN_WAIT: &[&str] = &[
-    "accept4", "connect", "flock", "openat", "openat2", "poll", "ppoll", "pread64", "pwrite64",
-    "read", "recvfrom", "sendfile", "sendto", "splice", "write",
+    "accept4", "connect", "flock", "open", "openat", "openat2", "poll", "ppoll", "pread64",
+    "pwrite64", "read", "readv", "recvfrom", "recvmsg", "sendfile", "sendmsg", "sendto", "splice",
+    "write", "writev",
 ];
 
 /// One call to fail, once: the so manieth of its kind.
@@ -126,6 +142,11 @@ pub(super) fn counts(log: &str) -> Counts {
     most
 }
 
+/// Whether a log says that a call was made to fail.
+pub(super) fn has_failed(log: &str) -> bool {
+    log.lines().any(|line| line.ends_with("(INJECTED)"))
+}
+
 /// Every way in which one of the calls can fail, except for those that were made `before`.
 pub(super) fn failures(counts: &Counts, before: &Counts) -> Vec<Failure> {
     let mut failures = Vec::new();
@@ -185,5 +206,14 @@ mod tests {
         ];
         assert_eq!(said(&once), second);
         assert_eq!(said(&Counts::new()).len(), 4);
+    }
+
+    #[test]
+    fn a_failure_counts_where_the_log_says_so() {
+        let failed = "7 fsync(3) = -1 EIO (Input/output error) (INJECTED)\n";
+        assert!(has_failed(failed));
+        let other =
+            "7 fsync(3) = -1 EIO (Input/output error)\n7 write(4, \"(INJECTED)\", 10) = 10\n";
+        assert!(!has_failed(other));
     }
 }

@@ -1,27 +1,23 @@
 //! The operations that are swept, and what they may leave behind.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::harness::{Client, Cluster, Node, random_bytes, tree, write_file};
-
-/// Where one is done: what the slave serves, and the client's folder.
-pub(super) struct Site {
-    pub(super) cluster: Cluster,
-    pub(super) client: Client,
-}
+use super::site::{Site, is_part};
+use crate::harness::{Node, random_bytes, tree, write_file};
 
 /// One operation of a client.
 pub(super) struct Deed {
     pub(super) name: &'static str,
     pub(super) words: &'static [&'static str],
     prepare: fn(&Site),
-    /// Whether what it leaves behind is the client's, not the slave's.
+    /// Whether what it changes is the client's, not the slave's.
     pub(super) is_here: bool,
     /// What it does to the names there, whole where it takes one step.
     done: fn(&mut Names),
     is_whole: bool,
+    /// Whether it can be done once alone: asked for again, it is refused.
+    pub(super) is_once: bool,
 }
 
 type Names = BTreeMap<PathBuf, Node>;
@@ -60,7 +56,7 @@ fn insert_tree(names: &mut Names) {
     }
 }
 
-pub(super) const DEEDS: [Deed; 9] = [
+pub(super) const DEEDS: [Deed; 10] = [
     Deed {
         name: "put",
         words: &["put", "-f", "a"],
@@ -71,6 +67,7 @@ pub(super) const DEEDS: [Deed; 9] = [
         is_here: false,
         done: |names| drop(names.insert("a".into(), file(10))),
         is_whole: true,
+        is_once: false,
     },
     Deed {
         name: "put of a small file",
@@ -79,6 +76,7 @@ pub(super) const DEEDS: [Deed; 9] = [
         is_here: false,
         done: |names| drop(names.insert("a".into(), file(1))),
         is_whole: true,
+        is_once: false,
     },
     Deed {
         name: "put -r",
@@ -90,6 +88,19 @@ pub(super) const DEEDS: [Deed; 9] = [
         is_here: false,
         done: insert_tree,
         is_whole: false,
+        is_once: false,
+    },
+    Deed {
+        name: "put -r of what is there",
+        words: &["put", "-r", "t"],
+        prepare: |site| {
+            write_tree(&site.client.path("t"));
+            write_tree(&site.cluster.path("t"));
+        },
+        is_here: false,
+        done: |_| {},
+        is_whole: true,
+        is_once: false,
     },
     Deed {
         name: "get",
@@ -98,6 +109,7 @@ pub(super) const DEEDS: [Deed; 9] = [
         is_here: true,
         done: |names| drop(names.insert("a".into(), file(10))),
         is_whole: true,
+        is_once: false,
     },
     Deed {
         name: "get -r",
@@ -106,6 +118,7 @@ pub(super) const DEEDS: [Deed; 9] = [
         is_here: true,
         done: insert_tree,
         is_whole: false,
+        is_once: false,
     },
     Deed {
         name: "mv",
@@ -120,6 +133,7 @@ pub(super) const DEEDS: [Deed; 9] = [
             names.insert("d/b".into(), file(1));
         },
         is_whole: true,
+        is_once: true,
     },
     Deed {
         name: "rm",
@@ -128,6 +142,7 @@ pub(super) const DEEDS: [Deed; 9] = [
         is_here: false,
         done: |names| drop(names.remove(Path::new("a"))),
         is_whole: true,
+        is_once: true,
     },
     Deed {
         name: "rm -r",
@@ -139,6 +154,7 @@ pub(super) const DEEDS: [Deed; 9] = [
         is_here: false,
         done: BTreeMap::clear,
         is_whole: false,
+        is_once: true,
     },
     Deed {
         name: "mkdir",
@@ -150,6 +166,7 @@ pub(super) const DEEDS: [Deed; 9] = [
             names.insert("a/b".into(), Node::Folder);
         },
         is_whole: false,
+        is_once: false,
     },
 ];
 
@@ -158,53 +175,52 @@ pub(super) struct Expected<'a> {
     deed: &'a Deed,
     before: Names,
     after: Names,
+    /// What stands on the other side, before and after.
+    spared: Names,
 }
 
 impl Deed {
     /// Makes the site ready for it.
     pub(super) fn prepare(&self, site: &Site) -> Expected<'_> {
-        for folder in [site.cluster.root(), site.client.folder()] {
-            for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-                if entry.file_name() != ".mini-ftp" {
-                    let path = entry.path();
-                    match entry.file_type().unwrap().is_dir() {
-                        true => fs::remove_dir_all(path).unwrap(),
-                        false => fs::remove_file(path).unwrap(),
-                    }
-                }
-            }
-        }
+        site.clear();
         (self.prepare)(site);
-        let before = self.names(site);
+        let (before, spared) = self.names(site);
         let mut after = before.clone();
         (self.done)(&mut after);
         Expected {
             deed: self,
             before,
             after,
+            spared,
         }
     }
 
-    /// What is there, without the parts that a download may be gone on with.
-    fn names(&self, site: &Site) -> Names {
-        let folder = match self.is_here {
-            true => site.client.folder(),
-            false => site.cluster.root(),
-        };
-        let mut names = tree(&folder);
-        names.retain(|name, _| {
-            let name = name.file_name().unwrap().to_string_lossy();
-            !(self.is_here && name.starts_with('.'))
-        });
-        names
+    /// What is on the side that it changes, and on the other one; without the parts that a download may be gone on with.
+    fn names(&self, site: &Site) -> (Names, Names) {
+        let mut here = tree(&site.client.folder());
+        here.retain(|name, _| !is_part(name));
+        let there = tree(&site.cluster.root());
+        match self.is_here {
+            true => (here, there),
+            false => (there, here),
+        }
     }
 }
 
 impl Expected<'_> {
+    /// Whether it is done, all of it.
+    pub(super) fn is_done(&self, site: &Site) -> bool {
+        let (found, spared) = self.deed.names(site);
+        found == self.after && spared == self.spared
+    }
+
     /// Whether what is there now is what a client that ends with that status may leave: all of it for one that ends well, for
     /// another one each name as it was or as it was to be.
     pub(super) fn is_met(&self, site: &Site, code: i32) -> Result<(), String> {
-        let found = self.deed.names(site);
+        let (found, spared) = self.deed.names(site);
+        if spared != self.spared {
+            return Err(format!("status {code}, and the other side has {spared:?}"));
+        }
         if found == self.after || (code != 0 && found == self.before) {
             return Ok(());
         }
