@@ -143,15 +143,18 @@ impl Client {
             to: to.clone(),
             replace,
         };
-        let before = self.holder(to)?;
+        let before = match self.holder(to) {
+            Err(error) if !error.is_remote() => return Err(error),
+            // Who may not look may still move.
+            before => before.ok(),
+        };
         let mut tries = 0;
         match self.order_counting(&request, &mut tries) {
             // Either it was moved by a try whose answer was lost, or it was never there, and the other name is whose it was.
             Err(error) if done_before(&error, ErrorCode::NotFound, tries) => {
-                match self.holder(to)? {
-                    now @ Some(_) if now != before => Ok(()),
-                    _ => Err(error),
-                }
+                let now = self.holder(to).map_err(|_| error.clone())?;
+                let has_changed = before.is_some_and(|before| now.is_some() && now != before);
+                has_changed.then_some(()).ok_or(error)
             }
             result => result,
         }
