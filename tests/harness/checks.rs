@@ -84,6 +84,21 @@ fn a_dropped_process_leaves_no_child() {
 }
 
 #[test]
+fn a_server_that_has_ended_has_no_family_to_be_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "echo listening on 127.0.0.1:1 >&2; exec sleep 600";
+    let arguments = ["-c", script].map(std::ffi::OsString::from).to_vec();
+    let home = folder.path().to_owned();
+    let mut server = Server::start_at(0, "sh".to_owned(), "sh".as_ref(), (arguments, home));
+    assert_eq!(server.family(), [server.pid()]);
+    server.process.kill();
+    assert!(!server.process.keeps_its_number());
+    // Whoever has the number now is none of it.
+    assert_eq!(server.family(), Vec::<u32>::new());
+    server.kill();
+}
+
+#[test]
 fn a_socket_leads_to_its_owner() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let local = listener.local_addr().unwrap();

@@ -447,8 +447,11 @@ impl Server {
         self.process.pid()
     }
 
-    /// Its processes: the supervisor first, then its children.
+    /// Its processes: the supervisor first, then its children. Nobody, once it was seen to have ended.
     pub fn family(&self) -> Vec<u32> {
+        if !self.process.keeps_its_number() {
+            return Vec::new();
+        }
         let mut family = vec![self.pid()];
         family.extend(descendants(self.pid()));
         family
@@ -461,14 +464,22 @@ impl Server {
             line.split(|byte| *byte == 0)
                 .any(|word| word == b"--pool-worker")
         };
-        children(self.pid()).into_iter().filter(is_worker).collect()
+        let children = self.children().into_iter();
+        children.filter(is_worker).collect()
     }
 
     /// Of a slave: the process that registers it with the masters; `None` while there is none.
     pub fn registrar(&self) -> Option<u32> {
         let workers = self.workers();
         let other = |pid: &u32| !workers.contains(pid);
-        children(self.pid()).into_iter().find(other)
+        self.children().into_iter().find(other)
+    }
+
+    fn children(&self) -> Vec<u32> {
+        match self.process.keeps_its_number() {
+            true => children(self.pid()),
+            false => Vec::new(),
+        }
     }
 
     /// Sends a signal to every process of it.

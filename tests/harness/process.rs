@@ -117,7 +117,14 @@ impl Process {
 
     /// Sends it, and it alone, a signal; one that has ended already hears nothing.
     pub fn signal(&self, signal: Signal) {
-        signal_pid(self.pid(), signal);
+        if self.keeps_its_number() {
+            signal_pid(self.pid(), signal);
+        }
+    }
+
+    /// Whether its number is nobody else's: once it has ended and that was seen, it may be, within a minute on a busy machine.
+    pub fn keeps_its_number(&self) -> bool {
+        self.status.is_none()
     }
 
     /// Whether it still runs.
