@@ -93,7 +93,10 @@ impl Client {
             let settled = leaving.small.wait_until_settled(&context);
             crew.dismiss();
             sent.and(filled).and(settled)
-        })
+        })?;
+        // Of a stream that ended behind all others.
+        leaving.small.check()?;
+        leaving.large.check()
     }
 }
 
@@ -182,7 +185,7 @@ impl Leaving<'_, '_> {
                 Outlook::NotYet | Outlook::Over => match self.large.wait(&client.context)? {
                     Outlook::Work => self.send_large(client)?,
                     Outlook::NotYet => {}
-                    Outlook::Over if self.small.is_closed() => return Ok(()),
+                    Outlook::Over if self.small.is_closed() => return self.small.check(),
                     Outlook::Over => {}
                 },
             }

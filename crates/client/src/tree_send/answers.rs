@@ -30,8 +30,20 @@ impl TreeSend<'_, '_> {
         local: PathBuf,
         error: ClientError,
     ) -> Result<()> {
+        let stopped = self.stop_if_hopeless(remote, local, error);
         self.desk.done();
+        stopped
+    }
+
+    /// The others hear of a failure that ends all before they see that nothing is under way any more.
+    fn stop_if_hopeless(
+        &self,
+        remote: &RemotePath,
+        local: PathBuf,
+        error: ClientError,
+    ) -> Result<()> {
         stop_if_hopeless(self.report, remote, local, error)
+            .inspect_err(|error| self.desk.fail(error.clone()))
     }
 
     pub(super) fn take_arrived(&mut self, session: &mut Session) -> Attempt<()> {
@@ -113,8 +125,9 @@ impl TreeSend<'_, '_> {
     ) -> Attempt<()> {
         match only(code, &Text::default()) {
             Ok(error) => {
+                let stopped = self.stop_if_hopeless(&remote, local, error);
                 self.desk.done_with(|outbox| outbox.settle_folder(number));
-                Ok(stop_if_hopeless(self.report, &remote, local, error)?)
+                Ok(stopped?)
             }
             Err(fault) => {
                 self.again.push_front(Outgoing::Folder {
@@ -186,5 +199,38 @@ fn only(code: ErrorCode, detail: &Text) -> Attempt<ClientError> {
     match Fault::answered(code, detail) {
         Fault::Failed(error) => Ok(error),
         fault => Err(fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use protocol::Condition;
+
+    use super::*;
+    use crate::context::Context;
+    use crate::tree_desk::Desk;
+    use crate::tree_outbox::Outbox;
+    use crate::tree_report::TreeReport;
+    use crate::{Interrupt, Options, Silent};
+
+    /// Or a stream that sees that all is over would take it for well done.
+    #[test]
+    fn a_failure_that_ends_all_is_known_before_nothing_is_under_way_any_more() {
+        let context = Context::new(Options::default(), Arc::new(Silent), Interrupt::default());
+        let name = RemotePath::parse(b"/a").unwrap();
+        let file = Outgoing::file(PathBuf::new(), name.clone(), name.clone(), Condition::Any);
+        let desk = Desk::new(Outbox::default());
+        desk.add(|outbox| outbox.add_files([(0, file)])).unwrap();
+        desk.finish();
+        let mut ignore = |_| {};
+        let report = TreeReport::new(&mut ignore);
+        let key = UploadKey::of(None).unwrap();
+        let send = TreeSend::new(&context, key, &desk, &report);
+        assert!(desk.take().unwrap().is_some());
+        let full = ClientError::from(ErrorCode::NoSpace);
+        assert!(send.give_up(&name, PathBuf::new(), full.clone()).is_err());
+        assert_eq!(desk.wait(&context).unwrap_err(), full);
     }
 }
