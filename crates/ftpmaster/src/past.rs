@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -19,6 +20,8 @@ pub(crate) struct Past {
     since: Instant,
     turns: Mutex<()>,
     kept: Mutex<Option<Served>>,
+    /// Whether the last try failed: slaves are heard of each second, the operator need not be told so often.
+    is_failing: AtomicBool,
 }
 
 impl Past {
@@ -30,6 +33,7 @@ impl Past {
             before,
             since: Instant::now(),
             turns: Mutex::default(),
+            is_failing: AtomicBool::new(false),
         }
     }
 
@@ -69,8 +73,14 @@ impl Past {
             && let Some(served) = &now
         {
             match self.file.keep(served) {
-                Ok(()) => *kept = now,
-                Err(error) => tracing::warn!(%error, "the storage is not remembered"),
+                Ok(()) => {
+                    *kept = now;
+                    self.is_failing.store(false, Relaxed);
+                }
+                Err(error) if !self.is_failing.swap(true, Relaxed) => {
+                    tracing::warn!(%error, "the storage is not remembered");
+                }
+                Err(_) => {}
             }
         }
     }

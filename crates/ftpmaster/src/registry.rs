@@ -335,10 +335,11 @@ impl Registry {
         self.storage
     }
 
-    /// Where each slave is reached that serves, or did.
+    /// Where each slave is reached that is registered, or has answered at a place from the command line.
     pub(crate) fn addresses(&self) -> Vec<Vec<Address>> {
-        let known = self.slaves.iter().filter(|slave| slave.identity.is_some());
-        known.map(|slave| slave.addresses.clone()).collect()
+        let is_ours = |slave: &&Slave| slave.identity.is_some() && !slave.is_gone();
+        let ours = self.slaves.iter().filter(is_ours);
+        ours.map(|slave| slave.addresses.clone()).collect()
     }
 
     fn check_storage(&self, theirs: StorageId) -> Result<(), Refusal> {
@@ -355,11 +356,10 @@ impl Registry {
 
     /// Makes room: of the slaves that nobody asked for and that are gone, the one known longest goes.
     fn forget_oldest(&mut self) {
-        if self.slaves.len() >= MAX_REMEMBERED {
-            let gone = |slave: &Slave| slave.registered.is_none() && slave.fixed.is_empty();
-            if let Some(index) = self.slaves.iter().position(gone) {
-                self.slaves.remove(index);
-            }
+        if self.slaves.len() >= MAX_REMEMBERED
+            && let Some(index) = self.slaves.iter().position(Slave::is_gone)
+        {
+            self.slaves.remove(index);
         }
     }
 

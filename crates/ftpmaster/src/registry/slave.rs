@@ -89,6 +89,11 @@ impl Slave {
         !self.joined && self.fixed.is_empty()
     }
 
+    /// Neither looked for nor registered now.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.registered.is_none() && self.fixed.is_empty()
+    }
+
     /// The latest sign of life, if it is recent.
     pub(super) fn contact(&self, now: Instant) -> Option<Contact> {
         let registered = self.registered.iter().map(|registered| registered.contact);
