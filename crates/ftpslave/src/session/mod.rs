@@ -25,7 +25,7 @@ use auth::tls::Reception;
 use cli::human_size;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
-use storage::{StillWanted, Storage, StorageError};
+use storage::{OpenFile, StillWanted, Storage, StorageError};
 use supervisor::{Admission, Scoreboard};
 
 use access::{Access, is_harmless};
@@ -99,6 +99,8 @@ struct Session<'a> {
     refused: Option<u32>,
     refused_logins: u32,
     unknown_requests: u32,
+    /// The file that was read last: open until its answer has left, or the next request comes.
+    answered: Option<Box<dyn OpenFile>>,
     /// For the worker to see by which ticket this session runs.
     held: Arc<Held>,
     /// The edition of the table of revoked tickets by which ours was good; none yet.
@@ -184,6 +186,7 @@ fn converse(
         refused: None,
         refused_logins: 0,
         unknown_requests: 0,
+        answered: None,
         held: entry.held(),
         looked_at: None,
     };
@@ -241,6 +244,8 @@ impl Session<'_> {
             return Ok(true);
         }
         self.connection.flush()?;
+        // The client has its answer: what is closed now is waited for by nobody.
+        self.answered = None;
         let (limit, late) = match self.access {
             Access::Outside(_) => (
                 self.enter_by.saturating_duration_since(Instant::now()),
@@ -258,7 +263,7 @@ impl Session<'_> {
         if !entry.rest() {
             return Ok(false);
         }
-        let mut spoken = peer.watch_for_input();
+        let mut spoken = self.watch()?;
         if !spoken {
             self.connection.rest();
             peer.rest();
@@ -269,21 +274,33 @@ impl Session<'_> {
         Ok(spoken)
     }
 
-    /// The next frame's header, and of a message all of it. It comes in time, or the session ends: a client that sends a
-    /// byte now and then must not keep a thread for ever.
-    fn receive(&mut self) -> Result<Option<Header>, ConnectionError> {
-        let mut unwanted = [0; 4096];
-        while self.connection.data_left() > 0 {
-            self.connection.read_data(&mut unwanted)?;
+    /// Whether a client that is near has spoken, or closed, while it was waited for awake.
+    fn watch(&mut self) -> Result<bool, ConnectionError> {
+        if !self.connection.stream_ref().is_near() {
+            return Ok(false);
         }
+        match self.in_time(|connection| connection.read_ahead(Peer::read_awake)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            read => Ok(read.map(|_| true)?),
+        }
+    }
+
+    /// The next frame's header, and of a message all of it.
+    fn receive(&mut self) -> Result<Option<Header>, ConnectionError> {
+        self.connection.skip_data()?;
+        self.in_time(Connection::receive)
+    }
+
+    /// A message comes in time, or the session ends: a client that sends a byte now and then must not keep a thread for ever.
+    fn in_time<T>(&mut self, read: impl FnOnce(&mut Connection<Peer>) -> T) -> T {
         let end = match self.access {
             Access::Outside(_) => self.enter_by,
             Access::Inside { .. } => Instant::now() + MESSAGE,
         };
         self.connection.stream().read_until(Some(end));
-        let header = self.connection.receive();
+        let read = read(&mut self.connection);
         self.connection.stream().read_until(None);
-        header
+        read
     }
 
     fn answer(&mut self, header: &Header) -> Result<Verdict, ConnectionError> {

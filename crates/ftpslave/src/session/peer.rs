@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use admission::{Lapse, Limit, RateFloor, STALL};
 use auth::tls::{Acceptor, Reception};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
 use rustix::thread::sched_yield;
 use socket2::Socket;
@@ -208,28 +207,23 @@ impl Peer {
         }
     }
 
-    /// As [`Self::wait_for_input`], awake and for [`AWAKE`] alone; not at all for a client over a network, whose answer takes
-    /// longer.
-    pub(crate) fn watch_for_input(&self) -> bool {
+    /// Reads what the client says within [`AWAKE`], for which it is waited awake; [`io::ErrorKind::WouldBlock`] where it says
+    /// nothing, and at once for a client over a network, whose answer takes longer.
+    pub(crate) fn read_awake(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if !self.is_near {
-            return false;
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        if self.tls().is_some_and(|tls| tls.is_ready()) {
-            return true;
-        }
-        let end = Instant::now() + AWAKE;
-        let mut byte = [0];
-        loop {
+        let Some(tls) = self.tls() else {
+            return awake(|| AtOnce(&self.line.socket).read(bytes));
+        };
+        let is_ready = tls.is_ready();
+        drop(tls);
+        if !is_ready {
             let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-            if !matches!(recv(&self.line.socket, &mut byte, flags), Err(Errno::AGAIN)) {
-                return true; // a byte, the end, or an error that the next read tells
-            }
-            if Instant::now() >= end {
-                return false;
-            }
-            // Whoever else has something to do goes first.
-            sched_yield();
+            let mut byte = [0];
+            awake(|| Ok(recv(&self.line.socket, &mut byte, flags)?))?;
         }
+        self.read(bytes)
     }
 
     /// Whether the client has closed its side: it no longer waits for anything, and may have gone to another slave.
@@ -293,6 +287,20 @@ impl Peer {
             if !matches!(socket.read(&mut unread), Ok(1..)) {
                 return;
             }
+        }
+    }
+}
+
+/// Tries again for as long as [`AWAKE`] what has to wait.
+fn awake<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let end = Instant::now() + AWAKE;
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                // Whoever else has something to do goes first.
+                sched_yield();
+            }
+            done => return done,
         }
     }
 }
