@@ -1,7 +1,7 @@
 //! Waiting for what the client says next.
 
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use admission::{Limit, MESSAGE};
 use protocol::frame::Header;
@@ -11,6 +11,9 @@ use super::Session;
 use super::access::Access;
 use super::peer::Peer;
 use super::roster::Entry;
+
+/// A client that says nothing for so long rests, and its connection's memory with it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 impl Session<'_> {
     /// Waits for the next request, and publishes meanwhile what is due. `false`: the session is over.
@@ -38,11 +41,11 @@ impl Session<'_> {
         if !entry.rest() {
             return Ok(false);
         }
-        let mut spoken = self.watch()?;
+        let mut spoken = self.watch()? || peer.wait_for_input(limit.min(PAUSE))?;
         if !spoken {
             self.connection.rest();
             peer.rest();
-            spoken = peer.wait_for_input(limit)?;
+            spoken = peer.wait_for_input(limit.saturating_sub(PAUSE))?;
         }
         entry.work();
         self.late = (!spoken).then_some(late);

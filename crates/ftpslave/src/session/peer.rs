@@ -1,5 +1,6 @@
 //! The client's socket: its deadlines, its options, TLS over it, and how to part with it.
 
+mod awake;
 mod secured;
 mod socket;
 
@@ -14,19 +15,15 @@ use admission::{Lapse, Limit, RateFloor, STALL};
 use auth::tls::{Acceptor, Reception};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
-use rustix::thread::sched_yield;
 use socket2::Socket;
 use transfer::{Wire, is_same_machine, send_unpaced};
 
+use awake::Awake;
 use secured::Secured;
 use socket::{AtOnce, Waiting, wait_for_input};
 
 /// How long a parting word may take to be read.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// A client that answers at once is waited for awake for so long: putting a thread to sleep and waking it takes about as
-/// long, on both sides.
-const AWAKE: Duration = Duration::from_micros(40);
 
 /// Blocking reads and writes with [`STALL`] as their deadline, in the clear or over TLS. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -37,6 +34,7 @@ pub(crate) struct Peer {
     deadline: Option<Instant>,
     /// How fast content must pass at least.
     floor: RateFloor,
+    awake: Awake,
 }
 
 #[derive(Debug)]
@@ -74,6 +72,7 @@ impl Peer {
             is_near,
             deadline: None,
             floor: RateFloor::new(0, Duration::MAX),
+            awake: Awake::new(),
         }
     }
 
@@ -207,21 +206,23 @@ impl Peer {
         }
     }
 
-    /// Reads what the client says within [`AWAKE`], for which it is waited awake; [`io::ErrorKind::WouldBlock`] where it says
-    /// nothing, and at once for a client over a network, whose answer takes longer.
+    /// Reads what the client says within a moment, for which it is waited awake; [`io::ErrorKind::WouldBlock`] where it says
+    /// nothing, and at once where that is not worth while: over a network, whose answers take longer.
     pub(crate) fn read_awake(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if !self.is_near {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let Some(tls) = self.tls() else {
-            return awake(|| AtOnce(&self.line.socket).read(bytes));
+            let mut socket = AtOnce(&self.line.socket);
+            return self.awake.wait(|| socket.read(bytes));
         };
         let is_ready = tls.is_ready();
         drop(tls);
         if !is_ready {
             let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
             let mut byte = [0];
-            awake(|| Ok(recv(&self.line.socket, &mut byte, flags)?))?;
+            let mut look = || Ok(recv(&self.line.socket, &mut byte, flags)?);
+            self.awake.wait(&mut look)?;
         }
         self.read(bytes)
     }
@@ -287,20 +288,6 @@ impl Peer {
             if !matches!(socket.read(&mut unread), Ok(1..)) {
                 return;
             }
-        }
-    }
-}
-
-/// Tries again for as long as [`AWAKE`] what has to wait.
-fn awake<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    let end = Instant::now() + AWAKE;
-    loop {
-        match attempt() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
-                // Whoever else has something to do goes first.
-                sched_yield();
-            }
-            done => return done,
         }
     }
 }

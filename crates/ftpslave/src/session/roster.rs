@@ -177,7 +177,9 @@ mod tests {
         let silence = peer.read_awake(&mut [0]).unwrap_err();
         assert_eq!(silence.kind(), std::io::ErrorKind::WouldBlock);
         roster.drain();
-        assert_eq!(peer.read_awake(&mut [0]).unwrap(), 0);
+        // On a busy machine it is not waited for awake at once again.
+        let read = || peer.read_awake(&mut [0]).ok();
+        assert_eq!(std::iter::repeat_with(read).find_map(|read| read), Some(0));
     }
 
     #[test]
