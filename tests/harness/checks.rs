@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ fn a_socket_leads_to_its_owner() {
     let _server = listener.accept().unwrap();
     let peer = client.local_addr().unwrap();
     let own = std::process::id();
-    let other = Process::spawn("cat", Command::new("cat").stdin(Stdio::piped()));
+    let other = Process::spawn("cat", &mut Command::new("cat"));
     assert_eq!(peers_of(local), [peer]);
     let candidates = [other.pid(), own];
     assert_eq!(owner_of_connection(local, peer, &candidates), Some(own));
