@@ -37,7 +37,7 @@ test: ## run every test
 
 faults: SECONDS = 120
 faults: CLIENTS = 0
-faults: ## storms of every fault over a cluster, SEEDS=10 one after another, SECONDS=120 each, CLIENTS=8 to 64 or drawn (takes root); MINI_FTP_SEED= replays
+faults: ## storms of every fault over a cluster, SEEDS=10 one after another, SECONDS=120 each, CLIENTS=8 to 64 or drawn (takes root or user namespaces); MINI_FTP_SEED= replays
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_MUST=1 MINI_FTP_SEEDS=$(SEEDS) MINI_FTP_SECONDS=$(SECONDS) MINI_FTP_CLIENTS=$(CLIENTS) \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::storm -- --nocapture
 
@@ -49,7 +49,7 @@ power-cuts: ## cut the power of a disk under uploads, renames and removals, CUTS
 	MINI_FTP_MUST=1 MINI_FTP_CUTS=$(CUTS) \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::power_cuts -- --nocapture
 
-sweep: ## have every system call of every operation fail once, in client, slave and master, and see that nobody is lied to (takes root and strace)
+sweep: ## have every system call of every operation fail once, in client, slave and master, and see that nobody is lied to (takes root or user namespaces, and strace)
 	MINI_FTP_MUST=1 MINI_FTP_EVERY=1 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::sweep -- --nocapture --test-threads 4
 
@@ -57,11 +57,11 @@ races: ## swap folders for links under every operation of the storage, RACES=100
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_RACES=$(RACES) \
 	    $(CARGO) test --release --locked -p storage races -- --nocapture
 
-abuse: ## stall with CLIENTS=5000, guess 200 passwords a second, SECONDS=60 long, and time a good user (namespaces take root)
+abuse: ## stall with CLIENTS=5000, guess 200 passwords a second, SECONDS=60 long, and time a good user (a part takes root or user namespaces)
 	MINI_FTP_CLIENTS=$(CLIENTS) MINI_FTP_GUESSES=200 MINI_FTP_SECONDS=$(SECONDS) MINI_FTP_MILLISECONDS=1000 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite abuse::attack -- --nocapture --test-threads 1
 
-failover: ## lose the slave of a running get and put, ROUNDS=200 times each, and time how it goes on (takes root)
+failover: ## lose the slave of a running get and put, ROUNDS=200 times each, and time how it goes on (takes root or user namespaces)
 	TMPDIR='$(BENCH_TMP)' MINI_FTP_MUST=1 MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MILLISECONDS=3000 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::failover -- --nocapture
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::harness::{
-    Choices, Client, Cluster, PATIENCE, Process, owner_of_connection, peers_of, random_bytes, seed,
-    setting, signal_pid, staged,
+    Choices, Client, Cluster, PATIENCE, Process, Setup, owner_of_connection, peers_of,
+    random_bytes, seed, setting, signal_pid, staged,
 };
 
 use rustix::process::Signal;
@@ -36,7 +36,7 @@ fn whoever_is_killed_at_whatever_moment_no_file_is_torn_lost_or_mixed() {
     eprintln!("MINI_FTP_SEED={seed} MINI_FTP_ROUNDS={rounds}");
     let mut choices = Choices(seed);
     let mut disturbed = 0;
-    let mut cluster = Cluster::start(2);
+    let mut cluster = Setup::new(2).observable().start();
     // Two contents of one length: what is torn or mixed can be told from either.
     let contents = [random_bytes(seed, size), random_bytes(!seed, size)];
     for round in 0..rounds {

@@ -12,8 +12,8 @@ use rustix::process::Signal;
 use super::crowd::login;
 use super::{PASSWORD, at, everywhere, logs};
 use crate::harness::{
-    Cluster, PATIENCE, Setup, Wire, among_neighbours, signal_pid, user_command, wait_for,
-    wait_until,
+    Cluster, PATIENCE, Setup, Wire, among_neighbours, done_as_superuser, signal_pid, user_command,
+    wait_for, wait_until,
 };
 
 /// A connection, and the line with which the server greets it.
@@ -173,6 +173,9 @@ fn so_many_connections_are_taken_and_the_next_hears_why_not() {
 
 #[test]
 fn sources_and_users_are_limited_over_all_workers_and_a_killed_one_gives_back() {
+    if done_as_superuser() {
+        return;
+    }
     among_neighbours(|| {
         let options = [
             "--max-per-source",
@@ -310,6 +313,9 @@ fn misbehaviour(master: SocketAddr, slave: SocketAddr) {
 /// A slave that keeps accounts itself penalises, too; also whoever had come in before.
 #[test]
 fn a_slave_that_stands_alone_penalises_who_guesses() {
+    if done_as_superuser() {
+        return;
+    }
     among_neighbours(|| {
         let folder = tempfile::tempdir().unwrap();
         user_command(folder.path(), ["add", "ada"], PASSWORD).succeeded();

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::MEBIBYTE;
 use crate::harness::{
-    Cluster, Finished, PATIENCE, Setup, SmallDisk, allocated, random_bytes, staged, tamper, tree,
-    wait_until, write_file,
+    Cluster, Finished, PATIENCE, Setup, SmallDisk, allocated, done_as_superuser, random_bytes,
+    staged, tamper, tree, wait_until, write_file,
 };
 
 /// A slave on a disk of 8 MiB.
@@ -20,6 +20,9 @@ fn cluster_on_a_small_disk() -> Option<(Cluster, SmallDisk)> {
 
 #[test]
 fn an_upload_that_the_storage_cannot_hold_is_refused_and_the_old_file_stays() {
+    if done_as_superuser() {
+        return;
+    }
     let Some((cluster, _disk)) = cluster_on_a_small_disk() else {
         return;
     };
@@ -39,6 +42,9 @@ fn an_upload_that_the_storage_cannot_hold_is_refused_and_the_old_file_stays() {
 
 #[test]
 fn an_upload_during_which_the_disk_fills_up_is_refused_and_the_old_file_stays() {
+    if done_as_superuser() {
+        return;
+    }
     let Some((cluster, _disk)) = cluster_on_a_small_disk() else {
         return;
     };
@@ -70,6 +76,9 @@ fn an_upload_during_which_the_disk_fills_up_is_refused_and_the_old_file_stays() 
 
 #[test]
 fn a_download_that_the_local_disk_cannot_hold_fails_and_goes_on_when_there_is_room() {
+    if done_as_superuser() {
+        return;
+    }
     let cluster = Cluster::start(1);
     let content = random_bytes(4, 16 * MEBIBYTE);
     cluster.write("a.bin", &content);
@@ -116,6 +125,9 @@ fn assert_says_how_many(finished: &Finished, why: &str, root: &std::path::Path) 
 
 #[test]
 fn a_tree_that_the_local_disk_cannot_hold_goes_on_when_there_is_room() {
+    if done_as_superuser() {
+        return;
+    }
     for streams in ["1", "3"] {
         let cluster = Cluster::start(3);
         fill_tree(&cluster.root());
@@ -133,6 +145,9 @@ fn a_tree_that_the_local_disk_cannot_hold_goes_on_when_there_is_room() {
 
 #[test]
 fn a_tree_that_the_storage_cannot_hold_goes_on_when_there_is_room() {
+    if done_as_superuser() {
+        return;
+    }
     for streams in ["1", "3"] {
         let mut cluster = Setup::new(0).start();
         let Some(disk) = SmallDisk::mount(&cluster.root(), 8) else {
@@ -155,6 +170,9 @@ fn a_tree_that_the_storage_cannot_hold_goes_on_when_there_is_room() {
 
 #[test]
 fn an_upload_whose_system_call_fails_is_stored_whole_or_refused_and_the_old_file_stays() {
+    if done_as_superuser() {
+        return;
+    }
     let cluster = Setup::new(1).without_master().workers(1).start();
     let worker = cluster.slaves[0].workers()[0];
     let client = cluster.client();

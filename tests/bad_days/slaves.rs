@@ -29,7 +29,7 @@ fn begin_get(cluster: &Cluster, content: &[u8]) -> (Client, Process) {
 /// The connection stands and the kernel still answers; only the process that serves it does nothing.
 #[test]
 fn a_single_worker_that_hangs_during_a_download_is_left_too() {
-    let cluster = Cluster::start(1);
+    let cluster = Setup::new(1).observable().start();
     let content = random_bytes(2, SIZE);
     let (client, transfer) = begin_get(&cluster, &content);
     one_worker_hangs(&cluster, &client, transfer, &content);

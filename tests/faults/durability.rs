@@ -6,7 +6,8 @@ use std::path::Path;
 use protocol::{ErrorCode, RemotePath, Reply, Request};
 
 use crate::harness::{
-    Cluster, Node, PATIENCE, Setup, Wire, random_bytes, tamper, trace_into, tree,
+    Cluster, Node, PATIENCE, Setup, Wire, done_as_superuser, random_bytes, skipped, tamper,
+    trace_into, tree,
 };
 
 /// Something that is asked for, what is there before, and how many folders are to be flushed for it.
@@ -95,6 +96,9 @@ fn done_now() -> [Deed; 5] {
 
 #[test]
 fn nothing_is_answered_as_done_before_each_folder_is_flushed() {
+    if done_as_superuser() {
+        return;
+    }
     let cluster = Setup::new(1).without_master().workers(1).start();
     let worker = cluster.slaves[0].workers()[0];
     let mut wire = Wire::open(cluster.address());
@@ -139,6 +143,9 @@ fn nothing_is_answered_as_done_before_each_folder_is_flushed() {
 
 #[test]
 fn what_is_there_already_is_flushed_before_a_put_is_well() {
+    if done_as_superuser() {
+        return;
+    }
     let cluster = Setup::new(1).without_master().workers(1).start();
     let worker = cluster.slaves[0].workers()[0];
     let client = cluster.client();
@@ -159,6 +166,9 @@ fn what_is_there_already_is_flushed_before_a_put_is_well() {
 
 #[test]
 fn what_a_tree_finds_in_place_is_flushed_before_it_is_well() {
+    if done_as_superuser() {
+        return;
+    }
     let cluster = Setup::new(1).without_master().workers(1).start();
     let worker = cluster.slaves[0].workers()[0];
     let client = cluster.client();
@@ -179,6 +189,9 @@ fn what_a_tree_finds_in_place_is_flushed_before_it_is_well() {
 
 #[test]
 fn what_cannot_be_flushed_is_neither_stored_nor_said_to_be() {
+    if done_as_superuser() {
+        return;
+    }
     let cluster = Setup::new(1).without_master().workers(1).start();
     let worker = cluster.slaves[0].workers()[0];
     let client = cluster.client().options(["--streams", "1"]);
@@ -203,8 +216,9 @@ fn what_cannot_be_flushed_is_neither_stored_nor_said_to_be() {
         (&fsync, &["put", "large"]),
         (&all, &["put", "-r", "tree"]),
     ] {
-        let Some(mut strace) = trace_into(worker, log, failures) else {
-            return;
+        let mut strace = match trace_into(worker, log, failures) {
+            Ok(strace) => strace,
+            Err(reason) => return skipped(reason),
         };
         let refused = client.run(command.iter().copied());
         strace.terminate(PATIENCE);

@@ -170,11 +170,8 @@ fn a_session_goes_on_with_fewer_rights_when_they_are_fewer() {
     // Whichever comes first: its next request is refused, or it is cut off.
     let disk = Request::DiskFree {};
     wait_until("the session to be over", SECONDS, || {
-        let socket = wire.socket();
-        socket.set_nonblocking(true).unwrap();
-        let is_cut = matches!(socket.peek(&mut [0]), Ok(0));
-        socket.set_nonblocking(false).unwrap();
-        is_cut || code(&wire.ask(&disk)) == Some(ErrorCode::TicketExpired)
+        let reply: Option<Reply> = wire.ask_if_open(&disk);
+        reply.is_none_or(|reply| code(&reply) == Some(ErrorCode::TicketExpired))
     });
     session.ask("get -f b.txt");
     session.process.type_line("rm b.txt");

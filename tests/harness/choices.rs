@@ -1,9 +1,7 @@
 //! Choices that a seed makes, and the settings from outside that say how long and how hard a test tries.
 
 use std::collections::hash_map::RandomState;
-use std::fmt::Display;
 use std::hash::BuildHasher;
-use std::io::{self, Write};
 
 /// SplitMix64: enough to choose with. The same seed makes the same choices.
 pub struct Choices(pub u64);
@@ -42,14 +40,4 @@ pub fn setting(name: &str, default: u64) -> u64 {
             .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
         Err(_) => default,
     }
-}
-
-/// Says why a test is not run here, also where the words of tests that pass are not shown. Where `MINI_FTP_MUST` is set, as by the
-/// targets of make that are about nothing else, such a test fails.
-pub fn skipped(reason: impl Display) {
-    assert!(
-        std::env::var_os("MINI_FTP_MUST").is_none(),
-        "not here: {reason}"
-    );
-    writeln!(io::stderr(), "skipped: {reason}").ok();
 }

@@ -138,11 +138,13 @@ impl Setup {
         self
     }
 
-    /// Slaves whose descriptors the tests can look at: for a normal user that means without the sandbox, which hides them.
+    /// Servers whose descriptors the tests can look at: for a normal user that means without the sandbox, which hides them.
     pub fn observable(self) -> Self {
         match rustix::process::geteuid().is_root() {
             true => self,
-            false => self.slave_options(["--no-sandbox"]),
+            false => self
+                .slave_options(["--no-sandbox"])
+                .master_options(["--no-sandbox"]),
         }
     }
 

@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::choices::skipped;
+use testing::skipped;
+
 use super::process::Process;
 use super::wait::{PATIENCE, wait_until};
 
@@ -19,7 +20,8 @@ impl SmallDisk {
     /// Mounts it over `folder`; `None`, and a line that says so, where that is not allowed.
     pub fn mount(folder: &Path, mebibytes: u32) -> Option<Self> {
         let size = format!("size={mebibytes}m");
-        let mounted = run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"], folder);
+        let words = ["-t", "tmpfs", "-o", &size, "tmpfs"];
+        let mounted = run("mount", &words, folder);
         if !mounted {
             skipped("mounting a small disk takes the superuser");
         }
@@ -30,8 +32,10 @@ impl SmallDisk {
 
     /// Gives it another size.
     pub fn resize(&self, mebibytes: u32) {
+        // Said in full: what mount(8) would add of itself names owners who are not in our namespace of users.
         let options = format!("remount,size={mebibytes}m");
-        assert!(run("mount", &["-o", &options], &self.folder));
+        let words = ["-t", "tmpfs", "-o", &options, "tmpfs"];
+        assert!(run("mount", &words, &self.folder));
     }
 }
 
@@ -78,29 +82,32 @@ pub fn without_privileges() -> Option<Vec<OsString>> {
 /// and a line that says so, where there is no strace or it is not let.
 pub fn tamper(process: u32, call: &str, what: &str) -> Option<Process> {
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
-    trace_into(
-        process,
-        Path::new("/dev/null"),
-        &["-e", &trace, "-e", &inject],
-    )
+    let words = ["-e", &trace, "-e", &inject];
+    let traced = trace_into(process, Path::new("/dev/null"), &words);
+    traced.inspect_err(|reason| skipped(reason)).ok()
 }
 
-/// Has strace(1) write down the calls of a process, with these words besides; `None` as with [`tamper`].
-pub fn trace_into(process: u32, log: &Path, words: &[&str]) -> Option<Process> {
-    let works = Command::new("strace").arg("-V").output().is_ok();
+/// Has strace(1) write down the calls of a process, with these words besides; or says why that is not.
+pub fn trace_into(process: u32, log: &Path, words: &[&str]) -> Result<Process, String> {
+    let works = Command::new("strace").arg("-V").output();
+    works.map_err(|error| format!("strace: {error}"))?;
     let mut command = Command::new("strace");
     command.args(["-f", "-o"]).arg(log).args(words);
     command.args(["-p", &process.to_string()]);
-    let mut strace = works.then(|| Process::spawn("strace", &mut command))?;
+    let mut strace = Process::spawn("strace", &mut command);
     wait_until("strace to be attached or gone", PATIENCE, || {
         strace.stderr().contains("attached") || !strace.is_running()
     });
     // A process that has ended since, of what happened to it, was traced all the same.
-    let attached = strace.stderr().contains("attached");
-    if !attached {
-        eprintln!("skipped: {}", strace.stderr());
+    let said = strace.stderr();
+    match said.contains("attached") {
+        true => Ok(strace),
+        false => Err(said
+            .lines()
+            .next()
+            .unwrap_or("strace: it has ended")
+            .to_owned()),
     }
-    attached.then_some(strace)
 }
 
 /// Does `work` so that it, and every thread and program that it starts, gives way to whatever else this machine has to do.

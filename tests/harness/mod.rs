@@ -19,7 +19,7 @@ mod terminal;
 mod wait;
 mod wire;
 
-pub use choices::{Choices, seed, setting, skipped};
+pub use choices::{Choices, seed, setting};
 pub use client::{Client, Finished, shell};
 pub use cluster::{Cluster, Server, Setup, master_binary, slave_binary, user_command};
 pub use content::{
@@ -42,5 +42,6 @@ pub use router::Router;
 pub use secured::{Secured, secure, secure_over};
 pub use session::Session;
 pub use terminal::{AT_ITS_TERMINAL, Terminal};
+pub use testing::{done_as_superuser, skipped};
 pub use wait::{PATIENCE, wait_for, wait_until};
 pub use wire::{Wire, offers, port_of, say_and_listen};

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -48,10 +49,16 @@ pub fn is_stopped(pid: u32) -> bool {
         .all(|thread| stat(thread).is_none_or(|(state, _)| state == "T"))
 }
 
-/// What the open descriptors of `pid` lead to, sorted.
+/// What the open descriptors of `pid` lead to, sorted; none where it has ended. Of a sandboxed server only the superuser sees
+/// them: see `Setup::observable`.
 pub fn open_descriptors(pid: u32) -> Vec<PathBuf> {
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Vec::new();
+    let descriptors = match fs::read_dir(format!("/proc/{pid}/fd")) {
+        Ok(descriptors) => descriptors,
+        Err(error) => {
+            let is_hidden = error.kind() == ErrorKind::PermissionDenied && is_alive(pid);
+            assert!(!is_hidden, "what {pid} has open is not for us to see");
+            return Vec::new();
+        }
     };
     let mut targets: Vec<PathBuf> = descriptors
         .flatten()

@@ -81,6 +81,16 @@ impl<S: Read + Write> Wire<S> {
         self.connection.decode(&header).unwrap()
     }
 
+    /// As [`Self::ask`]; `None` where the server has closed, before the request or behind it.
+    pub fn ask_if_open<Answer: Message>(&mut self, request: &impl Message) -> Option<Answer> {
+        self.last_request += 1;
+        self.connection.send(self.last_request, request);
+        self.connection.flush().ok()?;
+        let header = self.connection.receive_answer().ok()?;
+        assert_eq!(header.request, self.last_request);
+        Some(self.connection.decode(&header).unwrap())
+    }
+
     /// Opens a session with what the master gave.
     pub fn present(&mut self, offer: &SlaveOffer) -> Reply {
         self.ask(&Request::Present {

@@ -118,7 +118,7 @@ fn fill(root: &Path) {
 fn begin(pair: &Pair) -> Process {
     fill(&pair.source(""));
     // One stream: whoever serves, serves the large file.
-    let options = ["--limit-rate", "6M", "--streams", "1"];
+    let options = ["--limit-rate", "3M", "--streams", "1"];
     let mut words = options.map(OsString::from).to_vec();
     words.extend(pair.command(&[]));
     let running = pair.client.spawn(words);

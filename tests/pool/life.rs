@@ -281,7 +281,7 @@ fn clients_are_served_again_after_a_crowd_that_took_all_descriptors() {
 
 #[test]
 fn sessions_leave_no_descriptor_and_no_thread_behind() {
-    let mut cluster = Setup::new(1).workers(2).start();
+    let mut cluster = Setup::new(1).observable().workers(2).start();
     cluster.write("a.bin", &random_bytes(5, 300_000));
     let client = cluster.client();
     client.write("b.bin", b"upload");

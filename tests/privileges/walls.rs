@@ -6,8 +6,8 @@ use std::process::Command;
 
 use super::{assert_privileges_given_up, is_filtered};
 use crate::harness::{
-    Cluster, PATIENCE, Process, Server, Setup, children, master_binary, open_descriptors,
-    random_bytes, skipped, slave_binary, wait_for, wait_until,
+    Cluster, PATIENCE, Process, Server, Setup, children, done_as_superuser, master_binary,
+    open_descriptors, random_bytes, skipped, slave_binary, wait_for, wait_until,
 };
 
 /// What a process has open, each by its kind, sorted.
@@ -35,6 +35,9 @@ fn registrar(slave: &Server) -> u32 {
 
 #[test]
 fn every_process_is_held_and_has_open_what_it_needs() {
+    if done_as_superuser() {
+        return;
+    }
     let mut cluster = Setup::new(1).workers(2).start();
     let (slave, master) = (cluster.slaves[0].pid(), cluster.master().pid());
     let registrar = registrar(&cluster.slaves[0]);
@@ -76,6 +79,9 @@ fn without_the_sandbox_it_says_so() {
 
 #[test]
 fn a_child_closes_what_its_supervisor_left_open() {
+    if done_as_superuser() {
+        return;
+    }
     // The supervisor's own guard is taken away, and something is left open by whoever started it.
     let Some(strace) = with_calls_that("close_range", "retval=0") else {
         return;

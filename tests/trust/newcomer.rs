@@ -12,7 +12,9 @@ use rustix::net::{AddressFamily, RecvFlags, SocketType, eth, recv, socket};
 use tempfile::TempDir;
 
 use super::PASSWORD;
-use crate::harness::{Client, Finished, PATIENCE, Place, Process, shell, skipped, wait_until};
+use crate::harness::{
+    Client, Finished, PATIENCE, Place, Process, done_as_superuser, shell, skipped, wait_until,
+};
 
 /// Where the machine that serves is reached from the other one.
 const SERVER: &str = "10.97.0.1";
@@ -141,6 +143,9 @@ fn both_documents_begin_with_the_same_five_commands() {
 
 #[test]
 fn five_commands_give_an_account_and_a_session_that_is_protected_and_remembered() {
+    if done_as_superuser() {
+        return;
+    }
     let Some(machines) = Machines::new() else {
         return;
     };
@@ -150,9 +155,8 @@ fn five_commands_give_an_account_and_a_session_that_is_protected_and_remembered(
         assert_eq!(on, machine, "{line}");
         line
     };
-    let account = next("nas");
     let client = Client::new(SERVER);
-    let added = machines.command(&account, &machines.directory.path().join("home"));
+    let added = machines.command(&next("nas"), &machines.directory.path().join("home"));
     client
         .finish(added, format!("{PASSWORD}\n").as_bytes())
         .succeeded();

@@ -26,18 +26,17 @@ pub struct ServerTls {
         value_enum,
         value_name = "WHEN",
         default_value = "auto",
-        global = true,
         help_heading = "TLS"
     )]
     pub tls: TlsUse,
 
     /// Certificate to show, in PEM, with those that lead to its authority; read again on SIGHUP [default: one is made, and
     /// kept in --state]
-    #[arg(long, value_name = "FILE", global = true, help_heading = "TLS")]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub cert: Option<PathBuf>,
 
     /// Private key of the certificate, in PEM
-    #[arg(long, value_name = "FILE", global = true, help_heading = "TLS")]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub key: Option<PathBuf>,
 }
 

@@ -16,8 +16,8 @@ use crate::renewal::Scout;
 use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::session::Session;
+use crate::state_folder::state_directory;
 use crate::stripe::roster::Way;
-use crate::upload_record::state_directory;
 use crate::{ClientError, ClientErrorKind, Interrupt, Options, Result, Target};
 
 /// What was found longer ago is looked at again.
@@ -134,8 +134,8 @@ impl Client {
         Ok(())
     }
 
-    /// Keeps the records by which interrupted uploads are known again in another folder than the user's state directory,
-    /// or, with `None`, nowhere.
+    /// Keeps the records by which interrupted uploads are known again, and the digests of what was sent, in another folder
+    /// than the user's state directory, or, with `None`, nowhere.
     pub fn set_state_directory(&mut self, folder: Option<PathBuf>) {
         self.state = folder;
     }

@@ -262,7 +262,11 @@ impl From<&Stat> for Facts {
             mode,
             is_marked: Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX),
             identity: (stat.st_dev, stat.st_ino),
-            links: stat.st_nlink,
+            #[allow(
+                clippy::useless_conversion,
+                reason = "32 bits on some machines, stat(2) says nlink_t"
+            )]
+            links: u64::from(stat.st_nlink),
         }
     }
 }

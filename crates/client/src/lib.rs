@@ -10,7 +10,7 @@
 //! | who the user is, who the server is, and to whom a secret may be said | `login`, `trust`, `secrecy` |
 //! | a connection that never waits in vain, in clear or over TLS | `dial`, `patient`, `channel`, `probe` |
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
-//! | what is kept between two tries | `formats`, `trailer`, `upload_record` |
+//! | what is kept between two tries | `formats`, `trailer`, `state_folder`, `upload_record`, `known_digest` |
 //! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending` |
 //! | one file from several slaves at once | `stripe` and what is below it |
 //! | whole trees, from as many slaves as help | `tree_desk`, `tree_crew`, `tree_report` |
@@ -37,6 +37,7 @@ mod fault;
 mod fetch;
 mod folder;
 pub mod formats;
+mod known_digest;
 mod list;
 mod login;
 mod master;
@@ -64,6 +65,7 @@ mod secrecy;
 mod sending;
 mod session;
 mod source_file;
+mod state_folder;
 mod stripe;
 mod target;
 mod trailer;

@@ -70,6 +70,11 @@ pub enum Notice {
         /// The slave that served them, where that is known.
         slave: Option<SocketAddr>,
     },
+    /// What arrived is not what the file held when it was sent before, although its times are those of then.
+    Reread {
+        /// The file.
+        remote: RemotePath,
+    },
     /// A folder in which a mirror removes nothing.
     Kept {
         /// Its path.
@@ -135,6 +140,13 @@ impl fmt::Display for Notice {
                 blocks,
                 slave,
             } => formatter.write_str(&damaged(remote, *blocks, *slave)),
+            Self::Reread { remote } => {
+                let remote = shown(remote.as_bytes());
+                write!(
+                    formatter,
+                    "{remote}: not what was read before, reading and sending again"
+                )
+            }
             Self::Kept { name, why } => {
                 write!(formatter, "{}: {why}, nothing is removed", shown(name))
             }

@@ -11,6 +11,7 @@ use crate::ClientError;
 use crate::content::hashing_failed;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
+use crate::known_digest::KnownDigest;
 use crate::notice::Notice;
 use crate::session::{Session, is_code, unexpected};
 use crate::source_file::{SourceFile, changed};
@@ -33,6 +34,8 @@ pub(crate) struct Sending<'a> {
     remote: RemotePath,
     condition: Condition,
     upload: UploadId,
+    /// What need not be hashed.
+    known: KnownDigest,
     /// Whether it is sent in one frame, which replaces nothing that an earlier try left.
     whole: bool,
     /// Whether a slave may hold part of it.
@@ -62,7 +65,7 @@ impl<'a> Sending<'a> {
         source: &'a SourceFile,
         remote: &RemotePath,
         condition: Condition,
-        record: &UploadRecord,
+        (record, known): (&UploadRecord, KnownDigest),
     ) -> Self {
         Self {
             context: context.clone(),
@@ -70,6 +73,7 @@ impl<'a> Sending<'a> {
             remote: remote.clone(),
             condition,
             upload: record.id(),
+            known,
             whole: is_small(source.size()) && !record.is_kept(),
             resume: record.was_there(),
             announced: None,
@@ -94,11 +98,8 @@ impl<'a> Sending<'a> {
                 Err(fault) if is_code(&fault, ErrorCode::Corrupt) => {
                     self.source.check()?;
                     self.repeat()?;
-                    self.context.notice(&Notice::Damaged {
-                        remote: self.remote.clone(),
-                        blocks: 0,
-                        slave: Some(session.address()),
-                    });
+                    self.tell_damage(session);
+                    self.known.forget();
                 }
                 Err(fault) if is_code(&fault, ErrorCode::Superseded) => {
                     self.repeat()?;
@@ -110,6 +111,18 @@ impl<'a> Sending<'a> {
                 result => return result,
             }
         }
+    }
+
+    fn tell_damage(&self, session: &Session) {
+        let remote = self.remote.clone();
+        self.context.notice(&match self.known.digest() {
+            Some(_) => Notice::Reread { remote },
+            None => Notice::Damaged {
+                remote,
+                blocks: 0,
+                slave: Some(session.address()),
+            },
+        });
     }
 
     fn repeat(&mut self) -> Result<(), ClientError> {
@@ -196,7 +209,9 @@ impl<'a> Sending<'a> {
         self.announced = Some(digest);
         session.add(number, &Request::StoreEnd { digest });
         session.flush()?;
-        stored(&session.answer(number)?, digest, resumed_at)
+        let sent = stored(&session.answer(number)?, digest, resumed_at)?;
+        self.known.keep(self.source, digest);
+        Ok(sent)
     }
 
     /// Hashes what the slave says it has; `None` where that is more than there is.
@@ -235,7 +250,11 @@ impl<'a> Sending<'a> {
         let mut position = before.length;
         let size = self.source.size();
         let file = self.source.file();
-        let mut hashing = HashBehind::new(before, size);
+        let known = self.known.digest();
+        let mut hashing = match known {
+            Some(_) => HashBehind::off(),
+            None => HashBehind::new(before, size),
+        };
         let mut content = self.source.content()?;
         while position < size {
             let left = usize::try_from(size - position).unwrap_or(usize::MAX);
@@ -262,7 +281,8 @@ impl<'a> Sending<'a> {
         }
         self.source.check()?;
         let hashed = hashing.finish(file, size).map_err(hashing_failed)?;
-        Ok(hashed.ok_or_else(changed)?.digest())
+        let digest = hashed.map(|hashed| hashed.digest()).or(known);
+        Ok(digest.ok_or_else(changed)?)
     }
 }
 

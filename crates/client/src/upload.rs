@@ -5,6 +5,7 @@ use std::time::Instant;
 use protocol::{Condition, Digest, Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::content::digest_of;
+use crate::known_digest::KnownDigest;
 use crate::names::{name_beside, renamed};
 use crate::sending::{Sending, confirm, is_small};
 use crate::source_file::SourceFile;
@@ -71,7 +72,9 @@ impl Client {
             } else {
                 record
             };
-            let mut sending = Sending::new(&self.context, source, &target, condition, &record);
+            let known = KnownDigest::of(self.state.as_deref(), source);
+            let facts = (&record, known);
+            let mut sending = Sending::new(&self.context, source, &target, condition, facts);
             match self.attempt(|session| sending.step(session)) {
                 Ok(sent) => {
                     record.forget();

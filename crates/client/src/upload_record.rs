@@ -3,11 +3,10 @@
 //! Whatever becomes of the source, the next try goes by the same identity: what an earlier one left at the slaves is gone
 //! on with or replaced, never forgotten there. A record that cannot be kept costs nothing but that.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use protocol::{RemotePath, UploadId};
 use rustix::fs::FlockOperation;
@@ -15,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ClientError;
 use crate::source_file::SourceFile;
+use crate::state_folder::{make_and_sweep, no_follow};
 
-/// A record that nobody has used for this long is removed.
-const OLDEST: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Records that are kept: who has more uploads than these interrupted begins the oldest of them anew.
+const MOST: usize = 4096;
 
 /// Longest record, bytes.
 const LONGEST: u64 = 4096;
@@ -91,11 +91,7 @@ impl UploadRecord {
 
     fn open(state: &Path, source: &SourceFile, remote: &RemotePath) -> io::Result<Self> {
         let folder = uploads(state);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)?;
-        remove_old(&folder);
+        make_and_sweep(&folder, MOST)?;
         let path = folder.join(file_name(source, remote));
         let mut file = OpenOptions::new()
             .read(true)
@@ -218,36 +214,6 @@ fn file_name(source: &SourceFile, remote: &RemotePath) -> String {
     hasher.update(&[0]);
     hasher.update(remote.as_bytes());
     hasher.finalize().to_hex().chars().take(32).collect()
-}
-
-fn remove_old(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let modified = entry.metadata().and_then(|facts| facts.modified());
-        let age = modified.map(|time| SystemTime::now().duration_since(time));
-        if matches!(age, Ok(Ok(age)) if age > OLDEST) {
-            let removed = fs::remove_file(entry.path());
-            tracing::debug!(?removed, "old upload record");
-        }
-    }
-}
-
-fn no_follow() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or_default()
-}
-
-/// `$XDG_STATE_HOME/mini-ftp`, else `~/.local/state/mini-ftp`; for root `/var/lib/mini-ftp/client`.
-pub(crate) fn state_directory() -> Option<PathBuf> {
-    if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|state| !state.is_empty()) {
-        return Some(PathBuf::from(state).join("mini-ftp"));
-    }
-    if rustix::process::geteuid().is_root() {
-        return Some(PathBuf::from("/var/lib/mini-ftp/client"));
-    }
-    let home = std::env::var_os("HOME").filter(|home| !home.is_empty())?;
-    Some(PathBuf::from(home).join(".local/state/mini-ftp"))
 }
 
 #[cfg(test)]

@@ -156,8 +156,9 @@ fn doing<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> UserError 
 }
 
 #[cfg(test)]
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 mod tests {
+    use testing::skipped;
+
     use super::*;
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
     #[test]
     fn a_normal_user_stays_who_they_are() {
         if Uid::effective().is_root() {
-            return eprintln!("skipped: root is no normal user");
+            return skipped("root is no normal user");
         }
         let missing = Path::new("/no/such/folder");
         assert_eq!(User::choose(None, missing).unwrap(), None);
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn root_becomes_the_owner_unless_that_is_root() {
         if !Uid::effective().is_root() {
-            return eprintln!("skipped: only root becomes somebody else");
+            return skipped("only root becomes somebody else");
         }
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(User::choose(None, folder.path()).unwrap(), None);

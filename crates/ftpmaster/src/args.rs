@@ -2,16 +2,22 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use auth::{Home, UserName};
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 use protocol::Rights;
 
 use crate::place::Place;
 use crate::rotation::Policy;
+
+mod command;
+
+pub(crate) use command::{Command, RunningMaster, UserCommand};
+
+/// Where a master listens that is told nothing else.
+const DEFAULT_PORT: u16 = 2121;
+const DEFAULT_BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Meet clients and send each one to the slave whose turn it is.
 #[derive(Clone, Debug, Parser)]
@@ -22,14 +28,14 @@ pub(crate) struct Args {
     pub(crate) slaves: Vec<Place>,
 
     /// Port to listen on; 0 lets the system choose a free one
-    #[arg(short, long, default_value_t = 2121, value_parser = cli::number(0..=65535_u16), global = true)]
+    #[arg(short, long, default_value_t = DEFAULT_PORT, value_parser = cli::number(0..=65535_u16))]
     pub(crate) port: u16,
 
     /// Address to listen on
-    #[arg(long, value_name = "ADDR", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), global = true)]
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_BIND)]
     pub(crate) bind: IpAddr,
 
-    /// Folder for the keys [default: $XDG_STATE_HOME/mini-ftp, for root /var/lib/mini-ftp]
+    /// Folder for the keys, the accounts and the certificate [default: $XDG_STATE_HOME/mini-ftp, for root /var/lib/mini-ftp]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) state: Option<PathBuf>,
 
@@ -59,99 +65,6 @@ pub(crate) struct Args {
 
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
-}
-
-/// What to do instead of serving.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub(crate) enum Command {
-    /// Show the slaves that the running master at --bind and --port knows
-    Slaves {
-        /// One JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print an invitation, with which one slave that does not have the master's key can join: ftpslave --join
-    Invite {
-        /// How long it can be used: 90s, 30m, 1h, 2d
-        #[arg(long, value_name = "TIME", default_value = "1h", value_parser = life)]
-        life: Duration,
-    },
-    /// Shut a slave out: it gets no client any more, until it joins again with an invitation
-    Evict {
-        /// Its identity, or its address, as 'ftpmaster slaves' shows them
-        #[arg(value_name = "SLAVE")]
-        slave: String,
-    },
-    /// Say who may log in: a running master takes changes over on SIGHUP
-    #[command(subcommand)]
-    User(UserCommand),
-}
-
-/// What to do with the accounts in the state directory.
-#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
-pub(crate) enum UserCommand {
-    /// Add an account; the password is asked for, or is a line of stdin
-    Add {
-        /// 1 to 64 of a-z, 0-9, '.', '_', '@' and '-'
-        #[arg(value_name = "NAME")]
-        user: UserName,
-        /// Let it list and download, nothing else
-        #[arg(long)]
-        read_only: bool,
-        /// Folder below the served root that it sees as /
-        #[arg(long, value_name = "DIR", default_value = "/")]
-        home: Home,
-        /// Most bytes that the files below its home may hold, like 10G; any number without it
-        #[arg(long, value_name = "SIZE", value_parser = quota)]
-        quota: Option<u64>,
-    },
-    /// Change or lift what the files below an account's home may hold
-    Quota {
-        /// The account
-        #[arg(value_name = "NAME")]
-        user: UserName,
-        /// Most bytes, like 10G, or none for any number
-        #[arg(value_name = "SIZE|none")]
-        quota: Allowance,
-    },
-    /// Give an account another password, asked for or a line of stdin
-    Passwd {
-        /// The account
-        #[arg(value_name = "NAME")]
-        user: UserName,
-    },
-    /// Take an account away
-    Remove {
-        /// The account
-        #[arg(value_name = "NAME")]
-        user: UserName,
-    },
-    /// Show the accounts
-    List,
-}
-
-/// A quota, or `none`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Allowance(pub(crate) Option<u64>);
-
-impl FromStr for Allowance {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "none" => Ok(Self(None)),
-            size => quota(size).map(|bytes| Self(Some(bytes))),
-        }
-    }
-}
-
-/// A size that the file of accounts can hold.
-fn quota(text: &str) -> Result<u64, String> {
-    let size = cli::parse_size(text).map_err(|error| error.to_string())?;
-    match i64::try_from(size) {
-        Ok(_) => Ok(size),
-        Err(_) => Err("more than any disk holds: none is any number".to_owned()),
-    }
 }
 
 /// What people without an account may do.
@@ -202,16 +115,6 @@ impl Args {
         }
         Ok(())
     }
-
-    /// Where a master that was started with the same options answers.
-    pub(crate) fn ask_address(&self) -> SocketAddr {
-        let ip = match self.bind {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        SocketAddr::new(ip, self.port)
-    }
 }
 
 /// What can be typed.
@@ -224,26 +127,6 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     let wrong = "not a number of seconds, such as 10 or 0.5";
     let seconds: f64 = text.parse().map_err(|_| wrong)?;
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong)
-}
-
-/// A time with its unit.
-fn life(text: &str) -> Result<Duration, &'static str> {
-    let wrong = "not a time such as 90s, 30m, 1h or 2d";
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or(wrong)?;
-    let unit = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 24 * 3600,
-        _ => return Err(wrong),
-    };
-    let number: u32 = number.parse().map_err(|_| wrong)?;
-    match u64::from(number) * unit {
-        0 => Err(wrong),
-        seconds => Ok(Duration::from_secs(seconds)),
-    }
 }
 
 #[cfg(test)]
@@ -267,14 +150,6 @@ mod tests {
         let places: Vec<String> = args.slaves.iter().map(Place::to_string).collect();
         assert_eq!(places, ["127.0.0.1:2122", "nas:2123", "[::1]:4"]);
         assert_eq!(args.command, None);
-    }
-
-    #[test]
-    fn the_subcommand_takes_the_shared_options_behind_it() {
-        let args = parse("ftpmaster slaves --port 7 --state /s");
-        assert_eq!(args.command, Some(Command::Slaves { json: false }));
-        assert_eq!(args.port, 7);
-        assert_eq!(args.state, Some("/s".into()));
     }
 
     #[test]
@@ -315,78 +190,6 @@ mod tests {
                 (args.everybody(false), args.everybody(true)),
                 (open, with_accounts)
             );
-        }
-    }
-
-    #[test]
-    fn accounts_are_named_and_described() {
-        let args = parse("ftpmaster user add ada --read-only --home /pub --state /s");
-        let add = UserCommand::Add {
-            user: "ada".parse().unwrap(),
-            read_only: true,
-            home: "/pub".parse().unwrap(),
-            quota: None,
-        };
-        assert_eq!(args.command, Some(Command::User(add)));
-        assert_eq!(args.state, Some("/s".into()));
-        for line in [
-            "ftpmaster user",
-            "ftpmaster user add",
-            "ftpmaster user add Ada",
-            "ftpmaster user add ada secret",
-            "ftpmaster user add ada --password secret",
-            "ftpmaster user add ada --quota",
-            "ftpmaster user add ada --quota many",
-            "ftpmaster user add ada --quota 8E",
-            "ftpmaster user add ada --quota none",
-            "ftpmaster user quota ada",
-            "ftpmaster user quota ada 5X",
-            "ftpmaster user add ada --home pub",
-            "ftpmaster user list ada",
-        ] {
-            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn quotas_are_sizes_and_can_be_lifted() {
-        let quota = |line| match parse(line).command {
-            Some(Command::User(UserCommand::Add { quota, .. })) => quota,
-            Some(Command::User(UserCommand::Quota { quota, .. })) => quota.0,
-            other => panic!("{other:?}"),
-        };
-        let gibibytes = |count: u64| Some(count * 1024 * 1024 * 1024);
-        assert_eq!(quota("ftpmaster user add ada --quota 10G"), gibibytes(10));
-        assert_eq!(quota("ftpmaster user quota ada 2GiB"), gibibytes(2));
-        assert_eq!(quota("ftpmaster user quota ada 0"), Some(0));
-        assert_eq!(quota("ftpmaster user quota ada none"), None);
-    }
-
-    #[test]
-    fn a_master_that_listens_everywhere_is_asked_here() {
-        let asked = |line| parse(line).ask_address().to_string();
-        assert_eq!(asked("ftpmaster slaves --bind 0.0.0.0"), "127.0.0.1:2121");
-        assert_eq!(asked("ftpmaster slaves --bind ::"), "[::1]:2121");
-        assert_eq!(asked("ftpmaster slaves --bind 10.0.0.1"), "10.0.0.1:2121");
-    }
-
-    #[test]
-    fn an_invitation_lives_for_an_hour_or_as_long_as_is_said() {
-        let life = |line| match parse(line).command {
-            Some(Command::Invite { life }) => life.as_secs(),
-            other => panic!("{other:?}"),
-        };
-        for (line, seconds) in [
-            ("ftpmaster invite", 3600),
-            ("ftpmaster invite --life 90s", 90),
-            ("ftpmaster invite --life 30m", 1800),
-            ("ftpmaster invite --life 2d", 172_800),
-        ] {
-            assert_eq!(life(line), seconds, "{line}");
-        }
-        for text in ["", "1", "h", "0s", "-1h", "1.5h", "1y", "1é", "9999999999d"] {
-            let line = ["ftpmaster", "invite", "--life", text];
-            assert!(Args::try_parse_from(line).is_err(), "{text}");
         }
     }
 

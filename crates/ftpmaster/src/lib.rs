@@ -49,6 +49,7 @@ use std::env;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,12 +58,12 @@ use admission::{Limits, Reporter, connections_for};
 use anyhow::{Context, Result, anyhow, bail};
 use auth::tls::{Identity, Reception, Trust};
 use auth::{Accounts, AccountsFile, StateDirectory};
-use cli::TlsUse;
+use cli::{ServerTls, TlsUse};
 use confinement::Kernel;
 use rustix::process::{Resource, getrlimit};
 use tracing::{error, info, warn};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, RunningMaster};
 use crate::master::{Master, Settings};
 use crate::probe::Probes;
 use crate::server::{Server, wait};
@@ -87,11 +88,14 @@ pub fn main() -> ExitCode {
         Err(stop) => return stop.report(PROGRAM, CANNOT_START),
     };
     cli::start_logging(PROGRAM, args.shared.logging());
+    let state = args.state.as_deref();
     let done = match &args.command {
-        Some(Command::Slaves { json }) => show::slaves(args.ask_address(), || itself(&args), *json),
-        Some(Command::Invite { life }) => invite(&args, *life),
-        Some(Command::Evict { slave }) => evict(&args, slave),
-        Some(Command::User(command)) => user::run(command, args.state.as_deref()),
+        Some(Command::Slaves { json, master }) => {
+            show::slaves(master.address(), || itself(master, state), *json)
+        }
+        Some(Command::Invite { life, tls }) => invite(&tls.options(), *life, state),
+        Some(Command::Evict { slave, master }) => evict(master, slave, state),
+        Some(Command::User(command)) => user::run(command, state),
         None => serve(&args, &typed),
     };
     match done {
@@ -103,23 +107,24 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn invite(args: &Args, life: Duration) -> Result<()> {
-    let state = StateDirectory::open(args.state.as_deref())?;
-    let known = identity(args, &state)?.map(|identity| identity.fingerprint());
+fn invite(tls: &ServerTls, life: Duration, state: Option<&Path>) -> Result<()> {
+    let state = StateDirectory::open(state)?;
+    let known = identity(tls, &state)?.map(|identity| identity.fingerprint());
     invite::invite(&state.fleet_file()?, known, life)
 }
 
-fn evict(args: &Args, slave: &str) -> Result<()> {
-    let state = StateDirectory::open(args.state.as_deref())?;
-    invite::evict(&state.fleet_file()?, slave, || {
-        show::identities(args.ask_address(), || itself(args))
+fn evict(master: &RunningMaster, slave: &str, state: Option<&Path>) -> Result<()> {
+    let fleet = StateDirectory::open(state)?.fleet_file()?;
+    invite::evict(&fleet, slave, || {
+        show::identities(master.address(), || itself(master, state))
     })
 }
 
-/// By what a master that was started with the same options is known.
-fn itself(args: &Args) -> Result<Trust> {
-    let state = StateDirectory::open(args.state.as_deref())?;
-    let identity = identity(args, &state)?.context("this command was told not to speak TLS")?;
+/// By what the running master is known.
+fn itself(master: &RunningMaster, state: Option<&Path>) -> Result<Trust> {
+    let state = StateDirectory::open(state)?;
+    let identity = identity(&master.tls.options(), &state)?
+        .context("this command was told not to speak TLS")?;
     Ok(Trust::Known(identity.fingerprint()))
 }
 
@@ -218,7 +223,7 @@ fn settings(
 /// # Errors
 /// There is no certificate, or none that can be used.
 fn reception(args: &Args, state: &StateDirectory) -> Result<Reception> {
-    let Some(identity) = identity(args, state)? else {
+    let Some(identity) = identity(&args.tls, state)? else {
         return Ok(Reception::default());
     };
     info!("clients know this master by {}", identity.fingerprint());
@@ -229,9 +234,8 @@ fn reception(args: &Args, state: &StateDirectory) -> Result<Reception> {
 ///
 /// # Errors
 /// There is no certificate, or none that can be used.
-fn identity(args: &Args, state: &StateDirectory) -> Result<Option<Identity>> {
-    let files = args.tls.files()?;
-    Ok(match (args.tls.tls, files) {
+fn identity(tls: &ServerTls, state: &StateDirectory) -> Result<Option<Identity>> {
+    Ok(match (tls.tls, tls.files()?) {
         (TlsUse::Never, _) => None,
         (_, Some((certificate, key))) => Some(Identity::read(certificate, key)?),
         (_, None) => Some(state.identity("master")?),

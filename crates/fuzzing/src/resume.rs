@@ -1,10 +1,10 @@
 //! What a client left behind to go on with a transfer: read again by the next one, whoever changed it meanwhile.
 
-use client::formats::{RecordedUpload, Trailer};
+use client::formats::{RecordedDigest, RecordedUpload, Trailer};
 
 use crate::Target;
 
-/// The end of a partial download, with the length of the file; or the record of an upload. What would be no trailer for its
+/// The end of a partial download, with the length of the file; or the record of an upload or of a digest. What would be no trailer for its
 /// checksum alone gets the right one.
 pub static RESUME: Target = Target {
     name: "resume",
@@ -49,5 +49,9 @@ fn record(text: &[u8]) {
     if let Some(found) = RecordedUpload::parse(text) {
         let written = found.to_text();
         assert_eq!(RecordedUpload::parse(written.as_bytes()), Some(found));
+    }
+    if let Some(found) = RecordedDigest::parse(text) {
+        let written = found.to_text();
+        assert_eq!(RecordedDigest::parse(written.as_bytes()), Some(found));
     }
 }

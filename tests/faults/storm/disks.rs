@@ -92,7 +92,7 @@ fn watch(storm: &Storm<'_>, event: &Event, (worker, words): (u32, &[&str]), said
     let log = storm
         .report
         .path(&format!("strace-{}", event.at.as_millis()));
-    let mut strace = trace_into(worker, &log, words).ok_or("strace cannot")?;
+    let mut strace = trace_into(worker, &log, words)?;
     sleep(event.lasts);
     strace.terminate(PATIENCE);
     let lines = fs::read_to_string(&log).map_err(|error| error.to_string())?;

@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::report::Report;
+use super::whole;
 use crate::harness::{
     Client, HERE, PATIENCE, Place, code_of, is_alive, random_bytes, signal_pid, what_it_does,
     write_file,
@@ -167,7 +168,7 @@ impl<'a> Person<'a> {
         let took = ran.begun.elapsed();
         self.report.took(took);
         let said = ran.stderr.trim_end().replace('\n', " | ");
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = whole(&self.log);
         let code = ran.code;
         writeln!(log, "{at:?} {shown} -> {code} in {took:?} {said}").unwrap();
     }
@@ -195,7 +196,7 @@ impl<'a> Person<'a> {
     }
 
     fn running(&self) -> MutexGuard<'_, Option<u32>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        whole(&self.running)
     }
 }
 

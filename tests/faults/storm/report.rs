@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::schedule::Event;
 use super::tally::Tally;
+use super::whole;
 
 /// Shared by all who take part.
 pub(super) struct Report {
@@ -68,51 +69,51 @@ impl Report {
     pub(super) fn found(&self, what: String) {
         self.write(&format!("FOUND {what}"));
         eprintln!("found: {what}");
-        lock(&self.findings).push(what);
+        whole(&self.findings).push(what);
     }
 
     /// What was found.
     pub(super) fn findings(&self) -> Vec<String> {
-        lock(&self.findings).clone()
+        whole(&self.findings).clone()
     }
 
     /// A fault has struck so often.
     pub(super) fn struck(&self, event: &Event, hits: u64) {
-        lock(&self.events).note(event.kind, hits);
+        whole(&self.events).note(event.kind, hits);
         self.write(&format!("struck: {event}: {hits} hits"));
     }
 
     /// A command took so long.
     pub(super) fn took(&self, time: Duration) {
-        let mut longest = lock(&self.longest);
+        let mut longest = whole(&self.longest);
         *longest = time.max(*longest);
     }
 
     /// What the longest command took.
     pub(super) fn longest(&self) -> Duration {
-        *lock(&self.longest)
+        *whole(&self.longest)
     }
 
     /// A line for whoever reads the log of events.
     pub(super) fn write(&self, line: &str) {
         let at = self.since_start();
-        writeln!(lock(&self.log), "{at:?} {line}").unwrap();
+        writeln!(whole(&self.log), "{at:?} {line}").unwrap();
     }
 
     /// Events so far, by kind.
     pub(super) fn events(&self) -> Tally {
-        lock(&self.events).clone()
+        whole(&self.events).clone()
     }
 
     /// Nothing is in anybody's way any more, from now on.
     pub(super) fn healed(&self) {
-        *lock(&self.healed) = Some(Instant::now());
+        *whole(&self.healed) = Some(Instant::now());
         self.write("healed");
     }
 
     /// For how long that has been so.
     pub(super) fn healed_for(&self) -> Duration {
-        lock(&self.healed).map_or(Duration::ZERO, |then| then.elapsed())
+        whole(&self.healed).map_or(Duration::ZERO, |then| then.elapsed())
     }
 
     /// A file was compared.
@@ -121,8 +122,4 @@ impl Report {
         let length = fs::metadata(path).map_or(0, |facts| facts.len());
         self.bytes.fetch_add(length, Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,10 +5,11 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::clocks::{Clock, Clocks};
 use super::network::{Machine, Network};
+use super::whole;
 use crate::harness::{
     Client, Gauge, PATIENCE, Place, Proxy, Server, SmallDisk, master_binary, slave_binary,
     wait_until,
@@ -99,11 +100,11 @@ impl<'a> World<'a> {
     }
 
     pub(super) fn master(&self, index: usize) -> MutexGuard<'_, Option<Server>> {
-        lock(&self.masters[index])
+        whole(&self.masters[index])
     }
 
     pub(super) fn slave(&self, index: usize) -> MutexGuard<'_, Server> {
-        lock(&self.slaves[index])
+        whole(&self.slaves[index])
     }
 
     pub(super) fn place(&self, machine: Machine) -> &Place {
@@ -270,8 +271,4 @@ impl<'a> World<'a> {
 fn registers_at(master: usize) -> [OsString; 2] {
     let address = format!("{}:{MASTER_PORT}", Machine::Master(master).ip());
     ["--master".into(), address.into()]
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

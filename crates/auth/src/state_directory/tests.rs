@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use testing::skipped;
+
 use super::*;
 
 fn temporary() -> (tempfile::TempDir, StateDirectory) {
@@ -49,10 +51,9 @@ fn a_file_in_its_place_is_an_error_that_names_it() {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn what_root_makes_is_the_directory_owner_s() {
     if !rustix::process::geteuid().is_root() {
-        return eprintln!("skipped: only root makes files for others");
+        return skipped("only root makes files for others");
     }
     let owner = |path: &Path| {
         use std::os::unix::fs::MetadataExt;

@@ -194,8 +194,11 @@ impl Talk<'_> {
                 .map_err(ConnectionError::from)?
             {
                 Request::StoreEnd { digest: announced } => {
-                    assert_eq!(announced, digest(content));
-                    return Ok(true);
+                    let is_whole = announced == digest(content);
+                    if !is_whole {
+                        self.connection.send(number, &error(ErrorCode::Corrupt));
+                    }
+                    return Ok(is_whole);
                 }
                 Request::Abandon {} => {
                     self.connection.send(number, &Reply::Done {});

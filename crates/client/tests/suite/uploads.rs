@@ -1,7 +1,8 @@
 //! One file to the storage: whole, stored once, resumed, whatever happens to slaves and sources.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::{Duration, UNIX_EPOCH};
 
 use client::{ClientErrorKind, Conflict, Notice, Status};
 use protocol::{ErrorCode, Request};
@@ -120,6 +121,46 @@ fn content_that_arrived_damaged_is_sent_again_but_not_for_ever() {
         let error = setting.put(&mut client, Conflict::Overwrite).unwrap_err();
         assert_eq!(error.kind(), ClientErrorKind::NotVerified);
     }
+}
+
+/// Waits until the source is older than the coarsest clock: before that nothing is kept of it.
+fn settle(setting: &Setting) {
+    let changed = fs::metadata(setting.local("a")).unwrap().ctime();
+    let now = || UNIX_EPOCH.elapsed().unwrap().as_secs();
+    while now() <= u64::try_from(changed).unwrap() + 2 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_source_that_was_sent_is_hashed_again_only_where_it_proves_to_be_another() {
+    let (setting, content) = source(LARGE, 1);
+    settle(&setting);
+    let mut client = setting.connect().unwrap();
+    let first = setting.put(&mut client, Conflict::Overwrite).unwrap();
+    let folder = setting.state.path().join("digests");
+    let record = fs::read_dir(folder).unwrap().next().unwrap().unwrap();
+    let text = fs::read_to_string(record.path()).unwrap();
+    let digest = first.digest.unwrap().to_string();
+    assert!(text.contains(&digest));
+    let is_reread = || {
+        let is = |notice: &Notice| matches!(notice, Notice::Reread { .. });
+        setting.watcher.heard(is)
+    };
+
+    let again = setting.put(&mut client, Conflict::Overwrite).unwrap();
+    assert_eq!(again.digest, first.digest);
+    assert!(!is_reread());
+
+    // As if somebody had written into a mapping of it, of which no time tells.
+    let other = text.replace(&digest, &"7".repeat(digest.len()));
+    fs::write(record.path(), other).unwrap();
+    let again = setting.put(&mut client, Conflict::Overwrite).unwrap();
+    assert_eq!(again.digest, first.digest);
+    assert!(is_reread());
+    assert!(setting.storage.content("/a").unwrap() == content);
+    assert_eq!(stores(&setting.slaves[0]), 4);
+    assert_eq!(fs::read_to_string(record.path()).unwrap(), text);
 }
 
 #[test]

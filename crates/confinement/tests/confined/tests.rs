@@ -7,6 +7,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use confinement::Kernel;
+use testing::skipped;
 
 use crate::child::{DESCRIPTORS, Outcome, WAIT, command, outcome, outcome_of};
 use crate::deeds::PORTS;
@@ -73,7 +74,7 @@ impl Place {
 fn kernel_has_everything() -> bool {
     let missing = Kernel::ask().missing();
     if let Some(missing) = &missing {
-        eprintln!("skipped: this kernel cannot forbid {missing}");
+        skipped(format_args!("this kernel cannot forbid {missing}"));
     }
     missing.is_none()
 }
@@ -261,7 +262,7 @@ fn threads() {
 
 fn dropped() {
     if !is_root() {
-        return eprintln!("skipped: only root can become somebody else");
+        return skipped("only root can become somebody else");
     }
     let place = Place::new();
     chown(&place.folder, Some(54_321), Some(54_322)).unwrap();

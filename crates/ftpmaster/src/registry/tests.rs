@@ -6,6 +6,7 @@ use protocol::SlaveStatus;
 
 use super::*;
 use crate::limits::SILENCE;
+use crate::place::Place;
 
 const STORAGE: StorageId = StorageId([7; 16]);
 

@@ -1,6 +1,7 @@
 //! One client's session: bytes to requests, requests to the storage, outcomes to replies.
 
 mod access;
+mod answer;
 mod batch;
 mod busy;
 mod dispatch;
@@ -8,7 +9,6 @@ mod entrance;
 mod greeting;
 mod ledger;
 mod limits;
-mod listening;
 mod namespace;
 mod peer;
 mod retrieve;
@@ -17,20 +17,19 @@ mod store;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use admission::{Gate, Lapse, Limit, MINIMUM_RATE_OVER, RateFloor, Stage, UNKNOWN_REQUESTS, Visit};
+use admission::{Gate, Lapse, Limit, MESSAGE, MINIMUM_RATE_OVER, RateFloor, Stage, Visit};
 use auth::tls::Reception;
-use cli::human_size;
-use protocol::frame::{DATA, Header, KEEP_ALIVE};
-use protocol::{Connection, ConnectionError, DecodeError, ErrorCode, Reply, Request, Text};
-use storage::{OpenFile, StillWanted, Storage, StorageError};
+use protocol::frame::Header;
+use protocol::{Connection, ConnectionError};
+use storage::{OpenFile, StillWanted, Storage};
 use supervisor::{Admission, Scoreboard};
 
-use access::{Access, is_harmless};
+use access::Access;
+use answer::{Verdict, error_reply};
 use batch::Batch;
 use busy::Errand;
-use entrance::REVOKED;
 use greeting::{AT_THE_GATE, Introduction, broke_protocol};
 use ledger::Ledger;
 use limits::{Paces, Tally};
@@ -45,8 +44,8 @@ pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
 
-/// Collected answers are sent on at the latest when they are so long, bytes.
-const ANSWERS: usize = 64 * 1024;
+/// A client that says nothing for so long rests, and its connection's memory with it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What all sessions of a worker share.
 #[derive(Debug)]
@@ -237,130 +236,65 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn answer(&mut self, header: &Header) -> Result<Verdict, ConnectionError> {
-        if header.kind == KEEP_ALIVE {
-            return Ok(Verdict::GoOn);
+    /// Waits for the next request, and publishes meanwhile what is due. `false`: the session is over.
+    fn await_request(&mut self, entry: &Entry<'_>) -> Result<bool, ConnectionError> {
+        if self.connection.has_input() {
+            return Ok(true);
         }
-        if header.kind == DATA {
-            return self.skip_refused(header.request);
-        }
-        if self.is_over() {
-            self.refuse(header.request, ErrorCode::TicketExpired, REVOKED);
-            return Ok(Verdict::Close);
-        }
-        let request = match self.connection.decode::<Request>(header) {
-            Ok(Request::StoreEnd { .. } | Request::Abandon {}) => {
-                return self.skip_refused(header.request);
-            }
-            Ok(Request::Present { ticket, secret }) => {
-                return Ok(self.present(header.request, &ticket, &secret));
-            }
-            Ok(Request::Login { user, password }) => {
-                return self.log_in(header.request, &user, &password);
-            }
-            Ok(request) => request,
-            Err(DecodeError::UnknownKind(kind)) => {
-                tracing::debug!(kind, "unknown request");
-                self.refuse(header.request, ErrorCode::Unsupported, "");
-                return Ok(self.count_unknown());
-            }
-            Err(error) => return Err(error.into()),
+        self.connection.flush()?;
+        // The client has its answer: what is closed now is waited for by nobody.
+        self.answered = None;
+        let (limit, late) = match self.access {
+            Access::Outside(_) => (
+                self.enter_by.saturating_duration_since(Instant::now()),
+                Limit::Login,
+            ),
+            Access::Inside { .. } => (self.context.gate.limits().idle, Limit::Idle),
         };
-        self.refused = None;
-        match self.enter(header.request, &request) {
-            Ok(()) if is_harmless(&request) => {}
-            Ok(()) => self.check_presence()?,
-            Err(verdict) => return Ok(verdict),
-        }
-        self.execute(header.request, request)
-            .map(|()| Verdict::GoOn)
-    }
-
-    /// Who asks for what nobody knows, again and again and without saying who they are, speaks something else.
-    fn count_unknown(&mut self) -> Verdict {
-        self.unknown_requests += u32::from(self.stage() == Stage::Outside);
-        if self.unknown_requests < UNKNOWN_REQUESTS {
-            return Verdict::GoOn;
-        }
-        self.context.gate.hit(Limit::UnknownRequests);
-        Verdict::Close
-    }
-
-    /// Fails where the client has closed. A process that was stopped for a while finds requests whose client has long gone
-    /// to another slave: to remove now what was stored there since, or to replace it, would be to lose it.
-    fn check_presence(&self) -> Result<(), ConnectionError> {
-        if self.connection.stream_ref().is_gone() {
-            Err(ConnectionError::Closed)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// What still comes of an upload that was refused; anywhere else content breaks the protocol.
-    fn skip_refused(&self, request: u32) -> Result<Verdict, ConnectionError> {
-        if self.refused == Some(request) {
-            Ok(Verdict::GoOn)
-        } else {
-            Err(DecodeError::Field("content outside an upload").into())
-        }
-    }
-
-    /// Collects an answer that may be the last one to its request, for the client and for the transfer log.
-    fn reply(&mut self, id: u32, reply: &Reply) {
-        if let Some(ledger) = &mut self.ledger {
-            ledger.answer(id, reply, self.paces.moved());
-        }
-        self.connection.send(id, reply);
-    }
-
-    fn end_ledger(&mut self) {
-        if let Some(ledger) = &mut self.ledger {
-            ledger.end(self.paces.moved());
-        }
-    }
-
-    fn refuse(&mut self, id: u32, code: ErrorCode, detail: &str) {
-        let detail = Text::new(detail);
-        self.reply(id, &Reply::Error { code, detail });
-    }
-
-    fn flush_if_much(&mut self) -> Result<(), ConnectionError> {
-        if self.connection.unsent() >= ANSWERS {
+        let peer = self.connection.stream().clone();
+        if let Some(patience) = self.batch.patience()
+            && !peer.wait_for_input(patience)?
+        {
+            self.publish()?;
             self.connection.flush()?;
         }
-        Ok(())
+        if !entry.rest() {
+            return Ok(false);
+        }
+        let mut spoken = self.watch()? || peer.wait_for_input(limit.min(PAUSE))?;
+        if !spoken {
+            self.connection.rest();
+            peer.rest();
+            spoken = peer.wait_for_input(limit.saturating_sub(PAUSE))?;
+        }
+        entry.work();
+        self.late = (!spoken).then_some(late);
+        Ok(spoken)
     }
 
-    /// A last word to a client whose bytes were not the protocol.
-    fn explain(&mut self, error: &ConnectionError) {
-        if let Some(error) = broke_protocol(error) {
-            self.refuse(0, ErrorCode::Protocol, &error.to_string());
-            self.connection.flush().unwrap_or_default();
+    /// Whether a client that is near has spoken, or closed, while it was waited for awake.
+    fn watch(&mut self) -> Result<bool, ConnectionError> {
+        match self.in_time(|connection| connection.read_ahead(Peer::read_awake)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            read => Ok(read.map(|_| true)?),
         }
     }
-}
 
-/// Whether a connection goes on after an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    GoOn,
-    Close,
-}
-
-/// What the client hears of a failed operation: the code, and what its quota leaves; the log has the rest.
-fn error_reply(error: &StorageError) -> Reply {
-    match error.code() {
-        ErrorCode::Internal => {
-            tracing::error!(error = error as &dyn std::error::Error, "request failed");
-        }
-        _ => tracing::debug!(error = error as &dyn std::error::Error, "request refused"),
+    /// The next frame's header, and of a message all of it.
+    fn receive(&mut self) -> Result<Option<Header>, ConnectionError> {
+        self.connection.skip_data()?;
+        self.in_time(Connection::receive)
     }
-    let detail = error.room().map_or_else(String::new, |room| {
-        let (left, limit) = (human_size(room.left), human_size(room.limit));
-        format!("{left} of {limit} left")
-    });
-    Reply::Error {
-        code: error.code(),
-        detail: Text::new(&detail),
+
+    /// A message comes in time, or the session ends: a client that sends a byte now and then must not keep a thread for ever.
+    fn in_time<T>(&mut self, read: impl FnOnce(&mut Connection<Peer>) -> T) -> T {
+        let end = match self.access {
+            Access::Outside(_) => self.enter_by,
+            Access::Inside { .. } => Instant::now() + MESSAGE,
+        };
+        self.connection.stream().read_until(Some(end));
+        let read = read(&mut self.connection);
+        self.connection.stream().read_until(None);
+        read
     }
 }

@@ -1,8 +1,5 @@
 //! Tests of the local directory as a session uses it.
-#![allow(
-    clippy::print_stdout,
-    reason = "a test that is skipped or that measures says so"
-)]
+#![allow(clippy::print_stdout, reason = "a test that measures says so")]
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -10,6 +7,7 @@ use std::path::PathBuf;
 
 use protocol::{Condition, Digest, EntryKind, ErrorCode, RemotePath, UploadId};
 use tempfile::TempDir;
+use testing::skipped;
 
 use super::LocalDirectory;
 use crate::{
