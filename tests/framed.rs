@@ -2,7 +2,9 @@
 
 mod uploads;
 
+use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, SystemTime};
 
 use protocol::frame::DATA;
 use protocol::limits::BLOCK;
@@ -11,7 +13,7 @@ use protocol::{
     Role, ServerPreface, UploadId,
 };
 
-use crate::harness::{Cluster, PATIENCE, Setup, random_bytes, wait_until};
+use crate::harness::{Cluster, PATIENCE, Setup, open_descriptors, random_bytes, wait_until};
 
 /// A connection behind its prefaces.
 struct Wire {
@@ -220,6 +222,36 @@ fn a_range_carries_the_digest_of_the_whole_and_refuses_another_version() {
         code_of(&wire.ask(&retrieve("/large", 3_000_002))),
         ErrorCode::Changed
     );
+}
+
+#[test]
+fn a_small_file_that_is_fetched_again_and_again_is_told_as_it_is() {
+    let cluster = Setup::new(1)
+        .observable()
+        .without_master()
+        .workers(1)
+        .start();
+    let mut wire = Wire::open(cluster.address());
+    let long_ago = SystemTime::now() - Duration::from_secs(3600);
+    for content in [b"before", b"behind"] {
+        // The same file, of the same length and, as far as that can be put back, of the same time.
+        cluster.write("small", content);
+        let file = File::options().write(true).open(cluster.path("small"));
+        file.unwrap().set_modified(long_ago).unwrap();
+        // What has changed just now is not remembered.
+        std::thread::sleep(Duration::from_millis(30));
+        for _ in 0..4 {
+            let fetched = wire.fetch(&retrieve("/small", 0));
+            let digest = Some(digest(content));
+            assert_eq!(fetched.content, content);
+            assert_eq!(fetched.end, Reply::ContentEnd { digest });
+        }
+    }
+    let worker = cluster.slaves[0].workers()[0];
+    wait_until("the file to be closed", PATIENCE, || {
+        !open_descriptors(worker).contains(&cluster.path("small"))
+    });
+    assert!(!open_descriptors(worker).is_empty());
 }
 
 #[test]

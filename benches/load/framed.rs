@@ -1,6 +1,6 @@
 //! Lanes that speak the framed protocol.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use protocol::limits::MAX_GREETING;
@@ -54,8 +54,8 @@ pub fn files(
     paths: &[String],
     window: usize,
 ) -> io::Result<impl FnMut() -> io::Result<u64>> {
-    let stream = Dialer::new(slave, 0).dial()?;
-    let mut connection = Connection::new(Wide(BufReader::with_capacity(256 * 1024, stream)));
+    let mut connection = Connection::new(Dialer::new(slave, 0).dial()?);
+    connection.read_far_ahead(); // with many answers under way, the generator must not be what is slow
     connection.send_raw(&ClientPreface::ours().encode());
     connection.flush()?;
     greeting(&mut connection)?;
@@ -142,23 +142,4 @@ fn content(connection: &mut Connection<impl Read + Write>) -> io::Result<()> {
 
 fn plain(error: ConnectionError) -> io::Error {
     io::Error::other(error)
-}
-
-/// A stream that is read in large pieces: with many answers under way, the generator must not be what is slow.
-struct Wide(BufReader<TcpStream>);
-
-impl Read for Wide {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.0.read(bytes)
-    }
-}
-
-impl Write for Wide {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.get_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.get_mut().flush()
-    }
 }

@@ -110,6 +110,20 @@ impl<S: Read + Write> Connection<S> {
         self.data_left
     }
 
+    /// Drops what is left of the current data frame.
+    ///
+    /// # Errors
+    /// Those of [`Self::read_data`].
+    pub fn skip_data(&mut self) -> Result<(), ConnectionError> {
+        let buffered = self.buffered_data();
+        self.start += buffered;
+        self.data_left -= buffered;
+        match self.data_left {
+            0 => Ok(()),
+            _ => self.skip_stream(),
+        }
+    }
+
     /// Reads content of the current data frame into `bytes`; 0 where the frame ends.
     ///
     /// # Errors
@@ -154,6 +168,29 @@ impl<S: Read + Write> Connection<S> {
                 Ok(pulled)
             }
         }
+    }
+
+    /// Has `read` look once for what has arrived, where nothing is buffered; how much there is now, 0 at the end of the stream.
+    ///
+    /// # Errors
+    /// What `read` says.
+    pub fn read_ahead(
+        &mut self,
+        read: impl FnOnce(&mut S, &mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if self.buffered() == 0 {
+            let room = match self.is_bulk {
+                true => Header::LENGTH,
+                false => self.room,
+            };
+            if self.input.len() < room {
+                self.input.resize(room, 0);
+            }
+            (self.start, self.end) = (0, 0);
+            let place = self.input.get_mut(..room).unwrap_or_default();
+            self.end = read(&mut self.stream, place)?;
+        }
+        Ok(self.buffered())
     }
 
     /// Whether bytes of a further frame have arrived already.
@@ -321,7 +358,7 @@ impl<S: Read + Write> Connection<S> {
         self.stream
     }
 
-    fn skip_data(&mut self) -> Result<(), ConnectionError> {
+    fn skip_stream(&mut self) -> Result<(), ConnectionError> {
         let mut scratch = [0; 4096];
         while self.data_left > 0 {
             self.read_data(&mut scratch)?;
@@ -331,17 +368,7 @@ impl<S: Read + Write> Connection<S> {
 
     /// Reads once into the empty input buffer.
     fn fill(&mut self) -> Result<usize, ConnectionError> {
-        let room = match self.is_bulk {
-            true => Header::LENGTH,
-            false => self.room,
-        };
-        if self.input.len() < room {
-            self.input.resize(room, 0);
-        }
-        (self.start, self.end) = (0, 0);
-        let place = self.input.get_mut(..room).unwrap_or_default();
-        self.end = read_retrying(&mut self.stream, place)?;
-        Ok(self.end)
+        Ok(self.read_ahead(read_retrying)?)
     }
 
     fn take_buffered(&mut self, bytes: &mut [u8]) -> usize {

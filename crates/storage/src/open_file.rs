@@ -46,6 +46,13 @@ pub trait OpenFile: Send + Debug {
     /// Keeps the digest beside the file, where the storage can; failing is no error, the next reader hashes again.
     fn remember_digest(&self, digest: &Digest);
 
+    /// The digest to announce for `content`, which is all of a file of at most one block, as it has just been read: the kept
+    /// one, which knows of a disk that has gone bad since, else its own.
+    fn digest_of_whole(&self, content: &[u8]) -> Digest {
+        self.cached_digest()
+            .unwrap_or_else(|| block_tree::block_digest(0, content, true))
+    }
+
     /// The digest of the whole, kept or computed; `None` when `progress` stopped it.
     ///
     /// # Errors

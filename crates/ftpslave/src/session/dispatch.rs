@@ -10,6 +10,7 @@ impl Session<'_> {
     /// Carries out a request that has been let pass, and collects or sends its answers.
     #[allow(clippy::too_many_lines, reason = "a table: one row for each request")]
     pub(super) fn execute(&mut self, id: u32, request: Request) -> Result<(), ConnectionError> {
+        self.answered = None;
         if let Some(ledger) = &mut self.ledger {
             ledger.begin(id, &request, self.paces.moved());
         }

@@ -17,13 +17,13 @@ mod store;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use admission::{Gate, Lapse, Limit, MESSAGE, MINIMUM_RATE_OVER, RateFloor, Stage, Visit};
 use auth::tls::Reception;
 use protocol::frame::Header;
 use protocol::{Connection, ConnectionError};
-use storage::{StillWanted, Storage};
+use storage::{OpenFile, StillWanted, Storage};
 use supervisor::{Admission, Scoreboard};
 
 use access::Access;
@@ -43,6 +43,9 @@ pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
+
+/// A client that says nothing for so long rests, and its connection's memory with it.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What all sessions of a worker share.
 #[derive(Debug)]
@@ -94,6 +97,8 @@ struct Session<'a> {
     refused: Option<u32>,
     refused_logins: u32,
     unknown_requests: u32,
+    /// The file that was read last: open until its answer has left, or the next request comes.
+    answered: Option<Box<dyn OpenFile>>,
     /// For the worker to see by which ticket this session runs.
     held: Arc<Held>,
     /// The edition of the table of revoked tickets by which ours was good; none yet.
@@ -179,6 +184,7 @@ fn converse(
         refused: None,
         refused_logins: 0,
         unknown_requests: 0,
+        answered: None,
         held: entry.held(),
         looked_at: None,
     };
@@ -236,6 +242,8 @@ impl Session<'_> {
             return Ok(true);
         }
         self.connection.flush()?;
+        // The client has its answer: what is closed now is waited for by nobody.
+        self.answered = None;
         let (limit, late) = match self.access {
             Access::Outside(_) => (
                 self.enter_by.saturating_duration_since(Instant::now()),
@@ -253,31 +261,40 @@ impl Session<'_> {
         if !entry.rest() {
             return Ok(false);
         }
-        let mut spoken = peer.watch_for_input();
+        let mut spoken = self.watch()? || peer.wait_for_input(limit.min(PAUSE))?;
         if !spoken {
             self.connection.rest();
             peer.rest();
-            spoken = peer.wait_for_input(limit)?;
+            spoken = peer.wait_for_input(limit.saturating_sub(PAUSE))?;
         }
         entry.work();
         self.late = (!spoken).then_some(late);
         Ok(spoken)
     }
 
-    /// The next frame's header, and of a message all of it. It comes in time, or the session ends: a client that sends a
-    /// byte now and then must not keep a thread for ever.
-    fn receive(&mut self) -> Result<Option<Header>, ConnectionError> {
-        let mut unwanted = [0; 4096];
-        while self.connection.data_left() > 0 {
-            self.connection.read_data(&mut unwanted)?;
+    /// Whether a client that is near has spoken, or closed, while it was waited for awake.
+    fn watch(&mut self) -> Result<bool, ConnectionError> {
+        match self.in_time(|connection| connection.read_ahead(Peer::read_awake)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            read => Ok(read.map(|_| true)?),
         }
+    }
+
+    /// The next frame's header, and of a message all of it.
+    fn receive(&mut self) -> Result<Option<Header>, ConnectionError> {
+        self.connection.skip_data()?;
+        self.in_time(Connection::receive)
+    }
+
+    /// A message comes in time, or the session ends: a client that sends a byte now and then must not keep a thread for ever.
+    fn in_time<T>(&mut self, read: impl FnOnce(&mut Connection<Peer>) -> T) -> T {
         let end = match self.access {
             Access::Outside(_) => self.enter_by,
             Access::Inside { .. } => Instant::now() + MESSAGE,
         };
         self.connection.stream().read_until(Some(end));
-        let header = self.connection.receive();
+        let read = read(&mut self.connection);
         self.connection.stream().read_until(None);
-        header
+        read
     }
 }

@@ -1,5 +1,6 @@
 //! The client's socket: its deadlines, its options, TLS over it, and how to part with it.
 
+mod awake;
 mod secured;
 mod socket;
 
@@ -13,21 +14,16 @@ use std::time::{Duration, Instant};
 use admission::{Lapse, Limit, RateFloor, STALL};
 use auth::tls::{Acceptor, Reception};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use rustix::thread::sched_yield;
 use socket2::Socket;
 use transfer::{Wire, is_same_machine, send_unpaced};
 
+use awake::Awake;
 use secured::Secured;
 use socket::{AtOnce, Waiting, wait_for_input};
 
 /// How long a parting word may take to be read.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// A client that answers at once is waited for awake for so long: putting a thread to sleep and waking it takes about as
-/// long, on both sides.
-const AWAKE: Duration = Duration::from_micros(40);
 
 /// Blocking reads and writes with [`STALL`] as their deadline, in the clear or over TLS. Clones share the connection.
 #[derive(Clone, Debug)]
@@ -38,6 +34,7 @@ pub(crate) struct Peer {
     deadline: Option<Instant>,
     /// How fast content must pass at least.
     floor: RateFloor,
+    awake: Awake,
 }
 
 #[derive(Debug)]
@@ -75,6 +72,7 @@ impl Peer {
             is_near,
             deadline: None,
             floor: RateFloor::new(0, Duration::MAX),
+            awake: Awake::new(),
         }
     }
 
@@ -208,28 +206,25 @@ impl Peer {
         }
     }
 
-    /// As [`Self::wait_for_input`], awake and for [`AWAKE`] alone; not at all for a client over a network, whose answer takes
-    /// longer.
-    pub(crate) fn watch_for_input(&self) -> bool {
+    /// Reads what the client says within a moment, for which it is waited awake; [`io::ErrorKind::WouldBlock`] where it says
+    /// nothing, and at once where that is not worth while: over a network, whose answers take longer.
+    pub(crate) fn read_awake(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         if !self.is_near {
-            return false;
+            return Err(io::ErrorKind::WouldBlock.into());
         }
-        if self.tls().is_some_and(|tls| tls.is_ready()) {
-            return true;
-        }
-        let end = Instant::now() + AWAKE;
-        let mut byte = [0];
-        loop {
+        let Some(tls) = self.tls() else {
+            let mut socket = AtOnce(&self.line.socket);
+            return self.awake.wait(|| socket.read(bytes));
+        };
+        let is_ready = tls.is_ready();
+        drop(tls);
+        if !is_ready {
             let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-            if !matches!(recv(&self.line.socket, &mut byte, flags), Err(Errno::AGAIN)) {
-                return true; // a byte, the end, or an error that the next read tells
-            }
-            if Instant::now() >= end {
-                return false;
-            }
-            // Whoever else has something to do goes first.
-            sched_yield();
+            let mut byte = [0];
+            let mut look = || Ok(recv(&self.line.socket, &mut byte, flags)?);
+            self.awake.wait(&mut look)?;
         }
+        self.read(bytes)
     }
 
     /// Whether the client has closed its side: it no longer waits for anything, and may have gone to another slave.

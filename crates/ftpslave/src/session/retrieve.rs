@@ -10,7 +10,6 @@ use std::time::Duration;
 use protocol::limits::MAX_BLOCK_DIGESTS;
 use protocol::{ConnectionError, Digest, ErrorCode, RemotePath, Reply, Version};
 use storage::{OpenFile, Progress, StorageError};
-use transfer::block_tree::block_digest;
 use transfer::{Range, Sent, Source, TransferError, send_range};
 
 use super::busy::Heartbeat;
@@ -56,7 +55,9 @@ impl Session<'_> {
             request,
         };
         let result = if range.length <= TOGETHER {
-            self.send_together(file.as_ref(), range, wanted.digest)
+            let result = self.send_together(file.as_ref(), range, wanted.digest);
+            self.answered = Some(file);
+            result
         } else {
             self.send_apart(file, range, wanted.digest)
         }?;
@@ -86,10 +87,8 @@ impl Session<'_> {
         digest: bool,
     ) -> Result<Result<(), StorageError>, ConnectionError> {
         let is_whole = range.offset == 0 && range.length == file.entry().size;
-        // What is kept is told even where hashing costs little: it knows of a disk that has gone bad since.
-        let mut announced = if digest { file.cached_digest() } else { None };
-        let is_unknown = digest && announced.is_none();
-        if is_unknown && !is_whole {
+        let mut announced = None;
+        if digest && !is_whole {
             match self.digest_with_heartbeat(file, range.request)? {
                 Ok(known) => announced = known,
                 Err(error) => return Ok(Err(error)),
@@ -102,8 +101,8 @@ impl Session<'_> {
         let length = u32::try_from(range.length).unwrap_or(u32::MAX);
         let read = |content: &mut [u8]| {
             read_whole(file, range.offset, content)?;
-            if is_unknown && is_whole {
-                announced = Some(block_digest(0, content, true));
+            if digest && is_whole {
+                announced = Some(file.digest_of_whole(content));
             }
             Ok(())
         };

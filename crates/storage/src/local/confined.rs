@@ -9,6 +9,7 @@ use protocol::{ErrorCode, RemotePath, StorageId};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::{self, Errno};
 
+use super::digest_memory::DigestMemory;
 use super::facts::Facts;
 use super::quota::Quota;
 use crate::error::{Context, Result};
@@ -45,6 +46,8 @@ pub(crate) struct Root {
     /// `.mini-ftp` and what is in it: links made by the machine's owner must not lead requests into them.
     pub(crate) reserved: Vec<Facts>,
     pub(crate) umask: u16,
+    /// Those of files below, whoever asks for them.
+    pub(crate) digests: Arc<DigestMemory>,
     /// When a folder on another mount was last swept on the occasion of an upload.
     pub(crate) swept: Arc<Mutex<Option<Instant>>>,
 }
@@ -85,6 +88,7 @@ impl Root {
             boot: self.boot,
             reserved: self.reserved.clone(),
             umask: self.umask,
+            digests: Arc::clone(&self.digests),
             swept: Arc::clone(&self.swept),
         })
     }

@@ -61,15 +61,18 @@ pub(crate) fn recall(file: impl AsFd, facts: &Facts) -> Option<Digest> {
 
 /// Keeps a digest that was computed over a file that others may write to.
 pub(crate) fn remember(file: impl AsFd, facts: &Facts, digest: &Digest) {
+    if has_settled(facts.modified_ns) {
+        attach(file, facts, digest);
+    }
+}
+
+/// Whether whatever is done from now on has another time than this.
+pub(crate) fn has_settled(time_ns: i64) -> bool {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|elapsed| i64::try_from(elapsed.as_nanos()).ok());
-    let settled =
-        now.is_some_and(|now| !(0..SETTLED_NS).contains(&now.saturating_sub(facts.modified_ns)));
-    if settled {
-        attach(file, facts, digest);
-    }
+    now.is_some_and(|now| !(0..SETTLED_NS).contains(&now.saturating_sub(time_ns)))
 }
 
 /// Keeps a digest that was computed over a file nobody else can write to yet.

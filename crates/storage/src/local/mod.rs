@@ -23,6 +23,7 @@ use crate::{
 mod commit;
 mod confined;
 mod digest_cache;
+mod digest_memory;
 mod facts;
 mod names;
 mod namespace;

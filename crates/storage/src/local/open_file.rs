@@ -1,7 +1,7 @@
 //! A local file that is open for reading.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use protocol::{Digest, Entry, EntryKind, ErrorCode, RemotePath, Version};
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_OMIT};
@@ -9,6 +9,7 @@ use transfer::Source;
 
 use super::confined::Root;
 use super::digest_cache;
+use super::digest_memory::DigestMemory;
 use super::facts::{Facts, timespec};
 use crate::OpenFile;
 use crate::error::{Context, Result};
@@ -24,6 +25,7 @@ pub(crate) struct LocalFile {
     path: RemotePath,
     entry: Entry,
     version: Version,
+    digests: Arc<DigestMemory>,
 }
 
 impl LocalFile {
@@ -50,6 +52,7 @@ impl LocalFile {
             path: path.clone(),
             entry: facts.entry(Vec::new()),
             version,
+            digests: Arc::clone(&root.digests),
         })
     }
 
@@ -103,9 +106,7 @@ impl OpenFile for LocalFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
-        self.file
-            .read_at(buffer, offset)
-            .map_err(self.context().io())
+        rustix::io::pread(&self.file, buffer, offset).map_err(self.context().system())
     }
 
     fn unchanged(&self) -> Result<bool> {
@@ -115,6 +116,11 @@ impl OpenFile for LocalFile {
 
     fn cached_digest(&self) -> Option<Digest> {
         digest_cache::recall(&self.file, &self.facts)
+    }
+
+    fn digest_of_whole(&self, content: &[u8]) -> Digest {
+        let kept = || self.cached_digest();
+        self.digests.digest_of(&self.facts, content, kept)
     }
 
     fn remember_digest(&self, digest: &Digest) {

@@ -74,6 +74,7 @@ impl Root {
             quota: None,
             boot: boot(),
             umask: umask(),
+            digests: Arc::default(),
             swept: Arc::default(),
             folder,
         })

@@ -58,8 +58,7 @@ impl Read for Waiting<'_> {
 
 impl Write for Waiting<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut socket = self.socket;
-        socket.write(bytes)
+        Ok(send(self.socket, bytes, SendFlags::NOSIGNAL)?)
     }
 
     fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
