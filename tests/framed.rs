@@ -1,5 +1,6 @@
 //! The slave's side of the framed protocol, spoken word by word.
 
+mod listings;
 mod uploads;
 
 use std::fs::File;

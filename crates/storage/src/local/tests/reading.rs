@@ -320,15 +320,13 @@ fn a_folder_that_cannot_be_read_is_named_and_passed_over() {
 }
 
 #[test]
-fn a_hundred_thousand_names_in_constant_memory() {
+fn a_hundred_thousand_names_come_once_each() {
     const NAMES: usize = 100_000;
     let served = Served::new();
     for index in 0..NAMES {
         let name = served.at(&format!("{index:06}"));
         rustix::fs::mknodat(CWD, name, FileType::RegularFile, Mode::RUSR, 0).unwrap();
     }
-    let before = peak_memory();
-    let start = std::time::Instant::now();
     let mut seen = vec![false; NAMES];
     served
         .storage
@@ -341,18 +339,5 @@ fn a_hundred_thousand_names_in_constant_memory() {
             ControlFlow::Continue(())
         })
         .unwrap();
-    println!("100,000 names in {:?}", start.elapsed());
     assert!(seen.into_iter().all(|seen| seen));
-    // The kernel counts in shares, one of each processor: the sum may even be less than before.
-    let grown = peak_memory().saturating_sub(before);
-    println!("peak memory grew by {grown} KiB");
-}
-
-fn peak_memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
