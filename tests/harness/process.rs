@@ -1,6 +1,6 @@
 //! A program that runs beside the test: its output is kept, it is killed with all its children when dropped.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use super::proc::{descendants, is_stopped};
-use super::wait::{wait_for, wait_until};
+use super::wait::{PATIENCE, wait_for, wait_until};
 
 /// A running (or ended) program.
 #[derive(Debug)]
@@ -38,12 +38,21 @@ struct Lines {
 impl Process {
     /// Starts `command` with all three streams held by the test; `label` stands before its lines where they are shown.
     pub fn spawn(label: &str, command: &mut Command) -> Self {
-        let mut child = command
+        command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+            .stderr(Stdio::piped());
+        // A program that has just been copied is held open for writing for as long as a child that another thread has forked
+        // meanwhile has not begun its own program.
+        let mut child = wait_for(
+            "the program not to be written to",
+            PATIENCE,
+            || match command.spawn() {
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+                spawned => Some(spawned),
+            },
+        )
+        .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let output = Arc::new(Output::default());
         output.lock().open = 2;
         collect(child.stdout.take(), &output, |lines| &mut lines.stdout);

@@ -8,7 +8,8 @@ use rustix::fs::XattrFlags;
 
 use super::{MEBIBYTE, Striped};
 use crate::harness::{
-    PATIENCE, Setup, SmallDisk, done_as_superuser, offers, port_of, skipped, wait_for, wait_until,
+    Finished, PATIENCE, Setup, SmallDisk, done_as_superuser, offers, port_of, skipped, wait_for,
+    wait_until,
 };
 
 /// Two slaves over a storage and one over a copy of it that looks the same.
@@ -64,6 +65,18 @@ impl Copies {
         });
     }
 
+    /// Fetches the file, again and again on a busy machine, until the wrong copy had a share in it.
+    fn get_until_told(&self) -> Finished {
+        wait_for("a block from the copy", PATIENCE, || {
+            self.wait_for_its_turn();
+            fs::remove_file(self.striped.client.path("a.bin")).ok();
+            let finished = self.striped.run(["get", "a.bin"]);
+            finished.succeeded();
+            self.striped.assert_whole();
+            Some(finished).filter(|finished| !finished.stderr.is_empty())
+        })
+    }
+
     fn address(&self) -> String {
         self.striped.cluster.slaves[self.wrong].address.to_string()
     }
@@ -97,14 +110,7 @@ fn a_flipped_bit_in_one_slave_s_file_is_found_and_the_block_comes_from_another()
     let Some(copies) = Copies::new([MEBIBYTE / 2].into_iter()) else {
         return;
     };
-    let finished = wait_for("the first block from the copy", PATIENCE, || {
-        copies.wait_for_its_turn();
-        fs::remove_file(copies.striped.client.path("a.bin")).ok();
-        let finished = copies.striped.run(["get", "a.bin"]);
-        finished.succeeded();
-        copies.striped.assert_whole();
-        Some(finished).filter(|finished| !finished.stderr.is_empty())
-    });
+    let finished = copies.get_until_told();
     let told = format!(
         "ftpclient: /a.bin: 1 block from {} damaged, fetching again\n",
         copies.address()
@@ -121,9 +127,7 @@ fn a_slave_all_of_whose_blocks_are_wrong_is_named_and_its_blocks_come_from_the_o
     let Some(copies) = Copies::new((0..size).map(|block| block * MEBIBYTE)) else {
         return;
     };
-    let finished = copies.striped.run(["get", "a.bin"]);
-    finished.succeeded();
-    copies.striped.assert_whole();
+    let finished = copies.get_until_told();
     let told = &finished.stderr;
     assert_eq!(told.lines().count(), 1, "{told}");
     let whose = format!("from {} damaged, fetching again", copies.address());

@@ -192,8 +192,8 @@ impl Client {
     }
 
     /// A session with unanswered requests is closed: that is how a request is cancelled.
-    fn keep(&mut self, session: Option<Session>) {
-        self.session = session.filter(Session::is_at_rest);
+    fn keep(&mut self, mut session: Option<Session>) {
+        self.session = session.take_if(|session| session.is_at_rest());
     }
 
     /// These slaves failed while another served: they come last from now on.

@@ -179,7 +179,7 @@ impl<'a> Stripe<'a> {
 
     /// The session at hand where it can be used, otherwise another one with the same slave.
     fn at_rest<'s>(&mut self, session: &'s mut Option<Session>) -> Attempt<&'s mut Session> {
-        let is_good = session.as_ref().is_some_and(Session::is_at_rest);
+        let is_good = session.as_mut().is_some_and(Session::is_at_rest);
         if !is_good {
             let origin = session
                 .as_ref()
