@@ -14,7 +14,7 @@ use protocol::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::source_file::SourceFile;
-use crate::state_folder::{make_and_sweep, no_follow};
+use crate::state_folder::{Record, make_and_sweep, no_follow};
 
 /// Below this reading a file once more costs less than looking for its record, bytes.
 const WORTH_A_RECORD: u64 = 8 * 1024 * 1024;
@@ -33,12 +33,12 @@ const FRESH: i64 = 2;
 #[derive(Debug)]
 pub(crate) struct KnownDigest {
     digest: Option<Digest>,
-    record: Option<Record>,
+    kept: Option<Kept>,
 }
 
 /// Where it stands, and for which file as it was before anything was read of it.
 #[derive(Debug)]
-struct Record {
+struct Kept {
     folder: PathBuf,
     version: Version,
 }
@@ -69,11 +69,11 @@ impl KnownDigest {
     /// What is known of `source`, which nobody has read from yet. Records are kept beneath `state`.
     pub(crate) fn of(state: Option<&Path>, source: &SourceFile) -> Self {
         let worth = source.size() >= WORTH_A_RECORD;
-        let record = state
+        let kept = state
             .filter(|_| worth)
-            .and_then(|state| Record::of(state, source.file()).ok().flatten());
-        let digest = record.as_ref().and_then(|record| record.find().ok()?);
-        Self { digest, record }
+            .and_then(|state| Kept::of(state, source.file()).ok().flatten());
+        let digest = kept.as_ref().and_then(|kept| kept.find().ok()?);
+        Self { digest, kept }
     }
 
     /// The digest that the file had, the whole of it.
@@ -83,23 +83,23 @@ impl KnownDigest {
 
     /// It is not the file's: whoever asks again has to hash.
     pub(crate) fn forget(&mut self) {
-        if let (Some(_), Some(record)) = (self.digest.take(), &self.record) {
-            let removed = fs::remove_file(record.path());
+        if let (Some(_), Some(kept)) = (self.digest.take(), &self.kept) {
+            let removed = fs::remove_file(kept.path());
             tracing::debug!(?removed, "the digest of this file was out of date");
         }
     }
 
     /// The digest of all of `source`, whose content was hashed and has arrived.
     pub(crate) fn keep(&mut self, source: &SourceFile, digest: Digest) {
-        let Some(record) = &self.record else { return };
-        if Version::of(source.file()).is_ok_and(|now| now == record.version) {
-            let kept = record.write(digest);
-            tracing::trace!(?kept, "digest of a source");
+        let Some(kept) = &self.kept else { return };
+        if Version::of(source.file()).is_ok_and(|now| now == kept.version) {
+            let written = kept.write(digest);
+            tracing::trace!(?written, "digest of a source");
         }
     }
 }
 
-impl Record {
+impl Kept {
     /// `None` for a file that changed a moment ago.
     fn of(state: &Path, file: &File) -> io::Result<Option<Self>> {
         let folder = state.join("digests");
@@ -160,19 +160,9 @@ impl Version {
     }
 }
 
+impl Record for RecordedDigest {}
+
 impl RecordedDigest {
-    /// What the content of a record says; `None` for what was not written by [`to_text`](Self::to_text).
-    #[must_use]
-    pub fn parse(content: &[u8]) -> Option<Self> {
-        serde_json::from_slice(content).ok()
-    }
-
-    /// As a file holds it.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default() // numbers and a text always are JSON
-    }
-
     fn digest(&self) -> Option<Digest> {
         self.digest.parse().ok()
     }
@@ -213,7 +203,7 @@ mod tests {
 
         /// No program can set the time of the last change, so one waits until that is past.
         fn settle(&self) {
-            while self.known().record.is_none() {
+            while self.known().kept.is_none() {
                 std::thread::sleep(Duration::from_millis(50));
             }
         }
@@ -264,7 +254,7 @@ mod tests {
         setting.settle();
         setting.write(WORTH_A_RECORD - 1);
         let state = setting.0.path().join("state");
-        assert!(setting.known().record.is_none() && !state.exists());
+        assert!(setting.known().kept.is_none() && !state.exists());
     }
 
     #[test]

@@ -190,7 +190,7 @@ pub(crate) mod tests {
         connection.flush().unwrap();
     }
 
-    fn preface_of_a_slave() -> ServerPreface {
+    pub(crate) fn preface_of_a_slave() -> ServerPreface {
         ServerPreface {
             version: 1,
             oldest: 1,

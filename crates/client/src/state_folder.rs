@@ -6,8 +6,26 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 /// A file that nobody has used for this long is removed.
 const OLDEST: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// What one of these files holds.
+pub trait Record: Serialize + DeserializeOwned {
+    /// What the content of a file says; `None` for what was not written by [`to_text`](Self::to_text).
+    #[must_use]
+    fn parse(content: &[u8]) -> Option<Self> {
+        serde_json::from_slice(content).ok()
+    }
+
+    /// As a file holds it.
+    #[must_use]
+    fn to_text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default() // numbers and texts always are JSON
+    }
+}
 
 /// `$XDG_STATE_HOME/mini-ftp`, else `~/.local/state/mini-ftp`; for root `/var/lib/mini-ftp/client`.
 pub(crate) fn state_directory() -> Option<PathBuf> {

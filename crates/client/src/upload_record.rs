@@ -14,10 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ClientError;
 use crate::source_file::SourceFile;
-use crate::state_folder::{make_and_sweep, no_follow};
-
-/// Records that are kept: who has more uploads than these interrupted begins the oldest of them anew.
-const MOST: usize = 4096;
+use crate::state_folder::{Record, make_and_sweep, no_follow};
 
 /// Longest record, bytes.
 const LONGEST: u64 = 4096;
@@ -91,7 +88,8 @@ impl UploadRecord {
 
     fn open(state: &Path, source: &SourceFile, remote: &RemotePath) -> io::Result<Self> {
         let folder = uploads(state);
-        make_and_sweep(&folder, MOST)?;
+        // Whatever was interrupted is to be gone on with, however much that is.
+        make_and_sweep(&folder, usize::MAX)?;
         let path = folder.join(file_name(source, remote));
         let mut file = OpenOptions::new()
             .read(true)
@@ -155,19 +153,9 @@ impl UploadRecord {
     }
 }
 
+impl Record for RecordedUpload {}
+
 impl RecordedUpload {
-    /// What the content of a file says; `None` for what was not written by [`to_text`](Self::to_text).
-    #[must_use]
-    pub fn parse(content: &[u8]) -> Option<Self> {
-        serde_json::from_slice(content).ok()
-    }
-
-    /// As a file holds it.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default() // numbers and a text always are JSON
-    }
-
     fn new(source: &SourceFile) -> io::Result<Self> {
         let mut key = [0; 16];
         getrandom::fill(&mut key)?;

@@ -1,6 +1,8 @@
 //! What a client left behind to go on with a transfer: read again by the next one, whoever changed it meanwhile.
 
-use client::formats::{RecordedDigest, RecordedUpload, Trailer};
+use std::fmt::Debug;
+
+use client::formats::{Record, RecordedDigest, RecordedUpload, Trailer};
 
 use crate::Target;
 
@@ -25,7 +27,10 @@ pub static RESUME: Target = Target {
                 trailer(&tail, u64::from_be_bytes(*length).saturating_add(count));
             }
             (0 | 1, None) => {}
-            _ => record(rest),
+            _ => {
+                record::<RecordedUpload>(rest);
+                record::<RecordedDigest>(rest);
+            }
         }
     },
 };
@@ -45,13 +50,9 @@ fn trailer(tail: &[u8], length: u64) {
     }
 }
 
-fn record(text: &[u8]) {
-    if let Some(found) = RecordedUpload::parse(text) {
+fn record<R: Record + Debug + PartialEq>(text: &[u8]) {
+    if let Some(found) = R::parse(text) {
         let written = found.to_text();
-        assert_eq!(RecordedUpload::parse(written.as_bytes()), Some(found));
-    }
-    if let Some(found) = RecordedDigest::parse(text) {
-        let written = found.to_text();
-        assert_eq!(RecordedDigest::parse(written.as_bytes()), Some(found));
+        assert_eq!(R::parse(written.as_bytes()), Some(found));
     }
 }
