@@ -45,11 +45,21 @@ fn an_upload_during_which_the_disk_fills_up_is_refused_and_the_old_file_stays() 
     if done_as_superuser() {
         return;
     }
+    // Within TLS content is written by another thread than the one that receives it.
+    for tls in ["auto", "always"] {
+        fill_up_during_an_upload(tls);
+    }
+}
+
+fn fill_up_during_an_upload(tls: &str) {
     let Some((cluster, _disk)) = cluster_on_a_small_disk() else {
         return;
     };
     cluster.write("a.bin", b"old");
-    let client = cluster.client().options(["--limit-rate", "4M"]);
+    let client = cluster
+        .client()
+        .options(["--limit-rate", "4M", "--tls", tls]);
+    client.run(["ls"]).succeeded(); // and knows the master from now on
     client.write("a.bin", &random_bytes(2, 6 * MEBIBYTE));
     let mut upload = client.spawn(["put", "-f", "a.bin"]);
     wait_until("the upload to begin", PATIENCE, || {
@@ -79,10 +89,17 @@ fn a_download_that_the_local_disk_cannot_hold_fails_and_goes_on_when_there_is_ro
     if done_as_superuser() {
         return;
     }
+    for tls in ["auto", "always"] {
+        go_on_when_there_is_room(tls);
+    }
+}
+
+fn go_on_when_there_is_room(tls: &str) {
     let cluster = Cluster::start(1);
     let content = random_bytes(4, 16 * MEBIBYTE);
     cluster.write("a.bin", &content);
-    let client = cluster.client();
+    let client = cluster.client().options(["--tls", tls]);
+    client.run(["ls"]).succeeded(); // and knows the master from now on
     let Some(disk) = SmallDisk::mount(&client.folder(), 8) else {
         return;
     };

@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 
-use protocol::limits::MAX_DATA_PAYLOAD;
 use protocol::{Connection, ConnectionError};
 
 use crate::block_tree::Hashed;
-use crate::hash_behind::{HashBehind, Recent};
+use crate::hash_behind::{HashBehind, Unwritten};
 use crate::pipe::Pipe;
 use crate::wire::retrying;
 use crate::{TransferError, Wire};
@@ -21,15 +20,17 @@ const WORTH_A_PIPE: u64 = 512 * 1024;
 
 /// Writes content behind what a file holds already, and hashes it. Always the same file.
 ///
-/// What was taken is hashed only once it is confirmed: the last data frame before an error may be padding.
+/// What was taken is hashed only once it is confirmed: the last data frame before an error may be padding. Where it passes
+/// through memory it is written only then, too, on the hashing thread: until [`Self::finish`], or [`Self::leave`], the file may
+/// be some blocks behind.
 #[derive(Debug)]
 pub struct Receiver {
     position: u64,
     expected: u64,
     way: Way,
     buffer: Vec<u8>,
-    /// What came through our memory since the last confirmation, to be hashed there.
-    recent: Option<Recent>,
+    /// What came through our memory since the last confirmation, where the hashing thread writes.
+    unwritten: Option<Unwritten>,
     hashing: HashBehind,
 }
 
@@ -69,7 +70,7 @@ impl Receiver {
             expected,
             way,
             buffer: Vec::new(),
-            recent: None,
+            unwritten: None,
             hashing,
         }
     }
@@ -138,40 +139,32 @@ impl Receiver {
             _ => BUFFER,
         };
         let wanted = wanted.min(at_once);
-        match self.recent_with_room_for(wanted) {
-            Some(mut recent) => {
-                let place = recent.room_for(wanted);
-                fill_and_write(connection, place, (file, self.position))?;
-                recent.add(wanted);
-                self.recent = Some(recent);
+        match &mut self.unwritten {
+            Some(unwritten) => {
+                fill(connection, unwritten.room_for(wanted))?;
+                unwritten.add(wanted);
             }
             None => {
                 self.buffer.resize(wanted, 0);
-                fill_and_write(connection, &mut self.buffer, (file, self.position))?;
+                fill(connection, &mut self.buffer)?;
+                file.write_all_at(&self.buffer, self.position)
+                    .map_err(TransferError::Local)?;
             }
         }
         Ok(wanted)
     }
 
-    /// What came through memory so far, if the next `wanted` bytes can stand behind it.
-    fn recent_with_room_for(&mut self, wanted: usize) -> Option<Recent> {
-        let most = usize::try_from(MAX_DATA_PAYLOAD).unwrap_or(0);
-        self.recent.take().filter(|recent| {
-            recent.end() == self.position && recent.length().saturating_add(wanted) <= most
-        })
-    }
-
     /// What was taken so far is content, as the frame behind it shows: it may be hashed.
     ///
     /// # Errors
-    /// What reading the file back says.
+    /// What writing the file, or reading it back, says, about this or earlier content.
     pub fn confirm(&mut self, file: &File) -> io::Result<()> {
-        let recent = self.recent.take();
-        self.hashing.advance_with(file, self.position, recent)?;
-        if let Way::Buffer = self.way {
+        let unwritten = self.unwritten.take_if(|unwritten| !unwritten.is_empty());
+        self.hashing.advance_with(file, self.position, unwritten)?;
+        if matches!(self.way, Way::Buffer) && self.unwritten.is_none() {
             let start = self.position;
             let buffer = self.hashing.borrow();
-            self.recent = buffer.map(|room| Recent::new(start, room));
+            self.unwritten = buffer.map(|room| Unwritten::new(start, room));
         }
         Ok(())
     }
@@ -179,14 +172,31 @@ impl Receiver {
     /// Forgets what was taken behind `position`, all of which is not confirmed.
     pub fn go_back(&mut self, position: u64) {
         self.position = self.position.min(position);
-        self.recent = None;
+        if let Some(unwritten) = &mut self.unwritten {
+            unwritten.cut(position);
+        }
     }
 
-    /// Waits until everything that was taken is hashed; `None` from an unverified receiver.
+    /// Ends before everything has come: waits until the file holds what was taken, confirmed or not, for whoever goes on.
     ///
     /// # Errors
-    /// What reading the file back says.
-    pub fn finish(self, file: &File) -> io::Result<Option<Hashed>> {
+    /// What writing the file says; it holds less then.
+    pub fn leave(mut self, file: &File) -> io::Result<()> {
+        if let Some(unwritten) = self.unwritten.take() {
+            self.hashing.advance_with(file, 0, Some(unwritten))?;
+        }
+        self.hashing.finish(file, 0).map(|_| ())
+    }
+
+    /// Waits until everything that was taken is written and hashed; `None` from an unverified receiver.
+    ///
+    /// # Errors
+    /// What writing the file, or reading it back, says.
+    pub fn finish(mut self, file: &File) -> io::Result<Option<Hashed>> {
+        if let Some(unwritten) = self.unwritten.take() {
+            self.hashing
+                .advance_with(file, self.position, Some(unwritten))?;
+        }
         self.hashing.finish(file, self.position)
     }
 }
@@ -211,16 +221,6 @@ fn is_unsupported(error: &ConnectionError) -> bool {
     matches!(error, ConnectionError::Io(error) if error.kind() == io::ErrorKind::Unsupported)
 }
 
-fn fill_and_write<S: Read + Write>(
-    connection: &mut Connection<S>,
-    buffer: &mut [u8],
-    (file, position): (&File, u64),
-) -> Result<(), TransferError> {
-    fill(connection, buffer)?;
-    file.write_all_at(buffer, position)
-        .map_err(TransferError::Local)
-}
-
 fn fill<S: Read + Write>(
     connection: &mut Connection<S>,
     buffer: &mut [u8],
@@ -233,167 +233,4 @@ fn fill<S: Read + Write>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Cursor;
-    use std::net::{TcpListener, TcpStream};
-    use std::os::fd::BorrowedFd;
-
-    use super::*;
-
-    /// A stream that offers no way past our memory, as one that is encrypted.
-    #[derive(Debug)]
-    struct Opaque(Cursor<Vec<u8>>);
-
-    impl Read for Opaque {
-        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-            self.0.read(bytes)
-        }
-    }
-
-    impl Write for Opaque {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Wire for Opaque {
-        fn splice_into(&mut self, _: BorrowedFd<'_>, _: usize) -> io::Result<usize> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        fn send_file(&mut self, _: &File, _: u64, _: usize) -> io::Result<usize> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-
-        fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.write(bytes)
-        }
-    }
-
-    fn content_of(length: usize) -> Vec<u8> {
-        (0..length)
-            .map(|n| u8::try_from(n % 251).unwrap())
-            .collect()
-    }
-
-    fn framed(content: &[u8], frame: usize) -> Vec<u8> {
-        let mut sender = Connection::new(Cursor::new(Vec::new()));
-        content
-            .chunks(frame)
-            .for_each(|part| sender.send_data(1, part));
-        sender.flush().unwrap();
-        std::mem::take(sender.stream()).into_inner()
-    }
-
-    /// Bytes that come over a socket, from a thread that writes them.
-    fn over_socket(bytes: Vec<u8>) -> Connection<TcpStream> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let writing = move || sender.write_all(&bytes).unwrap_or_default();
-        std::thread::Builder::new().spawn(writing).unwrap();
-        Connection::new(listener.accept().unwrap().0)
-    }
-
-    fn receive<W: Wire>(
-        mut connection: Connection<W>,
-        file: &File,
-        mut receiver: Receiver,
-    ) -> Option<Hashed> {
-        while connection.receive().unwrap().is_some() {
-            receiver.confirm(file).unwrap();
-            while receiver.take(&mut connection, file, usize::MAX).unwrap() > 0 {}
-        }
-        receiver.finish(file).unwrap()
-    }
-
-    fn check(length: usize, split: usize) {
-        let content = content_of(length);
-        let rest = framed(&content[split..], 700_000);
-        let check_one = |receive: &dyn Fn(&File, Receiver) -> Option<Hashed>| {
-            let file = tempfile::tempfile().unwrap();
-            file.write_all_at(&content[..split], 0).unwrap();
-            let prefix = HashBehind::new(Hashed::default(), 0).finish(&file, split as u64);
-            let receiver = Receiver::new(prefix.unwrap().unwrap(), length as u64);
-            let hashed = receive(&file, receiver).unwrap();
-            assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
-            let mut stored = vec![0; length];
-            file.read_exact_at(&mut stored, 0).unwrap();
-            assert!(stored == content);
-        };
-        check_one(&|file, receiver| receive(over_socket(rest.clone()), file, receiver));
-        let opaque = || Connection::new(Opaque(Cursor::new(rest.clone())));
-        check_one(&|file, receiver| receive(opaque(), file, receiver));
-    }
-
-    #[test]
-    fn small_and_large_contents_arrive_whole_and_hashed() {
-        check(0, 0);
-        check(1000, 0);
-        check(1000, 1000);
-        check(3_000_000, 1_234_567);
-        check(20_000_000, 0);
-        check(20_000_000, 19_999_999);
-    }
-
-    #[test]
-    fn without_verification_nothing_is_hashed() {
-        let file = tempfile::tempfile().unwrap();
-        let connection = over_socket(framed(&content_of(2_000_000), 1 << 20));
-        let receiver = Receiver::unverified(5, 2_000_005);
-        assert_eq!(receive(connection, &file, receiver), None);
-        assert_eq!(file.metadata().unwrap().len(), 2_000_005);
-    }
-
-    #[test]
-    fn what_is_not_confirmed_can_be_taken_back() {
-        let file = tempfile::tempfile().unwrap();
-        let content = content_of(6 << 20);
-        let mut sent = content.clone();
-        sent[5 << 20..].fill(0);
-        let mut receiver = Receiver::new(Hashed::default(), 6 << 20);
-        let mut connection = over_socket(framed(&sent, 1 << 20));
-        while connection.receive().unwrap().is_some() {
-            receiver.confirm(&file).unwrap();
-            while receiver.take(&mut connection, &file, 300_000).unwrap() > 0 {}
-        }
-        receiver.go_back(5 << 20);
-        assert_eq!((receiver.position(), receiver.left()), (5 << 20, 1 << 20));
-        let rest = over_socket(framed(&content[5 << 20..], 1 << 20));
-        let hashed = receive(rest, &file, receiver).unwrap();
-        assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
-    }
-
-    #[test]
-    fn a_frame_that_is_cut_short_is_the_peers_fault() {
-        for (length, expected) in [(1000, 1000), (1 << 20, 1 << 20)] {
-            let mut bytes = framed(&content_of(length), length);
-            bytes.truncate(length / 2);
-            let mut connection = over_socket(bytes);
-            let file = tempfile::tempfile().unwrap();
-            let mut receiver = Receiver::unverified(0, expected);
-            connection.receive().unwrap();
-            let error = loop {
-                if let Err(error) = receiver.take(&mut connection, &file, usize::MAX) {
-                    break error;
-                }
-            };
-            assert!(matches!(error, TransferError::Peer(_)));
-        }
-    }
-
-    #[test]
-    fn a_file_that_takes_nothing_is_our_fault() {
-        for length in [1000, 1 << 20] {
-            let mut connection = over_socket(framed(&content_of(length), length));
-            connection.receive().unwrap();
-            let unwritable = File::open("/dev/null").unwrap();
-            let mut receiver = Receiver::unverified(0, length as u64);
-            let result = receiver.take(&mut connection, &unwritable, usize::MAX);
-            assert!(matches!(result, Err(TransferError::Local(_))));
-        }
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Requests that bring content: whole in one frame, or in data frames that may be interrupted and resumed.
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use protocol::frame::{DATA, KEEP_ALIVE};
@@ -88,16 +89,27 @@ impl Session<'_> {
                 let arrived = (receiver, announced);
                 self.finish_upload((request, &wanted.path), upload, arrived, deferred)
             }
-            Ok(Arrival::Abandoned) => {
-                upload.keep();
-                self.reply(request, &Reply::Done {});
-                Ok(())
-            }
+            Ok(Arrival::Abandoned) => match leave(receiver, upload.as_ref()) {
+                Ok(()) => {
+                    upload.keep();
+                    self.reply(request, &Reply::Done {});
+                    Ok(())
+                }
+                Err(error) => {
+                    upload.discard();
+                    let error = StorageError::system("store", &wanted.path, error);
+                    self.reply(request, &error_reply(&error));
+                    Ok(())
+                }
+            },
             Ok(Arrival::Refused(error)) => {
+                drop(receiver);
                 upload.discard();
                 self.refuse_upload(request, &error)
             }
             Err(error) => {
+                // What could not be written is sent again.
+                leave(receiver, upload.as_ref()).unwrap_or_default();
                 set_aside(storage.as_ref(), upload, wanted);
                 Err(error)
             }
@@ -147,7 +159,7 @@ impl Session<'_> {
             return match self.connection.decode(&header)? {
                 Request::StoreEnd { digest } => Ok(Arrival::Ended(digest)),
                 Request::Abandon {} => {
-                    file.set_len(before_last)?;
+                    receiver.go_back(before_last);
                     Ok(Arrival::Abandoned)
                 }
                 other => Err(DecodeError::UnknownKind(other.kind()).into()),
@@ -175,12 +187,19 @@ impl Session<'_> {
         deferred: bool,
     ) -> Result<(), ConnectionError> {
         if let Err(error) = self.check_presence() {
+            leave(receiver, upload.as_ref()).unwrap_or_default();
             upload.keep();
             return Err(error);
         }
         let length = receiver.position();
         let hashed = match upload.file().map(|file| receiver.finish(file)) {
             Some(Ok(Some(hashed))) => hashed,
+            Some(Err(error)) => {
+                upload.discard();
+                let error = StorageError::system("store", path, error);
+                self.reply(request, &error_reply(&error));
+                return Ok(());
+            }
             unknown => {
                 tracing::error!(?unknown, "received content cannot be hashed");
                 upload.keep();
@@ -238,6 +257,16 @@ impl Session<'_> {
         self.connection.flush()?;
         Ok(())
     }
+}
+
+/// Has the file hold what was received so far, and nothing behind it.
+fn leave(receiver: Receiver, upload: &dyn Upload) -> io::Result<()> {
+    let Some(file) = upload.file() else {
+        return Ok(());
+    };
+    let position = receiver.position();
+    receiver.leave(file)?;
+    file.set_len(position)
 }
 
 /// What an earlier try left may be longer than the source is by now: then it is no beginning of it.

@@ -1,7 +1,11 @@
+use std::os::unix::fs::FileExt;
+
+use blake3::Hasher;
 use proptest::prelude::*;
+use protocol::limits::BLOCK;
 
 use super::*;
-use crate::block_tree::block_count;
+use crate::block_tree::{BLOCK_LENGTH, block_count};
 
 fn file_of(length: usize) -> (File, Vec<u8>) {
     let mut content = vec![0; length];
@@ -63,39 +67,117 @@ fn a_file_that_is_shorter_than_was_said_is_an_error() {
     }
 }
 
-#[test]
-fn what_is_at_hand_is_not_read_and_no_more_is_kept_than_was_lent() {
-    let (file, content) = file_of(usize::try_from(9 * BLOCK).unwrap());
-    let other = tempfile::tempfile().unwrap();
-    other.set_len(9 * BLOCK).unwrap(); // zeros: read back, they would show
-    let mut hashing = HashBehind::new(Hashed::default(), u64::MAX);
-    hashing.advance(&other, 0).unwrap();
-    let mut bytes = content.as_slice();
-    let mut position = 0;
-    while let Some((block, rest)) = bytes.split_at_checked(usize::try_from(BLOCK).unwrap()) {
-        let buffer = loop {
-            match hashing.borrow() {
-                Some(buffer) => break buffer,
-                None => std::thread::yield_now(),
-            }
-        };
-        let mut recent = Recent::new(position, buffer);
-        recent.room_for(block.len()).copy_from_slice(block);
-        recent.add(block.len());
-        position += BLOCK;
-        hashing
-            .advance_with(&other, position, Some(recent))
-            .unwrap();
-        bytes = rest;
-    }
-    let Lane::Beside { buffers, .. } = &hashing.lane else {
-        panic!("not beside");
+/// Content in a buffer, as soon as other tests leave one.
+fn unwritten(hashing: &mut HashBehind, start: u64, content: &[u8]) -> Unwritten {
+    let room = loop {
+        match hashing.borrow() {
+            Some(room) => break room,
+            None => std::thread::yield_now(),
+        }
     };
-    assert!(*buffers <= MOST_RECENT);
-    // The last block is read from the file.
-    let expected = hash_in_steps(&file, Hashed::default(), &[9 * BLOCK], 0);
-    let hashed = hashing.finish(&file, 9 * BLOCK).unwrap().unwrap();
-    assert_eq!(hashed.blocks[..8], expected.blocks[..8]);
+    let mut unwritten = Unwritten::new(start, room);
+    unwritten.room_for(content.len()).copy_from_slice(content);
+    unwritten.add(content.len());
+    unwritten
+}
+
+/// Hands `content` over in pieces of at most these lengths, the last one again and again.
+fn hand_over(hashing: &mut HashBehind, file: &File, content: &[u8], pieces: &[usize]) {
+    hashing.advance(file, 0).unwrap();
+    let (mut rest, mut position) = (content, 0);
+    let last = pieces.last().copied().unwrap();
+    let mut pieces = pieces.iter().copied().chain(std::iter::repeat(last));
+    while !rest.is_empty() {
+        let piece;
+        (piece, rest) = rest.split_at(rest.len().min(pieces.next().unwrap()));
+        let unwritten = unwritten(hashing, position, piece);
+        position = unwritten.end();
+        hashing
+            .advance_with(file, position, Some(unwritten))
+            .unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn what_is_handed_over_is_written_and_hashed(
+        length in 1..5 * BLOCK + 3,
+        pieces in prop::collection::vec(100_000..=BLOCK, 0..4),
+    ) {
+        let (_, content) = file_of(usize::try_from(length).unwrap());
+        let pieces = [pieces, vec![BLOCK]].concat();
+        let pieces: Vec<_> = pieces.into_iter().map(|piece| usize::try_from(piece).unwrap()).collect();
+        let file = tempfile::tempfile().unwrap();
+        let mut hashing = HashBehind::new(Hashed::default(), u64::MAX);
+        hand_over(&mut hashing, &file, &content, &pieces);
+        let hashed = hashing.finish(&file, length).unwrap().unwrap();
+        prop_assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
+        prop_assert!(content_of(&file) == content);
+    }
+}
+
+fn content_of(file: &File) -> Vec<u8> {
+    let mut content = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut content, 0).unwrap();
+    content
+}
+
+#[test]
+fn a_whole_block_that_is_handed_over_is_not_read_back() {
+    let (_, content) = file_of(usize::try_from(5 * BLOCK).unwrap());
+    // Open for writing alone: a first block is hashed once it shows that it is not the only one.
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    std::fs::write(&path, content.get(..BLOCK_LENGTH).unwrap()).unwrap();
+    let first = File::open(&path).unwrap();
+    let behind = hash_in_steps(&first, Hashed::default(), &[BLOCK + 1, BLOCK], 0);
+    let file = File::options().write(true).open(&path).unwrap();
+    let mut hashing = HashBehind::new(behind.clone(), u64::MAX);
+    hashing.lane = Lane::Here(Blocks::behind(behind.blocks));
+    let step = BLOCK_LENGTH;
+    for (index, block) in content.chunks(step).enumerate().skip(1) {
+        let start = u64::try_from(index * step).unwrap();
+        hashing.advance(&file, start).unwrap();
+        let unwritten = unwritten(&mut hashing, start, block);
+        let end = unwritten.end();
+        hashing.advance_with(&file, end, Some(unwritten)).unwrap();
+    }
+    let hashed = hashing.finish(&file, 5 * BLOCK).unwrap().unwrap();
+    assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
+}
+
+#[test]
+fn what_cannot_be_written_is_told_and_ends_it() {
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    let file = File::open(&path).unwrap();
+    let mut hashing = HashBehind::new(Hashed::default(), u64::MAX);
+    hashing.advance(&file, 0).unwrap();
+    let error = loop {
+        let mut unwritten = hashing.borrow().map(|room| Unwritten::new(0, room));
+        if let Some(unwritten) = &mut unwritten {
+            unwritten.room_for(1);
+            unwritten.add(1);
+        }
+        if let Err(error) = hashing.advance_with(&file, 1, unwritten) {
+            break error;
+        }
+    };
+    assert_eq!(
+        error.raw_os_error(),
+        Some(rustix::io::Errno::BADF.raw_os_error())
+    );
+    assert!(hashing.finish(&file, 1).is_err());
+}
+
+#[test]
+fn nobody_writes_once_it_is_gone() {
+    let (_, content) = file_of(usize::try_from(7 * BLOCK).unwrap());
+    let file = tempfile::tempfile().unwrap();
+    let mut hashing = HashBehind::new(Hashed::default(), u64::MAX);
+    hand_over(&mut hashing, &file, &content, &[BLOCK_LENGTH]);
+    drop(hashing);
+    assert!(content_of(&file) == content);
 }
 
 #[test]
