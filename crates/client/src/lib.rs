@@ -84,6 +84,7 @@ mod tree_share;
 mod tree_spread;
 mod tree_upload;
 mod trust;
+mod under_way;
 mod upload;
 mod upload_key;
 mod upload_record;

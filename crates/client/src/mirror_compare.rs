@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::folder::{Folder, facts_of};
 use crate::session::{Session, unexpected};
+use crate::under_way::{Sent, UnderWay};
 
 /// A file to be compared.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) struct Compare<'a> {
     fresh: bool,
     root: &'a Folder,
     queue: VecDeque<Pair>,
-    asked: VecDeque<(u32, usize, Pair)>,
+    under_way: UnderWay<Pair>,
     /// Paths of those that are the same.
     same: Vec<Vec<u8>>,
     /// Paths of those that differ, or that one of the sides could not read: moving them will tell.
@@ -51,7 +52,7 @@ impl<'a> Compare<'a> {
             fresh,
             root,
             queue,
-            asked: VecDeque::new(),
+            under_way: UnderWay::new(),
             same: Vec::new(),
             different: Vec::new(),
         }
@@ -64,26 +65,29 @@ impl<'a> Compare<'a> {
 
     /// Goes on with one slave until all are compared.
     pub(crate) fn step(&mut self, session: &mut Session) -> Attempt<()> {
-        while let Some((_, _, pair)) = self.asked.pop_back() {
+        for pair in self.under_way.drain().rev() {
             self.queue.push_front(pair);
         }
         loop {
             self.context.check()?;
             self.ask(session);
             session.flush()?;
-            let Some((number, bytes, pair)) = self.asked.pop_front() else {
+            let Some(oldest) = self.under_way.take_oldest() else {
                 return Ok(());
             };
             // The slave computes, too.
-            let compared = match self.ours(&pair) {
-                Ok(ours) => theirs(session, number).map(|theirs| ours.is_some() && ours == theirs),
+            let compared = match self.ours(&oldest.what) {
+                Ok(ours) => {
+                    let theirs = theirs(session, oldest.sent.number);
+                    theirs.map(|theirs| ours.is_some() && ours == theirs)
+                }
                 Err(error) => Err(error.into()),
             };
             match compared {
-                Ok(true) => self.same.push(pair.path),
-                Ok(false) => self.different.push(pair.path),
+                Ok(true) => self.same.push(oldest.what.path),
+                Ok(false) => self.different.push(oldest.what.path),
                 Err(fault) => {
-                    self.asked.push_front((number, bytes, pair));
+                    self.under_way.put_back(oldest);
                     return Err(fault);
                 }
             }
@@ -93,21 +97,18 @@ impl<'a> Compare<'a> {
 
     /// Sends requests, many at a time: only when half of the window is free again.
     fn ask(&mut self, session: &mut Session) {
-        let mut bytes: usize = self.asked.iter().map(|(_, bytes, _)| bytes).sum();
-        if !session.has_room(self.asked.len() * 2, bytes * 2) {
+        if !self.under_way.is_half_free(session) {
             return;
         }
-        while session.has_room(self.asked.len(), bytes)
+        while self.under_way.has_room(session)
             && let Some(pair) = self.queue.pop_front()
         {
-            let before = session.unsent();
-            let number = session.request(&Request::Checksum {
+            let request = Request::Checksum {
                 path: pair.remote.clone(),
                 fresh: self.fresh,
-            });
-            let sent = session.unsent() - before;
-            bytes += sent;
-            self.asked.push_back((number, sent, pair));
+            };
+            let sent = Sent::collect(session, &request);
+            self.under_way.push(sent, pair, 0);
         }
     }
 

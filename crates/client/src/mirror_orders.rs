@@ -13,6 +13,7 @@ use crate::fault::{Attempt, Fault};
 use crate::folder::Folder;
 use crate::publish::set_time;
 use crate::session::{Session, unexpected};
+use crate::under_way::{Sent, UnderWay};
 use crate::{ClientError, Result};
 
 /// Requests that are answered by `Done` or an error, each for a name of the caller's.
@@ -20,15 +21,7 @@ use crate::{ClientError, Result};
 pub(crate) struct Orders<N> {
     context: Context,
     queue: VecDeque<(Request, N)>,
-    asked: VecDeque<Asked<N>>,
-}
-
-#[derive(Debug)]
-struct Asked<N> {
-    number: u32,
-    /// Bytes of the request.
-    bytes: usize,
-    order: (Request, N),
+    under_way: UnderWay<(Request, N)>,
 }
 
 impl<N> Orders<N> {
@@ -36,7 +29,7 @@ impl<N> Orders<N> {
         Self {
             context: context.clone(),
             queue,
-            asked: VecDeque::new(),
+            under_way: UnderWay::new(),
         }
     }
 
@@ -46,26 +39,26 @@ impl<N> Orders<N> {
         session: &mut Session,
         ended: &mut dyn FnMut(N, Result<()>),
     ) -> Attempt<()> {
-        while let Some(asked) = self.asked.pop_back() {
-            self.queue.push_front(asked.order);
+        for order in self.under_way.drain().rev() {
+            self.queue.push_front(order);
         }
         loop {
             self.context.check()?;
             self.ask(session);
             session.flush()?;
-            let Some(asked) = self.asked.pop_front() else {
+            let Some(oldest) = self.under_way.take_oldest() else {
                 return Ok(());
             };
-            let result = match session.answer(asked.number) {
+            let result = match session.answer(oldest.sent.number) {
                 Ok(Reply::Done {}) => Ok(()),
                 Ok(other) => Err(unexpected(&other)),
                 Err(fault) => Err(fault),
             };
             match result {
-                Ok(()) => ended(asked.order.1, Ok(())),
-                Err(Fault::Failed(error)) if error.is_remote() => ended(asked.order.1, Err(error)),
+                Ok(()) => ended(oldest.what.1, Ok(())),
+                Err(Fault::Failed(error)) if error.is_remote() => ended(oldest.what.1, Err(error)),
                 Err(fault) => {
-                    self.asked.push_front(asked);
+                    self.under_way.put_back(oldest);
                     return Err(fault);
                 }
             }
@@ -75,22 +68,14 @@ impl<N> Orders<N> {
 
     /// Sends requests, many at a time: only when half of the window is free again.
     fn ask(&mut self, session: &mut Session) {
-        let mut bytes: usize = self.asked.iter().map(|asked| asked.bytes).sum();
-        if !session.has_room(self.asked.len() * 2, bytes * 2) {
+        if !self.under_way.is_half_free(session) {
             return;
         }
-        while session.has_room(self.asked.len(), bytes)
+        while self.under_way.has_room(session)
             && let Some(order) = self.queue.pop_front()
         {
-            let before = session.unsent();
-            let number = session.request(&order.0);
-            let sent = session.unsent() - before;
-            bytes += sent;
-            self.asked.push_back(Asked {
-                number,
-                bytes: sent,
-                order,
-            });
+            let sent = Sent::collect(session, &order.0);
+            self.under_way.push(sent, order, 0);
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::tree_desk::Desk;
 use crate::tree_download::stop_if_hopeless;
 use crate::tree_job::{Decider, Job, Next, is_worth_another_try};
 use crate::tree_report::TreeReport;
+use crate::under_way::{Sent, UnderWay};
 use crate::{ClientError, ClientErrorKind, Conflict, Result, Status, Transferred};
 
 /// How often a file that changed, or arrived damaged, is fetched again.
@@ -51,19 +52,16 @@ pub(crate) struct TreeFetch<'a, 'r> {
     decider: Decider<'a>,
     /// To be asked for once more.
     again: VecDeque<Job>,
-    asked: VecDeque<Asked>,
+    under_way: UnderWay<Asked>,
     batch: Batch,
     intake: Intake,
 }
 
-/// A request under way.
+/// What was asked for: a file's content, or its digest to compare.
 #[derive(Debug)]
 struct Asked {
-    number: u32,
     job: Job,
-    /// Bytes of the request.
-    bytes: usize,
-    /// The local file's digest, where the remote one was asked for to compare.
+    /// The local file's digest, where the remote one was asked for.
     ours: Option<Digest>,
 }
 
@@ -86,7 +84,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
             decider: Decider::new(context, shared.root, shared.conflict),
             shared,
             again: VecDeque::new(),
-            asked: VecDeque::new(),
+            under_way: UnderWay::new(),
             batch: Batch::default(),
             intake: Intake::new(context),
         }
@@ -97,7 +95,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
     pub(crate) fn step(&mut self, session: &mut Session) -> Attempt<()> {
         session.expect_many();
         let result = self.fetch(session);
-        let asked = self.asked.drain(..).map(|asked| asked.job);
+        let asked = self.under_way.drain().map(|asked| asked.job);
         self.shared
             .desk
             .give_back(asked.chain(self.again.drain(..)));
@@ -111,10 +109,10 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         loop {
             self.ask(session)?;
             session.flush()?;
-            let Some(asked) = self.asked.pop_front() else {
+            let Some(oldest) = self.under_way.take_oldest() else {
                 return Ok(());
             };
-            self.take_answer(asked, session)?;
+            self.take_answer(oldest.sent.number, oldest.what, session)?;
             if self.batch.is_due(self.shared.desk.streams()) {
                 self.publish()?;
             }
@@ -124,13 +122,12 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
     /// Sends requests, many at a time: only when half of what may be under way is.
     fn ask(&mut self, session: &mut Session) -> Attempt<()> {
         let share = self.shared.desk.share();
-        let mut bytes: usize = self.asked.iter().map(|asked| asked.bytes).sum();
-        let mut content: u64 = self.asked.iter().map(|asked| asked.job.size).sum();
-        let count = self.asked.len() * 2;
-        if !session.has_room(count, bytes * 2) || !share.has_room(count, content * 2) {
+        let (count, content) = (self.under_way.len(), self.under_way.content());
+        if !self.under_way.is_half_free(session) || !share.has_room(count * 2, content * 2) {
             return Ok(());
         }
-        while session.has_room(self.asked.len(), bytes) && share.has_room(self.asked.len(), content)
+        while self.under_way.has_room(session)
+            && share.has_room(self.under_way.len(), self.under_way.content())
         {
             self.context.check()?;
             let next = match self.again.pop_front() {
@@ -141,7 +138,6 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                 break;
             };
             job.started = Instant::now();
-            let before = session.unsent();
             let (request, ours) = match self.decider.decide(&mut job) {
                 Ok(Next::Fetch) => (job.retrieve(self.context.options.verify), None),
                 Ok(Next::Compare(ours)) => (job.checksum(), Some(ours)),
@@ -154,26 +150,19 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                     continue;
                 }
             };
-            let number = session.request(&request);
-            let sent = session.unsent() - before;
-            bytes += sent;
-            content += job.size;
-            self.asked.push_back(Asked {
-                number,
-                job,
-                bytes: sent,
-                ours,
-            });
+            let sent = Sent::collect(session, &request);
+            let content = job.size;
+            self.under_way.push(sent, Asked { job, ours }, content);
         }
         Ok(())
     }
 
     /// Takes the answer to the oldest request.
-    fn take_answer(&mut self, asked: Asked, session: &mut Session) -> Attempt<()> {
+    fn take_answer(&mut self, number: u32, asked: Asked, session: &mut Session) -> Attempt<()> {
         let mut job = asked.job;
         let ended = match asked.ours {
-            Some(ours) => self.compare(&mut job, session, asked.number, ours),
-            None => self.take_content(&job, session, asked.number),
+            Some(ours) => self.compare(&mut job, session, number, ours),
+            None => self.take_content(&job, session, number),
         };
         if ended.is_ok() {
             session.mark_progress();
