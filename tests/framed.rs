@@ -2,8 +2,10 @@
 
 mod listings;
 mod uploads;
+mod uploads_within_tls;
 
 use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime};
 
@@ -14,11 +16,13 @@ use protocol::{
     Role, ServerPreface, UploadId,
 };
 
-use crate::harness::{Cluster, PATIENCE, Setup, open_descriptors, random_bytes, wait_until};
+use crate::harness::{
+    Cluster, PATIENCE, Secured, Setup, open_descriptors, random_bytes, secure, wait_until,
+};
 
 /// A connection behind its prefaces.
-struct Wire {
-    connection: Connection<TcpStream>,
+struct Wire<S = TcpStream> {
+    connection: Connection<S>,
     preface: ServerPreface,
     next: u32,
 }
@@ -38,6 +42,21 @@ impl Wire {
         connection.send_raw(&ClientPreface::ours().encode());
         connection.flush().unwrap();
         assert!(connection.read_line(512).unwrap().starts_with(b"220 "));
+        Self::behind_greeting(connection)
+    }
+}
+
+impl Wire<Secured> {
+    fn open_within_tls(address: SocketAddr) -> Self {
+        let mut connection = Connection::new(secure(address, None).unwrap());
+        connection.send_raw(&ClientPreface::ours().encode());
+        connection.flush().unwrap();
+        Self::behind_greeting(connection)
+    }
+}
+
+impl<S: Read + Write> Wire<S> {
+    fn behind_greeting(mut connection: Connection<S>) -> Self {
         let mut bytes = [0; ServerPreface::LENGTH];
         connection.read_exact(&mut bytes).unwrap();
         let preface = ServerPreface::decode(&bytes).unwrap();

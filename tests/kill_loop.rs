@@ -52,12 +52,15 @@ fn whoever_is_killed_at_whatever_moment_no_file_is_torn_lost_or_mixed() {
             _ => (&contents[1], &contents[0]),
         };
         let moment = Duration::from_millis(choices.next() % 500);
-        let told =
-            format!("seed {seed}, round {round}: {way:?}, {victim:?} killed after {moment:?}");
+        let tls = choices.one_of(&["auto", "always"]);
+        let told = format!(
+            "seed {seed}, round {round}: {way:?}, tls {tls}, {victim:?} killed after {moment:?}"
+        );
         let was_disturbed = Round {
             cluster: &mut cluster,
             client: None,
             way,
+            tls,
             old,
             new,
             told: &told,
@@ -73,6 +76,7 @@ struct Round<'a> {
     cluster: &'a mut Cluster,
     client: Option<Client>,
     way: Way,
+    tls: &'a str,
     old: &'a [u8],
     new: &'a [u8],
     told: &'a str,
@@ -117,7 +121,7 @@ impl Round<'_> {
         };
         // So that a transfer is about as long as the moments that are drawn.
         let rate = (self.new.len() as u64 * 2).to_string();
-        let options = ["--limit-rate", rate.as_str()];
+        let options = ["--limit-rate", rate.as_str(), "--tls", self.tls];
         let client = self.client.as_ref().unwrap();
         client.spawn(options.iter().chain(arguments).copied())
     }

@@ -304,7 +304,11 @@ impl<'a> Fetch<'a> {
         let Some(current) = &mut self.current else {
             return Err(Fault::nonsense("no content"));
         };
-        current.settle(self.part)?;
+        if let Err(error) = current.settle(self.part) {
+            // What is there is not whole.
+            self.current = None;
+            return Err(error.into());
+        }
         let digest = match &mut current.content {
             Content::Hashed(blocks) => {
                 let mut announced = match current.announced {

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::folder::{Folder, facts_of};
 use crate::session::{Session, unexpected};
-use crate::under_way::{Sent, UnderWay};
+use crate::under_way::{Collected, UnderWay};
 
 /// A file to be compared.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl<'a> Compare<'a> {
             // The slave computes, too.
             let compared = match self.ours(&oldest.what) {
                 Ok(ours) => {
-                    let theirs = theirs(session, oldest.sent.number);
+                    let theirs = theirs(session, oldest.request.number);
                     theirs.map(|theirs| ours.is_some() && ours == theirs)
                 }
                 Err(error) => Err(error.into()),
@@ -107,8 +107,8 @@ impl<'a> Compare<'a> {
                 path: pair.remote.clone(),
                 fresh: self.fresh,
             };
-            let sent = Sent::collect(session, &request);
-            self.under_way.push(sent, pair, 0);
+            let collected = Collected::new(session, &request);
+            self.under_way.push(collected, pair, 0);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::fault::{Attempt, Fault};
 use crate::folder::Folder;
 use crate::publish::set_time;
 use crate::session::{Session, unexpected};
-use crate::under_way::{Sent, UnderWay};
+use crate::under_way::{Collected, UnderWay};
 use crate::{ClientError, Result};
 
 /// Requests that are answered by `Done` or an error, each for a name of the caller's.
@@ -49,7 +49,7 @@ impl<N> Orders<N> {
             let Some(oldest) = self.under_way.take_oldest() else {
                 return Ok(());
             };
-            let result = match session.answer(oldest.sent.number) {
+            let result = match session.answer(oldest.request.number) {
                 Ok(Reply::Done {}) => Ok(()),
                 Ok(other) => Err(unexpected(&other)),
                 Err(fault) => Err(fault),
@@ -74,8 +74,8 @@ impl<N> Orders<N> {
         while self.under_way.has_room(session)
             && let Some(order) = self.queue.pop_front()
         {
-            let sent = Sent::collect(session, &order.0);
-            self.under_way.push(sent, order, 0);
+            let collected = Collected::new(session, &order.0);
+            self.under_way.push(collected, order, 0);
         }
     }
 }

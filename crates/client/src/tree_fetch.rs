@@ -23,7 +23,7 @@ use crate::tree_desk::Desk;
 use crate::tree_download::stop_if_hopeless;
 use crate::tree_job::{Decider, Job, Next, is_worth_another_try};
 use crate::tree_report::TreeReport;
-use crate::under_way::{Sent, UnderWay};
+use crate::under_way::{Collected, UnderWay};
 use crate::{ClientError, ClientErrorKind, Conflict, Result, Status, Transferred};
 
 /// How often a file that changed, or arrived damaged, is fetched again.
@@ -112,7 +112,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
             let Some(oldest) = self.under_way.take_oldest() else {
                 return Ok(());
             };
-            self.take_answer(oldest.sent.number, oldest.what, session)?;
+            self.take_answer(oldest.request.number, oldest.what, session)?;
             if self.batch.is_due(self.shared.desk.streams()) {
                 self.publish()?;
             }
@@ -150,9 +150,9 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                     continue;
                 }
             };
-            let sent = Sent::collect(session, &request);
+            let collected = Collected::new(session, &request);
             let content = job.size;
-            self.under_way.push(sent, Asked { job, ours }, content);
+            self.under_way.push(collected, Asked { job, ours }, content);
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub(crate) struct UnderWay<T> {
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Asked<T> {
-    pub(crate) sent: Sent,
+    pub(crate) request: Collected,
     pub(crate) what: T,
     /// Bytes of content that the answer brings.
     content: u64,
@@ -25,13 +25,13 @@ pub(crate) struct Asked<T> {
 
 /// A request that was collected.
 #[derive(Debug)]
-pub(crate) struct Sent {
+pub(crate) struct Collected {
     pub(crate) number: u32,
     bytes: usize,
 }
 
-impl Sent {
-    pub(crate) fn collect(session: &mut Session, request: &Request) -> Self {
+impl Collected {
+    pub(crate) fn new(session: &mut Session, request: &Request) -> Self {
         let before = session.unsent();
         let number = session.request(request);
         let bytes = session.unsent() - before;
@@ -68,9 +68,9 @@ impl<T> UnderWay<T> {
     }
 
     /// Notes what was just asked for, whose answer brings so many bytes of content.
-    pub(crate) fn push(&mut self, sent: Sent, what: T, content: u64) {
+    pub(crate) fn push(&mut self, request: Collected, what: T, content: u64) {
         let asked = Asked {
-            sent,
+            request,
             what,
             content,
         };
@@ -81,7 +81,7 @@ impl<T> UnderWay<T> {
     /// Takes the one that is answered next.
     pub(crate) fn take_oldest(&mut self) -> Option<Asked<T>> {
         let asked = self.asked.pop_front()?;
-        self.bytes -= asked.sent.bytes;
+        self.bytes -= asked.request.bytes;
         self.content -= asked.content;
         Some(asked)
     }
@@ -99,7 +99,7 @@ impl<T> UnderWay<T> {
     }
 
     fn count(&mut self, asked: &Asked<T>) {
-        self.bytes += asked.sent.bytes;
+        self.bytes += asked.request.bytes;
         self.content += asked.content;
     }
 }
@@ -116,12 +116,12 @@ mod tests {
     fn the_sums_are_those_of_what_is_under_way() {
         let mut under_way = UnderWay::new();
         for (number, what) in (1..).zip(["first", "second", "third"]) {
-            let sent = Sent { number, bytes: 10 };
-            under_way.push(sent, what, u64::from(number) * 100);
+            let request = Collected { number, bytes: 10 };
+            under_way.push(request, what, u64::from(number) * 100);
         }
         assert_eq!(sums(&under_way), (3, 30, 600));
         let oldest = under_way.take_oldest().unwrap();
-        assert_eq!((oldest.sent.number, oldest.what), (1, "first"));
+        assert_eq!((oldest.request.number, oldest.what), (1, "first"));
         assert_eq!(sums(&under_way), (2, 20, 500));
         under_way.put_back(oldest);
         assert_eq!(sums(&under_way), (3, 30, 600));

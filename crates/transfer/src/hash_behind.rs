@@ -9,7 +9,9 @@ mod unwritten;
 
 use std::fs::File;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvError, Sender, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
 use blocks::{Blocks, closed_blocks};
@@ -48,6 +50,8 @@ struct Beside {
     /// `None` once nothing more will come.
     steps: Option<SyncSender<Step>>,
     buffers: Buffers,
+    /// Whether nobody will ask for the digests: what is to be written still is.
+    is_given_up: Arc<AtomicBool>,
     /// `None` once it has ended.
     thread: Option<JoinHandle<io::Result<Blocks>>>,
 }
@@ -100,28 +104,53 @@ impl HashBehind {
         position: u64,
         unwritten: Option<Unwritten>,
     ) -> io::Result<()> {
-        if let Lane::Here(blocks) = &mut self.lane {
-            if self.expected.saturating_sub(blocks.length()) < WORTH_A_THREAD {
-                return blocks.hash_up_to(file, position);
+        if let Lane::Here(blocks) = &self.lane
+            && self.expected.saturating_sub(blocks.length()) >= WORTH_A_THREAD
+        {
+            match Beside::start(file, blocks.clone()) {
+                Ok(beside) => self.lane = Lane::Beside(beside),
+                // Where the system has no thread left this one does it.
+                Err(_) => self.expected = 0,
             }
-            let blocks = std::mem::take(blocks);
-            self.lane = Lane::Beside(Beside::start(file, blocks)?);
         }
         match &mut self.lane {
+            Lane::Off => Ok(()),
+            Lane::Here(blocks) => {
+                if let Some(unwritten) = unwritten {
+                    blocks.write(file, &unwritten, position)?;
+                }
+                blocks.hash_up_to(file, position)
+            }
             Lane::Beside(beside) => beside.pass(Step {
                 position,
                 unwritten,
             }),
-            Lane::Off | Lane::Here(_) => Ok(()),
         }
     }
 
     /// An empty buffer for what is received next, as soon as there is one; `None` where whoever receives it has to write it,
     /// behind which nothing waits to be written.
-    pub(crate) fn borrow(&mut self) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// As [`Self::advance_with`].
+    pub(crate) fn borrow(&mut self) -> io::Result<Option<Vec<u8>>> {
         match &mut self.lane {
-            Lane::Beside(beside) => beside.buffers.borrow(),
-            Lane::Off | Lane::Here(_) => None,
+            Lane::Off | Lane::Here(_) => Ok(None),
+            Lane::Beside(beside) => match beside.buffers.borrow() {
+                Ok(buffer) => Ok(buffer),
+                Err(RecvError) => Err(beside.ended_early()),
+            },
+        }
+    }
+
+    /// Waits until what was handed over is written; nothing more is hashed.
+    ///
+    /// # Errors
+    /// What writing the file says.
+    pub(crate) fn give_up(self) -> io::Result<()> {
+        match self.lane {
+            Lane::Off | Lane::Here(_) => Ok(()),
+            Lane::Beside(mut beside) => beside.give_up(),
         }
     }
 
@@ -144,13 +173,17 @@ impl Beside {
         let file = file.try_clone()?;
         let (steps, coming): (_, Receiver<Step>) = sync_channel(MOST_BEHIND);
         let (back, returned): (Sender<Vec<u8>>, _) = channel();
+        let is_given_up = Arc::new(AtomicBool::new(false));
+        let given_up = Arc::clone(&is_given_up);
         let work = move || {
             for step in coming {
+                let is_wanted = || !given_up.load(Relaxed);
                 if let Some(unwritten) = step.unwritten {
-                    blocks.write(&file, &unwritten, step.position)?;
+                    let confirmed = if is_wanted() { step.position } else { 0 };
+                    blocks.write(&file, &unwritten, confirmed)?;
                     back.send(unwritten.into_room()).unwrap_or_default(); // fails only where nobody borrows any more
                 }
-                blocks.hash_up_to(&file, step.position)?;
+                while is_wanted() && blocks.hash_next(&file, step.position)? {}
             }
             Ok(blocks)
         };
@@ -158,6 +191,7 @@ impl Beside {
         Ok(Self {
             steps: Some(steps),
             buffers: Buffers::new(returned),
+            is_given_up,
             thread: Some(builder.stack_size(STACK).spawn(work)?),
         })
     }
@@ -167,8 +201,12 @@ impl Beside {
         if steps.is_some_and(|steps| steps.send(step).is_ok()) {
             return Ok(());
         }
-        // It has ended before its time.
-        self.join().and_then(|_| Err(broken()))
+        Err(self.ended_early())
+    }
+
+    /// Why it takes no more steps.
+    fn ended_early(&mut self) -> io::Error {
+        self.join().err().unwrap_or_else(broken)
     }
 
     /// Waits until all steps are done.
@@ -177,12 +215,17 @@ impl Beside {
         let ended = self.thread.take().map(JoinHandle::join);
         ended.and_then(Result::ok).unwrap_or_else(|| Err(broken()))
     }
+
+    fn give_up(&mut self) -> io::Result<()> {
+        self.is_given_up.store(true, Relaxed);
+        self.join().map(|_| ())
+    }
 }
 
 impl Drop for Beside {
     fn drop(&mut self) {
         // What could not be written is missed by whoever goes on with the file, as it is behind a cut.
-        let _result = self.join();
+        self.give_up().unwrap_or_default();
     }
 }
 

@@ -20,9 +20,9 @@ const WORTH_A_PIPE: u64 = 512 * 1024;
 
 /// Writes content behind what a file holds already, and hashes it. Always the same file.
 ///
-/// What was taken is hashed only once it is confirmed: the last data frame before an error may be padding. Where it passes
-/// through memory it is written only then, too, on the hashing thread: until [`Self::finish`], or [`Self::leave`], the file may
-/// be some blocks behind.
+/// What was taken is hashed only once it is confirmed: the last data frame before an error may be padding. Content that passes
+/// through memory may be written only then, too, on the hashing thread: until [`Self::finish`], or [`Self::leave`], the file is
+/// up to nine blocks behind.
 #[derive(Debug)]
 pub struct Receiver {
     position: u64,
@@ -154,7 +154,7 @@ impl Receiver {
         Ok(wanted)
     }
 
-    /// What was taken so far is content, as the frame behind it shows: it may be hashed.
+    /// What was taken so far is content, as the frame behind it shows: it may be hashed, and is written.
     ///
     /// # Errors
     /// What writing the file, or reading it back, says, about this or earlier content.
@@ -163,7 +163,7 @@ impl Receiver {
         self.hashing.advance_with(file, self.position, unwritten)?;
         if matches!(self.way, Way::Buffer) && self.unwritten.is_none() {
             let start = self.position;
-            let buffer = self.hashing.borrow();
+            let buffer = self.hashing.borrow()?;
             self.unwritten = buffer.map(|room| Unwritten::new(start, room));
         }
         Ok(())
@@ -185,7 +185,7 @@ impl Receiver {
         if let Some(unwritten) = self.unwritten.take() {
             self.hashing.advance_with(file, 0, Some(unwritten))?;
         }
-        self.hashing.finish(file, 0).map(|_| ())
+        self.hashing.give_up()
     }
 
     /// Waits until everything that was taken is written and hashed; `None` from an unverified receiver.

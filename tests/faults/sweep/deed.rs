@@ -1,6 +1,7 @@
 //! The operations that are swept, and what they may leave behind.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use super::site::{Site, is_part};
@@ -22,18 +23,19 @@ pub(super) struct Deed {
 
 type Names = BTreeMap<PathBuf, Node>;
 
-/// More than one data frame's worth is not needed: a large file differs from it in the number of equal calls.
+/// More than fits into one write: sent as a stream.
 const LARGE: usize = 300_000;
 
+/// Enough for a thread that hashes it, and within TLS writes it. Still larger ones differ in the number of equal calls.
+const VERY_LARGE: usize = 5_000_000;
+
 fn content(number: u64) -> Vec<u8> {
-    random_bytes(
-        number,
-        if number.is_multiple_of(10) {
-            LARGE
-        } else {
-            3_000
-        },
-    )
+    let length = match number {
+        _ if number.is_multiple_of(100) => VERY_LARGE,
+        _ if number.is_multiple_of(10) => LARGE,
+        _ => 3_000,
+    };
+    random_bytes(number, length)
 }
 
 fn file(number: u64) -> Node {
@@ -41,22 +43,22 @@ fn file(number: u64) -> Node {
 }
 
 /// So many files are flushed together, not one by one.
-const FILES: u64 = 11;
+const FILES: RangeInclusive<u64> = 10..=20;
 
 fn write_tree(folder: &Path) {
-    for number in 0..FILES {
+    for number in FILES {
         write_file(&folder.join(format!("f{number}")), &content(number));
     }
 }
 
 fn insert_tree(names: &mut Names) {
     names.insert("t".into(), Node::Folder);
-    for number in 0..FILES {
+    for number in FILES {
         names.insert(format!("t/f{number}").into(), file(number));
     }
 }
 
-pub(super) const DEEDS: [Deed; 10] = [
+pub(super) const DEEDS: [Deed; 12] = [
     Deed {
         name: "put",
         words: &["put", "-f", "a"],
@@ -66,6 +68,18 @@ pub(super) const DEEDS: [Deed; 10] = [
         },
         is_here: false,
         done: |names| drop(names.insert("a".into(), file(10))),
+        is_whole: true,
+        is_once: false,
+    },
+    Deed {
+        name: "put of a very large file",
+        words: &["put", "-f", "a"],
+        prepare: |site| {
+            site.cluster.write("a", &content(200));
+            site.client.write("a", &content(100));
+        },
+        is_here: false,
+        done: |names| drop(names.insert("a".into(), file(100))),
         is_whole: true,
         is_once: false,
     },
@@ -83,7 +97,7 @@ pub(super) const DEEDS: [Deed; 10] = [
         words: &["put", "-r", "-f", "t"],
         prepare: |site| {
             write_tree(&site.client.path("t"));
-            site.cluster.write("t/f1", &content(2));
+            site.cluster.write("t/f11", &content(2));
         },
         is_here: false,
         done: insert_tree,
@@ -108,6 +122,15 @@ pub(super) const DEEDS: [Deed; 10] = [
         prepare: |site| site.cluster.write("a", &content(10)),
         is_here: true,
         done: |names| drop(names.insert("a".into(), file(10))),
+        is_whole: true,
+        is_once: false,
+    },
+    Deed {
+        name: "get of a very large file",
+        words: &["get", "a"],
+        prepare: |site| site.cluster.write("a", &content(100)),
+        is_here: true,
+        done: |names| drop(names.insert("a".into(), file(100))),
         is_whole: true,
         is_once: false,
     },

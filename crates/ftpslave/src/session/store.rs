@@ -89,19 +89,17 @@ impl Session<'_> {
                 let arrived = (receiver, announced);
                 self.finish_upload((request, &wanted.path), upload, arrived, deferred)
             }
-            Ok(Arrival::Abandoned) => match leave(receiver, upload.as_ref()) {
-                Ok(()) => {
-                    upload.keep();
-                    self.reply(request, &Reply::Done {});
-                    Ok(())
+            Ok(Arrival::Abandoned) => {
+                let left = self
+                    .errand
+                    .run(request, || leave(receiver, upload.as_ref()));
+                if let Err(error) = left.flatten() {
+                    tracing::warn!(%error, path = ?wanted.path, "less is kept of an upload than was received");
                 }
-                Err(error) => {
-                    upload.discard();
-                    let error = StorageError::system("store", &wanted.path, error);
-                    self.reply(request, &error_reply(&error));
-                    Ok(())
-                }
-            },
+                upload.keep();
+                self.reply(request, &Reply::Done {});
+                Ok(())
+            }
             Ok(Arrival::Refused(error)) => {
                 drop(receiver);
                 upload.discard();
@@ -167,7 +165,7 @@ impl Session<'_> {
         }
     }
 
-    /// Writes a data frame as it comes, no faster than the limits allow; the frames before it are content.
+    /// Receives a data frame as it comes, no faster than the limits allow; the frames before it are content.
     fn take_frame(&mut self, receiver: &mut Receiver, file: &File) -> Result<(), TransferError> {
         let piece = usize::try_from(self.paces.piece(MAX_DATA_PAYLOAD)).unwrap_or(usize::MAX);
         receiver.confirm(file).map_err(TransferError::Local)?;
@@ -192,16 +190,20 @@ impl Session<'_> {
             return Err(error);
         }
         let length = receiver.position();
-        let hashed = match upload.file().map(|file| receiver.finish(file)) {
+        let finish = || upload.file().map(|file| receiver.finish(file));
+        let hashed = match self.errand.run(request, finish)? {
             Some(Ok(Some(hashed))) => hashed,
             Some(Err(error)) => {
-                upload.discard();
                 let error = StorageError::system("store", path, error);
+                match error.code() {
+                    ErrorCode::NoSpace => upload.discard(),
+                    _ => upload.keep(),
+                }
                 self.reply(request, &error_reply(&error));
                 return Ok(());
             }
             unknown => {
-                tracing::error!(?unknown, "received content cannot be hashed");
+                tracing::error!(?unknown, "an upload without a file or a digest");
                 upload.keep();
                 let error = StorageError::new("store", path, ErrorCode::Internal);
                 self.reply(request, &error_reply(&error));

@@ -17,7 +17,7 @@ use crate::block_tree::{BLOCK_LENGTH, Hashed};
 const PIECE: usize = 128 * 1024;
 
 /// Digests of blocks of which it is known whether they are the only one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Blocks {
     digests: Vec<Digest>,
     /// On the heap, for as long as the transfer takes: what a session's stack once touched would stay resident.
@@ -45,16 +45,23 @@ impl Blocks {
 
     /// Hashes what stands in the file before `position` but for the block at the end.
     pub(super) fn hash_up_to(&mut self, file: &File, position: u64) -> io::Result<()> {
-        while self.digests.len() < closed_blocks(position) {
+        while self.hash_next(file, position)? {}
+        Ok(())
+    }
+
+    /// Hashes one block of these; whether there was one.
+    pub(super) fn hash_next(&mut self, file: &File, position: u64) -> io::Result<bool> {
+        let is_there = self.digests.len() < closed_blocks(position);
+        if is_there {
             let start = self.length();
             let hasher = self.hash(file, start..start + BLOCK)?;
             self.digests.push(Digest(hasher.finalize_non_root()));
         }
-        Ok(())
+        Ok(is_there)
     }
 
-    /// Writes what was received. If that is the next whole block, and content up to `position`, it is hashed on the way, but for
-    /// a first one.
+    /// Writes what was received. If that is a whole block, and content up to `position`, it is hashed on the way, behind those
+    /// before it; but for a first one.
     pub(super) fn write(
         &mut self,
         file: &File,

@@ -2,7 +2,7 @@
 //! not many for all transfers of a process together.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvError};
 
 /// What one transfer may have, in buffers of a block each.
 const MOST: usize = 8;
@@ -37,10 +37,13 @@ impl Buffers {
     }
 
     /// An empty one. Waits for it where the transfer has others already, so that what is received stays in order; `None` where
-    /// it may have none, or none comes back.
-    pub(super) fn borrow(&mut self) -> Option<Vec<u8>> {
+    /// it has none and may have none.
+    ///
+    /// # Errors
+    /// None comes back any more.
+    pub(super) fn borrow(&mut self) -> Result<Option<Vec<u8>>, RecvError> {
         if let Ok(buffer) = self.back.try_recv() {
-            return Some(buffer);
+            return Ok(Some(buffer));
         }
         let more = |lent| (lent < MOST_IN_ALL).then_some(lent + 1);
         if self.lent < MOST
@@ -50,11 +53,11 @@ impl Buffers {
                 .is_ok()
         {
             self.lent += 1;
-            return Some(Vec::new());
+            return Ok(Some(Vec::new()));
         }
         match self.lent {
-            0 => None,
-            _ => self.back.recv().ok(),
+            0 => Ok(None),
+            _ => self.back.recv().map(Some),
         }
     }
 }
@@ -80,12 +83,12 @@ mod tests {
     fn a_transfer_has_a_few_and_then_those_that_come_back() {
         static LENT: AtomicUsize = AtomicUsize::new(0);
         let (back, mut buffers) = buffers(&LENT);
-        assert!((0..MOST).all(|_| buffers.borrow().is_some()));
+        assert!((0..MOST).all(|_| buffers.borrow() == Ok(Some(Vec::new()))));
         assert_eq!(LENT.load(Relaxed), MOST);
         back.send(vec![7]).unwrap();
-        assert_eq!(buffers.borrow(), Some(vec![7]));
+        assert_eq!(buffers.borrow(), Ok(Some(vec![7])));
         drop(back);
-        assert_eq!(buffers.borrow(), None);
+        assert_eq!(buffers.borrow(), Err(RecvError));
         drop(buffers);
         assert_eq!(LENT.load(Relaxed), 0);
     }
@@ -95,11 +98,11 @@ mod tests {
         static LENT: AtomicUsize = AtomicUsize::new(MOST_IN_ALL - 1);
         let (back, mut first) = buffers(&LENT);
         let (_back, mut second) = buffers(&LENT);
-        assert!(first.borrow().is_some());
-        assert_eq!(second.borrow(), None);
+        assert_eq!(first.borrow(), Ok(Some(Vec::new())));
+        assert_eq!(second.borrow(), Ok(None));
         back.send(vec![7]).unwrap();
-        assert_eq!(first.borrow(), Some(vec![7]));
+        assert_eq!(first.borrow(), Ok(Some(vec![7])));
         drop(first);
-        assert!(second.borrow().is_some());
+        assert_eq!(second.borrow(), Ok(Some(Vec::new())));
     }
 }

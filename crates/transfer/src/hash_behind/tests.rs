@@ -70,7 +70,7 @@ fn a_file_that_is_shorter_than_was_said_is_an_error() {
 /// Content in a buffer, as soon as other tests leave one.
 fn unwritten(hashing: &mut HashBehind, start: u64, content: &[u8]) -> Unwritten {
     let room = loop {
-        match hashing.borrow() {
+        match hashing.borrow().unwrap() {
             Some(room) => break room,
             None => std::thread::yield_now(),
         }
@@ -147,27 +147,54 @@ fn a_whole_block_that_is_handed_over_is_not_read_back() {
     assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
 }
 
+/// A step that brings one byte for the beginning of the file.
+fn one_byte(room: Vec<u8>) -> Unwritten {
+    let mut unwritten = Unwritten::new(0, room);
+    unwritten.room_for(1);
+    unwritten.add(1);
+    unwritten
+}
+
 #[test]
-fn what_cannot_be_written_is_told_and_ends_it() {
+fn what_cannot_be_written_is_told_once_and_ends_it() {
     let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let file = File::open(&path).unwrap();
     let mut hashing = HashBehind::new(Hashed::default(), u64::MAX);
     hashing.advance(&file, 0).unwrap();
     let error = loop {
-        let mut unwritten = hashing.borrow().map(|room| Unwritten::new(0, room));
-        if let Some(unwritten) = &mut unwritten {
-            unwritten.room_for(1);
-            unwritten.add(1);
-        }
-        if let Err(error) = hashing.advance_with(&file, 1, unwritten) {
+        // Both ways wait for a thread that has ended: no byte is written behind those that were not.
+        let borrowed = hashing.borrow();
+        let passed = borrowed.and_then(|room| hashing.advance_with(&file, 1, room.map(one_byte)));
+        if let Err(error) = passed {
             break error;
         }
     };
-    assert_eq!(
-        error.raw_os_error(),
-        Some(rustix::io::Errno::BADF.raw_os_error())
-    );
+    let code = rustix::io::Errno::from_io_error(&error);
+    assert_eq!(code, Some(rustix::io::Errno::BADF));
+    assert!(hashing.advance(&file, 1).is_err());
     assert!(hashing.finish(&file, 1).is_err());
+}
+
+#[test]
+fn what_nobody_asks_for_is_written_and_not_hashed() {
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    let file = File::options().write(true).open(&path).unwrap(); // reading it back fails
+    let mut beside = Beside::start(&file, Blocks::behind(Vec::new())).unwrap();
+    beside.is_given_up.store(true, Relaxed);
+    for (start, room) in [(0, vec![7; BLOCK_LENGTH]), (BLOCK, vec![8; BLOCK_LENGTH])] {
+        let mut unwritten = Unwritten::new(start, room);
+        unwritten.add(BLOCK_LENGTH);
+        let position = unwritten.end();
+        let unwritten = Some(unwritten);
+        beside
+            .pass(Step {
+                position,
+                unwritten,
+            })
+            .unwrap();
+    }
+    beside.give_up().unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 2 * BLOCK);
 }
 
 #[test]
