@@ -266,7 +266,11 @@ impl Sweep {
     fn judge(&self, finished: &Finished, took: Duration) -> Result<(), String> {
         let said: Vec<&str> = finished.stderr.lines().collect();
         let panicked = |line: &&str| line.contains("panicked") && !line.contains(SIGNALS);
-        let is_sentence = |line: &&str| line.starts_with("ftpclient: ");
+        // That thread may write in the middle of a line.
+        let is_mixed = said.iter().any(|line| line.contains(SIGNALS));
+        let is_sentence = |line: &&str| {
+            line.starts_with("ftpclient: ") || (is_mixed && line.contains("ftpclient: "))
+        };
         let mut servers = self.site.cluster.servers();
         for (is_wrong, wrong) in [
             (took >= LONGEST, "it hangs"),
