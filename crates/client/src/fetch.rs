@@ -301,14 +301,11 @@ impl<'a> Fetch<'a> {
     }
 
     fn verify(&mut self, session: &mut Session) -> Attempt<Fetched> {
-        let Some(current) = &mut self.current else {
+        let Some(current) = self.current.take() else {
             return Err(Fault::nonsense("no content"));
         };
-        if let Err(error) = current.settle(self.part) {
-            // What is there is not whole.
-            self.current = None;
-            return Err(error.into());
-        }
+        // What cannot be settled is not whole: nothing of it is gone on with.
+        let current = self.current.insert(current.settle(self.part)?);
         let digest = match &mut current.content {
             Content::Hashed(blocks) => {
                 let mut announced = match current.announced {
@@ -365,16 +362,15 @@ impl Current {
         }
     }
 
-    /// Everything has come: waits until it is hashed.
-    fn settle(&mut self, part: &PartFile) -> Result<(), ClientError> {
-        match std::mem::replace(&mut self.content, Content::Unverified) {
-            Content::Coming(receiver) => {
-                if let Some(hashed) = receiver.finish(part.file())? {
-                    self.content = Content::Hashed(BlockDigests::of(hashed));
-                }
-            }
-            settled => self.content = settled,
-        }
-        Ok(())
+    /// Everything has come: waits until it is written and hashed.
+    fn settle(self, part: &PartFile) -> Result<Self, ClientError> {
+        let content = match self.content {
+            Content::Coming(receiver) => match receiver.finish(part.file())? {
+                Some(hashed) => Content::Hashed(BlockDigests::of(hashed)),
+                None => Content::Unverified,
+            },
+            settled => settled,
+        };
+        Ok(Self { content, ..self })
     }
 }
