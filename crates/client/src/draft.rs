@@ -31,7 +31,7 @@ impl Draft {
         target: &OsStr,
         (mode, is_new): (u16, bool),
     ) -> Result<Option<Self>> {
-        if Folder::can_link()
+        if sys::nameless::can_be_named()
             && (is_new || folder.facts(&part_name(target))?.is_none())
             && let Ok(file) = folder.nameless_file(mode)
         {

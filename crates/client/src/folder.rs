@@ -9,11 +9,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::LazyLock;
 
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
-use rustix::path::DecInt;
 
 /// Makes a descriptor of a folder that can be flushed, and not one that is inherited.
 const FOLDER: OFlags = OFlags::RDONLY
@@ -23,13 +21,6 @@ const FOLDER: OFlags = OFlags::RDONLY
 /// Bits of a file that is not whole yet: for its owner alone, and with a mark, which files have no other use for. It is
 /// there from the moment at which the file is made, on whatever can keep a bit, and ends with the name that it is part of.
 pub(crate) const PART_MODE: Mode = Mode::RUSR.union(Mode::WUSR).union(Mode::SVTX);
-
-/// Where the kernel shows this process its open files, by which one without a name can be given one. Held open, which
-/// saves the way there for each.
-static OPEN_FILES: LazyLock<io::Result<OwnedFd>> = LazyLock::new(|| {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(rustix::fs::open("/proc/self/fd", flags, Mode::empty())?)
-});
 
 /// A folder, held open.
 #[derive(Debug)]
@@ -149,9 +140,7 @@ impl Folder {
 
     /// A file that has no name, and is gone with its descriptor; with the permission bits `mode`, less the umask.
     pub(crate) fn nameless_file(&self, mode: u16) -> io::Result<File> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(u32::from(mode) & 0o777);
-        Ok(rustix::fs::openat(&self.descriptor, ".", flags, mode)?.into())
+        Ok(sys::nameless::create(&self.descriptor, mode)?)
     }
 
     fn open_file(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
@@ -161,23 +150,7 @@ impl Folder {
 
     /// Gives a file without a name this one; [`io::ErrorKind::AlreadyExists`] where that is taken.
     pub(crate) fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
-        let Ok(open) = &*OPEN_FILES else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
-        let number = DecInt::from_fd(file);
-        let flags = AtFlags::SYMLINK_FOLLOW;
-        Ok(rustix::fs::linkat(
-            open,
-            number,
-            &self.descriptor,
-            name,
-            flags,
-        )?)
-    }
-
-    /// Whether a file without a name can be given one.
-    pub(crate) fn can_link() -> bool {
-        OPEN_FILES.is_ok()
+        Ok(sys::nameless::give_name(file, &self.descriptor, name)?)
     }
 
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! The system calls that need unsafe code: the one crate that has any.
 //!
 //! One file per family. What rustix offers as a safe function is called from where it is needed, not from here; the
-//! one exception is [`reflink`], which decides in one place what "this file system cannot" looks like.
+//! exceptions are [`reflink`] and [`nameless`], which decide in one place what "this file system cannot" looks like.
 #![allow(unsafe_code, reason = "the one crate that calls the kernel directly")]
 
 #[cfg(feature = "allocations")]
@@ -9,6 +9,7 @@ pub mod allocations;
 pub mod allocator;
 pub mod inherited;
 pub mod kernel_guard;
+pub mod nameless;
 #[cfg(feature = "power")]
 pub mod power;
 pub mod reflink;

@@ -13,8 +13,9 @@ use transfer::block_tree::block_digest;
 use super::digest_cache::has_settled;
 use super::facts::Facts;
 
-/// So many files are remembered, in less than 1 MiB; then all are forgotten.
-const MOST_FILES: usize = 4096;
+/// So many files are remembered, in 1.3 MiB (a table is seven eighths full before it doubles): a tree of ten thousand that is
+/// fetched again and again is. With one more all are forgotten.
+const MOST_FILES: usize = 14_336;
 
 /// What is remembered.
 #[derive(Debug, Default)]

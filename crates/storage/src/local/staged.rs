@@ -1,11 +1,10 @@
 //! One staged file, and how it gets its final name.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
 use super::confined::rename_onto_free_name;
@@ -35,14 +34,12 @@ impl Staged {
 
     /// A new file without a name, on file systems that have such, with the bits of `mode` that the umask leaves.
     pub(crate) fn nameless(folder: &Arc<OwnedFd>, mode: u16) -> Option<Self> {
-        if !can_link_open_files() {
+        if !sys::nameless::can_be_named() {
             return None;
         }
-        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(u32::from(mode & 0o777));
-        let file = rustix::fs::openat(folder, c".", flags, mode).ok()?;
+        let file = sys::nameless::create(folder, mode).ok()?;
         Some(Self {
-            file: File::from(file),
+            file,
             folder: Arc::clone(folder),
             name: None,
         })
@@ -73,7 +70,7 @@ impl Staged {
     pub(crate) fn take_free_name(&self, to: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
         match &self.name {
             Some(staged) => rename_onto_free_name((self.folder.as_fd(), staged), (to, name)),
-            None => link(&self.file, to, name),
+            None => sys::nameless::give_name(&self.file, to, name),
         }
     }
 
@@ -85,7 +82,7 @@ impl Staged {
         // A link replaces nothing: it is renamed from a name of its own, locked so that no sweep takes that for abandoned.
         rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive)?;
         let interim = once_name("")?;
-        link(&self.file, self.folder.as_fd(), &interim)?;
+        sys::nameless::give_name(&self.file, &self.folder, &*interim)?;
         let renamed = rustix::fs::renameat(&self.folder, &*interim, to, name);
         if renamed.is_err() {
             let removed = rustix::fs::unlinkat(&self.folder, &*interim, AtFlags::empty());
@@ -100,20 +97,6 @@ pub(crate) fn once_name(lead: &str) -> rustix::io::Result<Vec<u8>> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|_| Errno::IO)?;
     Ok(format!("{lead}{ONCE}{:x}", u128::from_be_bytes(random)).into_bytes())
-}
-
-/// Where the kernel shows a process its open files, by which one without a name can be given one.
-const OPEN_FILES: &str = "/proc/self/fd";
-
-fn can_link_open_files() -> bool {
-    static CAN_LINK: LazyLock<bool> = LazyLock::new(|| Path::new(OPEN_FILES).exists());
-    *CAN_LINK
-}
-
-/// Gives an open file without a name that one, or fails with `EEXIST`.
-fn link(file: &File, folder: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-    let open = format!("{OPEN_FILES}/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, open, folder, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 pub(crate) fn is_named(file: &File, folder: &OwnedFd, name: &[u8]) -> bool {
