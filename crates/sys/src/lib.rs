@@ -9,6 +9,7 @@ pub mod allocations;
 pub mod allocator;
 pub mod inherited;
 pub mod kernel_guard;
+pub mod mapped;
 pub mod nameless;
 #[cfg(feature = "power")]
 pub mod power;

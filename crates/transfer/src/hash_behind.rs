@@ -1,6 +1,6 @@
 //! The digests of a file's blocks, computed behind whoever writes or sends it: what has passed is read back from the
-//! kernel's cache, beside the transfer where that is worth a thread. So content moves past our memory and is hashed all the
-//! same, as it stands in the file. Content that went through our memory all the same, since it was encrypted, is handed over
+//! kernel's cache, or hashed there in a file that is ours, beside the transfer where that is worth a thread. So content moves past
+//! our memory and is hashed all the same, as it stands in the file. Content that went through our memory all the same, since it was encrypted, is handed over
 //! instead: that thread writes it, and hashes it while it has it at hand.
 
 mod blocks;
@@ -68,11 +68,20 @@ impl HashBehind {
     /// only how the work is laid out.
     #[must_use]
     pub fn new(hashed: Hashed, expected: u64) -> Self {
+        Self::behind(hashed, expected, false)
+    }
+
+    /// As [`Self::new`], for a file that nobody but us writes to.
+    pub(crate) fn of_own(hashed: Hashed, expected: u64) -> Self {
+        Self::behind(hashed, expected, true)
+    }
+
+    fn behind(hashed: Hashed, expected: u64, is_ours: bool) -> Self {
         let mut digests = hashed.blocks;
         digests.truncate(closed_blocks(hashed.length));
         Self {
             expected,
-            lane: Lane::Here(Blocks::behind(digests)),
+            lane: Lane::Here(Blocks::behind(digests, is_ours)),
         }
     }
 

@@ -51,7 +51,7 @@ impl Receiver {
     #[must_use]
     pub fn new(hashed: Hashed, expected: u64) -> Self {
         let position = hashed.length;
-        Self::with(position, expected, HashBehind::new(hashed, expected))
+        Self::with(position, expected, HashBehind::of_own(hashed, expected))
     }
 
     /// Goes on at `position` without hashing anything: then [`Self::finish`] has nothing to give.

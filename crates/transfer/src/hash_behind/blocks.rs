@@ -22,6 +22,8 @@ pub(super) struct Blocks {
     digests: Vec<Digest>,
     /// On the heap, for as long as the transfer takes: what a session's stack once touched would stay resident.
     piece: Vec<u8>,
+    /// Whether nobody but us writes to the file.
+    is_ours: bool,
 }
 
 /// Blocks of that many bytes behind which there is another byte: none of them is the only one.
@@ -31,10 +33,12 @@ pub(super) fn closed_blocks(length: u64) -> usize {
 }
 
 impl Blocks {
-    pub(super) fn behind(digests: Vec<Digest>) -> Self {
+    /// Those behind `digests`, of a file that nobody but us writes to if it `is_ours`.
+    pub(super) fn behind(digests: Vec<Digest>, is_ours: bool) -> Self {
         Self {
             digests,
             piece: Vec::new(),
+            is_ours,
         }
     }
 
@@ -106,6 +110,11 @@ impl Blocks {
     }
 
     fn hash(&mut self, file: &File, range: Range<u64>) -> io::Result<Hasher> {
+        if self.is_ours
+            && let Some(hasher) = hash_in_place(file, &range)
+        {
+            return Ok(hasher);
+        }
         let mut hasher = hasher_at(range.start);
         let mut position = range.start;
         while position < range.end {
@@ -121,6 +130,20 @@ impl Blocks {
         }
         Ok(hasher)
     }
+}
+
+/// Without the copy that reading makes: for whole blocks, and where the kernel can; `None` elsewhere. Others' files are read:
+/// they may change meanwhile, and what is a hole in one would become memory on a tmpfs.
+fn hash_in_place(file: &File, range: &Range<u64>) -> Option<Hasher> {
+    let is_whole = range.end - range.start == BLOCK;
+    let hash = |bytes: &[u8]| {
+        let mut hasher = hasher_at(range.start);
+        hasher.update(bytes);
+        hasher
+    };
+    is_whole
+        .then(|| sys::mapped::read(file, range.start, BLOCK_LENGTH, hash))
+        .flatten()
 }
 
 fn hasher_at(start: u64) -> Hasher {

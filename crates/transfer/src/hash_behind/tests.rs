@@ -16,7 +16,10 @@ fn file_of(length: usize) -> (File, Vec<u8>) {
 }
 
 fn hash_in_steps(file: &File, from: Hashed, steps: &[u64], expected: u64) -> Hashed {
-    let mut hashing = HashBehind::new(from, expected);
+    finish_in_steps(HashBehind::new(from, expected), file, steps)
+}
+
+fn finish_in_steps(mut hashing: HashBehind, file: &File, steps: &[u64]) -> Hashed {
     for &position in steps {
         hashing.advance(file, position).unwrap();
     }
@@ -39,6 +42,8 @@ proptest! {
         let expected = if threads { u64::MAX } else { 0 };
         let hashed = hash_in_steps(&file, Hashed::default(), &steps, expected);
         prop_assert_eq!(hashed.digest().0, *blake3::hash(&content).as_bytes());
+        let own = HashBehind::of_own(Hashed::default(), expected);
+        prop_assert_eq!(&finish_in_steps(own, &file, &steps), &hashed);
         // Going on behind a part is the same as never having stopped.
         let (first, _) = steps.split_at(at.min(steps.len()));
         let part = hash_in_steps(&file, Hashed::default(), first, 0);
@@ -58,12 +63,14 @@ fn sizes_around_the_edges_of_blocks() {
 
 #[test]
 fn a_file_that_is_shorter_than_was_said_is_an_error() {
-    let (file, _) = file_of(1000);
-    for expected in [0, u64::MAX] {
-        let mut hashing = HashBehind::new(Hashed::default(), expected);
-        let advanced = hashing.advance(&file, 9 * BLOCK);
-        let error = advanced.and_then(|()| hashing.finish(&file, 9 * BLOCK));
-        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    for length in [1000, 2 * BLOCK_LENGTH - 1, 8 * BLOCK_LENGTH] {
+        let (file, _) = file_of(length);
+        for (expected, is_ours) in [(0, false), (0, true), (u64::MAX, false), (u64::MAX, true)] {
+            let mut hashing = HashBehind::behind(Hashed::default(), expected, is_ours);
+            let advanced = hashing.advance(&file, 9 * BLOCK);
+            let error = advanced.and_then(|()| hashing.finish(&file, 9 * BLOCK));
+            assert_eq!(error.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
     }
 }
 
@@ -134,7 +141,7 @@ fn a_whole_block_that_is_handed_over_is_not_read_back() {
     let behind = hash_in_steps(&first, Hashed::default(), &[BLOCK + 1, BLOCK], 0);
     let file = File::options().write(true).open(&path).unwrap();
     let mut hashing = HashBehind::new(behind.clone(), u64::MAX);
-    hashing.lane = Lane::Here(Blocks::behind(behind.blocks));
+    hashing.lane = Lane::Here(Blocks::behind(behind.blocks, false));
     let step = BLOCK_LENGTH;
     for (index, block) in content.chunks(step).enumerate().skip(1) {
         let start = u64::try_from(index * step).unwrap();
@@ -179,7 +186,7 @@ fn what_cannot_be_written_is_told_once_and_ends_it() {
 fn what_nobody_asks_for_is_written_and_not_hashed() {
     let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     let file = File::options().write(true).open(&path).unwrap(); // reading it back fails
-    let mut beside = Beside::start(&file, Blocks::behind(Vec::new())).unwrap();
+    let mut beside = Beside::start(&file, Blocks::behind(Vec::new(), false)).unwrap();
     beside.is_given_up.store(true, Relaxed);
     for (start, room) in [(0, vec![7; BLOCK_LENGTH]), (BLOCK, vec![8; BLOCK_LENGTH])] {
         let mut unwritten = Unwritten::new(start, room);
