@@ -250,6 +250,8 @@ mod tests {
         // SAFETY: the child calls nothing but `deed`, which takes no lock that another thread may hold, and ends.
         let child = unsafe { libc::fork() };
         if child == 0 {
+            // SAFETY: ends the child in ten seconds, should the fault be met again and again.
+            unsafe { libc::alarm(10) };
             deed();
             // SAFETY: ends the child without running anything else.
             unsafe { libc::_exit(0) };
