@@ -40,18 +40,18 @@ struct Mapping {
     length: usize,
 }
 
-/// What `read` makes of `length` bytes of `file` behind `start`, a multiple of the page's size. `None` where they cannot be read
-/// in this way, or not all are there: read(2) says why, and what `read` said, if it was called, counts for nothing.
+/// What `look` makes of `length` bytes of `file` behind `start`, a multiple of the page's size. `None` where they cannot be read
+/// in this way, or not all are there: read(2) says why, and what `look` made of them, if it was called, counts for nothing.
 ///
-/// Whoever writes to that part of the file meanwhile changes what `read` sees: it is for files that nobody else should write to.
+/// Whoever writes to that part of the file meanwhile changes what `look` sees: it is for files that nobody else should write to.
 pub fn read<T>(
     file: impl AsFd,
     start: u64,
     length: usize,
-    read: impl FnOnce(&[u8]) -> T,
+    look: impl FnOnce(&[u8]) -> T,
 ) -> Option<T> {
     let mapping = Mapping::new(&file, start, length)?;
-    let result = read(mapping.bytes());
+    let result = look(mapping.bytes());
     let is_whole = || {
         let size = u64::try_from(rustix::fs::fstat(&file).ok()?.st_size).ok()?;
         let end = start.checked_add(u64::try_from(length).ok()?)?;
@@ -185,7 +185,8 @@ mod tests {
 
     use super::*;
 
-    const PAGE: usize = 4096;
+    /// The largest there is on any machine.
+    const PAGE: usize = 64 * 1024;
 
     fn file_of(length: usize) -> File {
         let file = tempfile::tempfile().unwrap();
@@ -201,8 +202,8 @@ mod tests {
     fn a_part_is_read_as_it_stands() {
         let file = file_of(4 * PAGE);
         file.write_all_at(&[9; PAGE], 2 * PAGE as u64).unwrap();
-        let read = |bytes: &[u8]| (bytes.len(), sum(bytes));
-        let part = super::read(&file, PAGE as u64, 2 * PAGE, read);
+        let look = |bytes: &[u8]| (bytes.len(), sum(bytes));
+        let part = read(&file, PAGE as u64, 2 * PAGE, look);
         assert_eq!(part, Some((2 * PAGE, 16 * PAGE)));
     }
 
@@ -214,15 +215,16 @@ mod tests {
         assert_eq!(read(&file, 1, PAGE, sum), None); // no page begins there
         assert_eq!(read(&file, 0, 0, sum), None);
         assert_eq!(read(&file, 0, 2 * PAGE - 1, sum), Some(7 * (2 * PAGE - 1)));
-        assert_eq!(read(std::io::stdin(), 0, PAGE, sum), None);
+        let (pipe, _entrance) = std::io::pipe().unwrap();
+        assert_eq!(read(pipe, 0, PAGE, sum), None);
     }
 
     #[test]
     fn what_is_cut_off_while_it_is_read_is_lost_to_its_reader_alone() {
-        let whole = file_of(64 * PAGE);
-        let read_whole = || (0..200).map(|_| read(&whole, 0, 64 * PAGE, sum));
+        let whole = file_of(4 * PAGE);
+        let read_whole = || (0..200).map(|_| read(&whole, 0, 4 * PAGE, sum));
         thread::scope(|scope| {
-            let reader = scope.spawn(|| read_whole().all(|sum| sum == Some(7 * 64 * PAGE)));
+            let reader = scope.spawn(|| read_whole().all(|sum| sum == Some(7 * 4 * PAGE)));
             for _ in 0..200 {
                 let file = file_of(2 * PAGE);
                 let mut is_zero = false;

@@ -1,7 +1,7 @@
 //! The digests of a file's blocks, computed behind whoever writes or sends it: what has passed is read back from the
-//! kernel's cache, or hashed there in a file that is ours, beside the transfer where that is worth a thread. So content moves past
-//! our memory and is hashed all the same, as it stands in the file. Content that went through our memory all the same, since it was encrypted, is handed over
-//! instead: that thread writes it, and hashes it while it has it at hand.
+//! kernel's cache, or hashed there in a file that is ours, beside the transfer where that is worth a thread. So content moves
+//! past our memory and is hashed all the same, as it stands in the file. Content that went through our memory after all, since
+//! it was encrypted, is handed over instead: that thread writes it, and hashes it while it has it at hand.
 
 mod blocks;
 mod buffers;

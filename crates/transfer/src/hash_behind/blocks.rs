@@ -135,15 +135,14 @@ impl Blocks {
 /// Without the copy that reading makes: for whole blocks, and where the kernel can; `None` elsewhere. Others' files are read:
 /// they may change meanwhile, and what is a hole in one would become memory on a tmpfs.
 fn hash_in_place(file: &File, range: &Range<u64>) -> Option<Hasher> {
-    let is_whole = range.end - range.start == BLOCK;
-    let hash = |bytes: &[u8]| {
+    if range.end - range.start != BLOCK {
+        return None;
+    }
+    sys::mapped::read(file, range.start, BLOCK_LENGTH, |bytes| {
         let mut hasher = hasher_at(range.start);
         hasher.update(bytes);
         hasher
-    };
-    is_whole
-        .then(|| sys::mapped::read(file, range.start, BLOCK_LENGTH, hash))
-        .flatten()
+    })
 }
 
 fn hasher_at(start: u64) -> Hasher {
