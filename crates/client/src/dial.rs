@@ -1,6 +1,6 @@
 //! A new connection: in clear or within TLS, and the first words on it, greeting line and prefaces.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use auth::tls::Connector;
@@ -50,12 +50,9 @@ pub(crate) fn meet(
 fn connect(address: SocketAddr, context: &Context) -> Attempt<Patient> {
     context.check()?;
     let begun = Instant::now();
-    let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)
-        .map_err(|error| Fault::from_socket(&error))?;
+    let stream =
+        transfer::connect(address, CONNECT_LIMIT).map_err(|error| Fault::from_socket(&error))?;
     let round_trip = begun.elapsed();
-    if transfer::is_same_machine(&stream, address) {
-        transfer::send_unpaced(&stream);
-    }
     let mut patient = Patient::new((stream, address), context.interrupt.clone(), CONNECT_LIMIT)
         .map_err(|error| Fault::from_socket(&error))?;
     patient.set_round_trip(round_trip);

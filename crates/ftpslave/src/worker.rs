@@ -14,6 +14,7 @@ use confinement::{Allowed, Confinement, Hierarchy, Network};
 use rustix::process::{Resource, getrlimit};
 use storage::LocalDirectory;
 use supervisor::{Accepting, Connection, Door, Event, ThreadPool, Worker, WorkerExit};
+use transfer::Congestion;
 
 use crate::PROGRAM;
 use crate::handover::WorkerHandover;
@@ -91,6 +92,7 @@ fn boot() -> anyhow::Result<(Worker, Entry, WorkerHandover)> {
             slave: handover.limit_rate,
             session: handover.limit_session_rate,
         },
+        congestion: Congestion::of_this_machine(),
         transfer_log: handover.transfer_log.as_deref().map(open_log).transpose()?,
     };
     // All that is opened by a path is open, and there is no thread yet.
@@ -151,7 +153,8 @@ fn work(mut worker: Worker, entry: &Entry, handover: &WorkerHandover) -> WorkerE
             }
             Ok(Event::Overflow(stream, address)) => {
                 context.gate.hit(Limit::Sessions);
-                entry.turn_away(Peer::new(stream, address), Limit::Sessions);
+                let peer = Peer::new(stream, address, &context.congestion);
+                entry.turn_away(peer, Limit::Sessions);
             }
             // After a reload the sessions here go on until they end: no client notices.
             Ok(Event::Tick | Event::Drain) => {}
@@ -236,7 +239,7 @@ impl Entry {
     /// A connection that the limits allow; another one is told which of them it is.
     fn let_in(&self, connection: Connection) -> Option<(Peer, Arrival)> {
         let address = connection.peer;
-        let peer = Peer::new(connection.stream, address);
+        let peer = Peer::new(connection.stream, address, &self.context.congestion);
         let gate = &self.context.gate;
         let entered = if self.context.roster.count() < self.most {
             gate.enter(address.ip())

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod block_tree;
+mod congestion;
 mod error;
 mod hash_behind;
 mod pace;
@@ -16,10 +17,11 @@ mod source;
 mod wire;
 
 pub use block_tree::{ContentHasher, Hashed};
+pub use congestion::{Congestion, connect, is_same_machine};
 pub use error::TransferError;
 pub use hash_behind::HashBehind;
 pub use pace::Pace;
 pub use receive::Receiver;
 pub use send::{Range, Sent, send_frame, send_range};
 pub use source::Source;
-pub use wire::{Wire, is_same_machine, send_unpaced};
+pub use wire::Wire;

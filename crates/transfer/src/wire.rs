@@ -2,11 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::sendfile;
-use rustix::net::sockopt::set_tcp_congestion;
 use rustix::net::{SendFlags, send};
 use rustix::pipe::{SpliceFlags, splice};
 
@@ -60,23 +59,6 @@ impl Wire for TcpStream {
     }
 }
 
-/// Whether both ends of a connection, with `peer` at the other one, are on one machine, by whichever of its addresses.
-#[must_use]
-pub fn is_same_machine(socket: &TcpStream, peer: SocketAddr) -> bool {
-    let theirs = peer.ip().to_canonical();
-    let is_ours = |ours: SocketAddr| ours.ip().to_canonical() == theirs;
-    theirs.is_loopback() || socket.local_addr().is_ok_and(is_ours)
-}
-
-/// Has a socket send as fast as its window allows. Between two ends on [one machine](is_same_machine) nothing is ever
-/// congested, and a control that paces its segments (BBR, the default of some machines) halves what passes. Which one may be
-/// chosen without privileges is the machine's to say; where none may, the default stays.
-pub fn send_unpaced(socket: &TcpStream) {
-    let _is_chosen = ["cubic", "reno"]
-        .iter()
-        .any(|control| set_tcp_congestion(socket, control).is_ok());
-}
-
 /// Calls again whatever a signal interrupted.
 pub(crate) fn retrying<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
@@ -84,30 +66,5 @@ pub(crate) fn retrying<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::TcpListener;
-
-    use rustix::net::sockopt::tcp_congestion;
-
-    use super::*;
-
-    #[test]
-    fn between_ends_on_one_machine_nothing_is_paced() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let socket = TcpStream::connect(address).unwrap();
-        assert!(is_same_machine(&socket, address));
-        send_unpaced(&socket);
-        // Where the machine lets nobody choose, its default is what it is.
-        let control = tcp_congestion(&socket).unwrap();
-        let may_choose = set_tcp_congestion(&socket, "reno").is_ok();
-        assert!(
-            !may_choose || ["cubic", "reno"].contains(&control.as_str()),
-            "{control}"
-        );
     }
 }

@@ -130,13 +130,18 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    use transfer::Congestion;
+
     use super::*;
 
     fn connected() -> (TcpStream, Peer) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, address) = listener.accept().unwrap();
-        (client, Peer::new(socket, address))
+        (
+            client,
+            Peer::new(socket, address, &Congestion::of_this_machine()),
+        )
     }
 
     fn wait() {

@@ -25,6 +25,7 @@ use protocol::frame::Header;
 use protocol::{Connection, ConnectionError};
 use storage::{OpenFile, StillWanted, Storage};
 use supervisor::{Admission, Scoreboard};
+use transfer::Congestion;
 
 use access::Access;
 use answer::{Verdict, error_reply};
@@ -60,6 +61,7 @@ pub(crate) struct Context {
     pub(crate) worker: u32,
     pub(crate) roster: Roster,
     pub(crate) limits: Limits,
+    pub(crate) congestion: Congestion,
     /// Where it is kept what clients move and change.
     pub(crate) transfer_log: Option<TransferLog>,
 }

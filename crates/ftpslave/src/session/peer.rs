@@ -16,7 +16,7 @@ use auth::tls::{Acceptor, Reception};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, recv};
 use socket2::Socket;
-use transfer::{Wire, is_same_machine, send_unpaced};
+use transfer::{Congestion, Wire, is_same_machine};
 
 use awake::Awake;
 use secured::Secured;
@@ -49,6 +49,7 @@ impl Peer {
     /// Sets on the listening socket what every accepted one is to have: it inherits these options (Linux: tcp(7),
     /// socket(7)), which saves each session as many system calls.
     pub(crate) fn prepare(listener: &Socket) -> io::Result<()> {
+        Congestion::of_this_machine().prepare(listener);
         listener.set_tcp_nodelay(true)?;
         listener.set_read_timeout(Some(STALL))?;
         listener.set_write_timeout(Some(STALL))?;
@@ -58,11 +59,9 @@ impl Peer {
     }
 
     /// Takes an accepted socket over.
-    pub(crate) fn new(stream: TcpStream, address: SocketAddr) -> Self {
+    pub(crate) fn new(stream: TcpStream, address: SocketAddr, congestion: &Congestion) -> Self {
         let is_near = is_same_machine(&stream, address);
-        if is_near {
-            send_unpaced(&stream);
-        }
+        congestion.settle(&stream, is_near);
         let line = Line {
             socket: stream,
             tls: OnceLock::new(),

@@ -159,13 +159,18 @@ mod tests {
     use std::io::Read as _;
     use std::net::{TcpListener, TcpStream};
 
+    use transfer::Congestion;
+
     use super::*;
 
     fn connected() -> (TcpStream, Peer) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (socket, address) = listener.accept().unwrap();
-        (client, Peer::new(socket, address))
+        (
+            client,
+            Peer::new(socket, address, &Congestion::of_this_machine()),
+        )
     }
 
     #[test]

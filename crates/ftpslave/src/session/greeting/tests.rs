@@ -3,6 +3,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 
 use auth::tls::{Connector, Identity, Tls, Trust};
+use transfer::Congestion;
 
 use super::*;
 
@@ -21,7 +22,10 @@ fn connected() -> (TcpStream, Peer) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_nodelay(true).unwrap();
     let (socket, address) = listener.accept().unwrap();
-    (client, Peer::new(socket, address))
+    (
+        client,
+        Peer::new(socket, address, &Congestion::of_this_machine()),
+    )
 }
 
 fn preface() -> Vec<u8> {

@@ -1,31 +1,42 @@
 //! Tests of `peer`.
 
 use std::net::TcpListener;
+use std::os::fd::AsFd as _;
 
 use auth::tls::{Connector, Identity, Tls, Trust};
+use rustix::net::sockopt::{tcp_congestion, tcp_user_timeout};
 
 use super::*;
 
 const MOMENT: Duration = Duration::from_millis(300);
 
-fn connected() -> (TcpStream, Peer) {
+fn accepted() -> (TcpStream, TcpStream, SocketAddr) {
     let listener = Socket::from(TcpListener::bind("127.0.0.1:0").unwrap());
     Peer::prepare(&listener).unwrap();
     let listener = TcpListener::from(listener);
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, address) = listener.accept().unwrap();
-    (client, Peer::new(socket, address))
+    (client, socket, address)
+}
+
+fn connected() -> (TcpStream, Peer) {
+    let (client, socket, address) = accepted();
+    let congestion = Congestion::of_this_machine();
+    (client, Peer::new(socket, address, &congestion))
 }
 
 #[test]
 fn an_accepted_socket_has_what_was_set_on_the_listening_one() {
-    let (_client, peer) = connected();
-    let socket = peer.stream();
+    let (_client, socket, _) = accepted();
     assert!(socket.nodelay().unwrap());
     assert_eq!(socket.read_timeout().unwrap(), Some(STALL));
     assert_eq!(socket.write_timeout().unwrap(), Some(STALL));
-    let user_timeout = rustix::net::sockopt::tcp_user_timeout(socket).unwrap();
+    let user_timeout = tcp_user_timeout(&socket).unwrap();
     assert_eq!(u128::from(user_timeout), STALL.as_millis());
+    let unpaced = TcpListener::bind("127.0.0.1:0").unwrap();
+    Congestion::of_this_machine().prepare(&unpaced);
+    let controls = [socket.as_fd(), unpaced.as_fd()].map(|fd| tcp_congestion(fd).unwrap());
+    assert_eq!(controls[0], controls[1]);
 }
 
 #[test]
