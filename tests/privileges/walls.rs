@@ -16,6 +16,7 @@ fn kinds(pid: u32, cluster: &Cluster) -> Vec<&'static str> {
     let (staging, quota) = (root.join(".mini-ftp/staging"), root.join(".mini-ftp/quota"));
     let kind = |target: &PathBuf| match target.to_str() {
         Some("/dev/null") => "null",
+        Some("/proc/sys/net/ipv4/tcp_congestion_control") => "congestion",
         Some(text) if text.starts_with("pipe:") => "pipe",
         Some(text) if text.starts_with("socket:") => "socket",
         _ if *target == root => "root",
@@ -50,13 +51,15 @@ fn every_process_is_held_and_has_open_what_it_needs() {
     if !rustix::process::geteuid().is_root() {
         return skipped("in part: only root sees the descriptors of a sandboxed process");
     }
-    // Stdin, stdout and stderr; the lifeline, a pair that wakes with a copy for signals, and the listener; the folders.
-    let worker = [
+    // Stdin, stdout and stderr; the lifeline, a pair that wakes with a copy for signals, and a connection to the master; the
+    // folders.
+    let of_registrar = vec![
         "null", "pipe", "pipe", "quota", "root", "socket", "socket", "socket", "socket", "socket",
         "staging",
     ];
-    // The same without the listener, and a connection to the master.
-    let expected = [worker, worker, worker];
+    // The same with the listener for the connection, and what tells the machine's default congestion control.
+    let of_worker = [&["congestion"], of_registrar.as_slice()].concat();
+    let expected = [of_worker.clone(), of_worker, of_registrar];
     for (pid, expected) in workers.into_iter().chain([registrar]).zip(expected) {
         wait_until("the descriptors of the table", PATIENCE, || {
             kinds(pid, &cluster) == expected
