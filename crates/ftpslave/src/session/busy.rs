@@ -127,22 +127,10 @@ impl Drop for Ends<'_> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::net::{TcpListener, TcpStream};
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use transfer::Congestion;
-
+    use super::super::peer::tests::connected;
     use super::*;
-
-    fn connected() -> (TcpStream, Peer) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, address) = listener.accept().unwrap();
-        (
-            client,
-            Peer::new(socket, address, &Congestion::of_this_machine()),
-        )
-    }
 
     fn wait() {
         std::thread::sleep(SOON);

@@ -355,4 +355,4 @@ impl Wire for Peer {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

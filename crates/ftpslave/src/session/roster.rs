@@ -157,21 +157,9 @@ impl Drop for Entry<'_> {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::net::{TcpListener, TcpStream};
 
-    use transfer::Congestion;
-
+    use super::super::peer::tests::connected;
     use super::*;
-
-    fn connected() -> (TcpStream, Peer) {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (socket, address) = listener.accept().unwrap();
-        (
-            client,
-            Peer::new(socket, address, &Congestion::of_this_machine()),
-        )
-    }
 
     #[test]
     fn who_rests_awake_when_the_worker_drains_sees_the_end() {

@@ -1,10 +1,10 @@
 use std::io::Read as _;
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use auth::tls::{Connector, Identity, Tls, Trust};
-use transfer::Congestion;
 
+use super::super::peer;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,14 +18,9 @@ const INTRODUCTION: Introduction = Introduction {
 };
 
 fn connected() -> (TcpStream, Peer) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (client, peer) = peer::tests::connected();
     client.set_nodelay(true).unwrap();
-    let (socket, address) = listener.accept().unwrap();
-    (
-        client,
-        Peer::new(socket, address, &Congestion::of_this_machine()),
-    )
+    (client, peer)
 }
 
 fn preface() -> Vec<u8> {

@@ -19,7 +19,8 @@ fn accepted() -> (TcpStream, TcpStream, SocketAddr) {
     (client, socket, address)
 }
 
-fn connected() -> (TcpStream, Peer) {
+/// A client, and its session's end of the connection.
+pub(in crate::session) fn connected() -> (TcpStream, Peer) {
     let (client, socket, address) = accepted();
     let congestion = Congestion::of_this_machine();
     (client, Peer::new(socket, address, &congestion))
