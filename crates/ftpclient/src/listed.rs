@@ -1,13 +1,15 @@
 //! Names as listings show them: what is kept of each, their order, their columns.
 
 use std::cmp::Ordering;
-use std::fmt::Write;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
 use protocol::{Entry, EntryKind};
 
 use crate::json::type_word;
+
+/// The longest word for a type, `other`, has so many letters.
+const TYPE_WIDTH: usize = 5;
 
 /// What a listing keeps of an entry: a folder of a hundred thousand names is sorted in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +32,17 @@ impl Listed {
     }
 
     /// Appends the columns before the name: type, size (as wide as `width`) and time.
-    pub(crate) fn columns(&self, width: usize, line: &mut String) {
-        // Writing to a string cannot fail.
-        write!(line, "{:<5} {:>width$} ", type_word(self.kind), self.size).unwrap_or_default();
-        whole_seconds(self.modified_ns, line);
-        line.push(' ');
+    pub(crate) fn columns(&self, width: usize, line: &mut Vec<u8>) {
+        let word = type_word(self.kind).as_bytes();
+        line.extend_from_slice(word);
+        let mut digits = itoa::Buffer::new();
+        let size = digits.format(self.size).as_bytes();
+        let gap = TYPE_WIDTH.saturating_sub(word.len()) + 1 + width.saturating_sub(size.len());
+        line.resize(line.len() + gap, b' ');
+        line.extend_from_slice(size);
+        line.push(b' ');
+        line.extend_from_slice(&whole_seconds(self.modified_ns));
+        line.push(b' ');
     }
 }
 
@@ -66,29 +74,27 @@ pub(crate) fn time(nanoseconds: i64) -> String {
     timestamp(nanoseconds).to_string()
 }
 
-/// Appends RFC 3339 in UTC, without the fraction. A long listing is for the most part times: by hand, rounding and the
-/// general formatter take several times as long.
-fn whole_seconds(nanoseconds: i64, line: &mut String) {
+/// RFC 3339 in UTC, without the fraction. A long listing is for the most part times: by hand, rounding and the general
+/// formatter take several times as long.
+fn whole_seconds(nanoseconds: i64) -> [u8; 20] {
     let time = Offset::UTC.to_datetime(timestamp(nanoseconds));
+    let mut text = *b"0000-00-00T00:00:00Z";
     // Between the years 1677 and 2262 every field is made of pairs of digits.
-    let (century, year) = (time.year() / 100, time.year() % 100);
-    let (month, day) = (time.month(), time.day());
-    for (number, behind) in [
-        (century, None),
-        (year, Some('-')),
-        (month.into(), Some('-')),
-        (day.into(), Some('T')),
-        (time.hour().into(), Some(':')),
-        (time.minute().into(), Some(':')),
-        (time.second().into(), Some('Z')),
+    for (at, number) in [
+        (0, time.year() / 100),
+        (2, time.year() % 100),
+        (5, time.month().into()),
+        (8, time.day().into()),
+        (11, time.hour().into()),
+        (14, time.minute().into()),
+        (17, time.second().into()),
     ] {
-        let digit = |number: i16| char::from_digit(number.unsigned_abs().into(), 10);
-        line.extend(
-            [digit(number / 10), digit(number % 10), behind]
-                .into_iter()
-                .flatten(),
-        );
+        let number = u8::try_from(number).unwrap_or_default();
+        for (place, digit) in text.iter_mut().skip(at).zip([number / 10, number % 10]) {
+            *place += digit;
+        }
     }
+    text
 }
 
 fn timestamp(nanoseconds: i64) -> Timestamp {
@@ -119,14 +125,13 @@ mod tests {
 
     #[test]
     fn columns_and_times() {
-        let mut line = String::from("> ");
+        let mut line = b"> ".to_vec();
         listed("a").columns(6, &mut line);
-        assert_eq!(line, "> file    1234 1969-12-31T23:59:59Z ");
+        assert_eq!(line, b"> file    1234 1969-12-31T23:59:59Z ");
         for nanoseconds in [i64::MIN, 0, 1_709_210_096_999_999_999, i64::MAX] {
-            let mut text = String::new();
-            whole_seconds(nanoseconds, &mut text);
             let second = nanoseconds.div_euclid(1_000_000_000);
-            assert_eq!(text, Timestamp::from_second(second).unwrap().to_string());
+            let expected = Timestamp::from_second(second).unwrap().to_string();
+            assert_eq!(whole_seconds(nanoseconds), expected.as_bytes());
         }
         assert_eq!(time(-1), "1969-12-31T23:59:59.999999999Z");
         assert_eq!(time(i64::MAX), "2262-04-11T23:47:16.854775807Z");

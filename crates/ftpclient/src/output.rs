@@ -60,16 +60,18 @@ impl Output {
 
     /// A name behind its columns: as it is for a script, escaped on a terminal.
     pub(crate) fn name(&mut self, columns: &str, name: &[u8]) -> Result<(), Failure> {
-        let is_terminal = self.is_terminal;
-        self.result(|stdout| {
-            stdout.write_all(columns.as_bytes())?;
-            if is_terminal {
-                writeln!(stdout, "{}", cli::name(name))
-            } else {
-                stdout.write_all(name)?;
-                stdout.write_all(b"\n")
-            }
-        })
+        let mut line = columns.as_bytes().to_vec();
+        self.end_with_name(&mut line, name);
+        self.result(|stdout| stdout.write_all(&line))
+    }
+
+    fn end_with_name(&self, line: &mut Vec<u8>, name: &[u8]) {
+        if self.is_terminal {
+            line.extend_from_slice(cli::name(name).to_string().as_bytes());
+        } else {
+            line.extend_from_slice(name);
+        }
+        line.push(b'\n');
     }
 
     /// A result, for a script.
@@ -80,16 +82,17 @@ impl Output {
     /// A listing in its order; `long` adds type, size and time.
     pub(crate) fn entries(&mut self, entries: &[Listed], long: bool) -> Result<(), Failure> {
         let width = size_width(entries);
-        let mut columns = String::new();
+        let mut line = Vec::new();
         entries.iter().try_for_each(|entry| {
             if self.is_json() {
                 return self.record(&EntryRecord::listed(entry));
             }
-            columns.clear();
+            line.clear();
             if long {
-                entry.columns(width, &mut columns);
+                entry.columns(width, &mut line);
             }
-            self.name(&columns, &entry.name)
+            self.end_with_name(&mut line, &entry.name);
+            self.result(|stdout| stdout.write_all(&line))
         })
     }
 

@@ -25,6 +25,7 @@ mod confined;
 mod digest_cache;
 mod digest_memory;
 mod facts;
+mod look_ahead;
 mod names;
 mod namespace;
 mod open_file;

@@ -320,24 +320,32 @@ fn a_folder_that_cannot_be_read_is_named_and_passed_over() {
 }
 
 #[test]
-fn a_hundred_thousand_names_come_once_each() {
+fn a_hundred_thousand_names_come_once_each_and_with_their_own_facts() {
     const NAMES: usize = 100_000;
+    let modes = [0o400, 0o500, 0o600, 0o700];
+    let mode = |index: usize| modes[index / 3 % 4];
     let served = Served::new();
     for index in 0..NAMES {
         let name = served.at(&format!("{index:06}"));
-        rustix::fs::mknodat(CWD, name, FileType::RegularFile, Mode::RUSR, 0).unwrap();
+        let mode = Mode::from_raw_mode(u32::from(mode(index)));
+        rustix::fs::mknodat(CWD, name, FileType::RegularFile, mode, 0).unwrap();
     }
-    let mut seen = vec![false; NAMES];
-    served
-        .storage
-        .list(&path("/"), ListOptions::default(), &mut |found| {
+    for facts in [false, true] {
+        let options = ListOptions {
+            facts,
+            ..ListOptions::default()
+        };
+        let mut seen = vec![false; NAMES];
+        let mut see = |found| {
             let Found::Entry(entry) = found else {
                 panic!("unreadable")
             };
             let index: usize = str::from_utf8(&entry.name).unwrap().parse().unwrap();
             assert!(!std::mem::replace(&mut seen[index], true));
+            assert_eq!(entry.mode, if facts { mode(index) } else { 0 });
             ControlFlow::Continue(())
-        })
-        .unwrap();
-    assert!(seen.into_iter().all(|seen| seen));
+        };
+        served.storage.list(&path("/"), options, &mut see).unwrap();
+        assert!(seen.into_iter().all(|seen| seen));
+    }
 }
