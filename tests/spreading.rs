@@ -21,6 +21,9 @@ const LARGE: usize = 2;
 /// So slow that the middle takes a moment: the small files alone three seconds.
 const RATE: &str = "3M";
 
+/// For those that run to their end: slow enough for all slaves to take part.
+const UNDISTURBED: [&str; 2] = ["--limit-rate", "24M"];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Get,
@@ -147,7 +150,8 @@ fn who_served(results: &[serde_json::Value]) -> BTreeSet<String> {
 }
 
 fn moves_with_all_slaves(way: Way) {
-    let spread = Spread::new(way);
+    let mut spread = Spread::new(way);
+    spread.client = spread.client.options(UNDISTURBED);
     let finished = spread.client.run(spread.command());
     assert_eq!(finished.succeeded().stderr, "");
     let results = finished.json();
@@ -167,6 +171,7 @@ fn a_tree_is_sent_through_all_slaves() {
 
 fn moves_over_one_connection(way: Way) {
     let mut spread = Spread::new(way);
+    spread.client = spread.client.options(UNDISTURBED);
     spread.client = spread.client.options(["--streams", "1"]);
     let finished = spread.client.run(spread.command());
     finished.succeeded();
@@ -287,7 +292,7 @@ fn a_slow_slave_ends_with_few() {
             bytes_per_second: 200_000,
         });
         let mut spread = Spread::over(cluster, way);
-        spread.client = spread.client.options(["--limit-rate", "12M"]);
+        spread.client = spread.client.options(UNDISTURBED);
         let finished = spread.client.run(spread.command());
         finished.succeeded();
         let results = finished.json();
@@ -341,7 +346,8 @@ fn content_moves_before_the_listing_ends_and_a_listing_that_breaks_off_is_gone_o
 
 fn moves_with_one_place(way: Way) {
     let cluster = Setup::new(1).workers(1).sessions(1).start();
-    let spread = Spread::over(cluster, way);
+    let mut spread = Spread::over(cluster, way);
+    spread.client = spread.client.options(UNDISTURBED);
     let finished = spread.client.run(spread.command());
     assert_eq!(finished.succeeded().stderr, "");
     spread.assert_moved(&finished.json());

@@ -30,14 +30,17 @@ impl StillWanted {
     }
 
     pub(crate) fn ask(&self) -> bool {
+        self.ask_at(Instant::now())
+    }
+
+    fn ask_at(&self, now: Instant) -> bool {
         let Some(question) = &self.0 else {
             return true;
         };
         let mut yes = question.yes.lock().unwrap_or_else(PoisonError::into_inner);
-        if yes.is_some_and(|then| then.elapsed() < HOLDS) {
+        if yes.is_some_and(|then| now.saturating_duration_since(then) < HOLDS) {
             return true;
         }
-        let now = Instant::now();
         let is_wanted = (question.answer)();
         *yes = is_wanted.then_some(now);
         is_wanted
@@ -69,18 +72,19 @@ mod tests {
             StillWanted::new(move || count.fetch_add(1, Ordering::Relaxed).is_multiple_of(2));
         let shared = wanted.clone();
         let begun = Instant::now();
-        assert!(wanted.ask());
-        let again = shared.ask();
-        if begun.elapsed() < HOLDS {
-            assert!(again, "the same question, at once");
-            assert_eq!(asked.load(Ordering::Relaxed), 1);
+        let end = begun + HOLDS;
+        let said = [
+            (begun, true),
+            (end - Duration::from_nanos(1), true),
+            (end, false),
+            (end, true),
+            (end + HOLDS, false),
+        ];
+        for (number, (now, said)) in said.into_iter().enumerate() {
+            let one = [&wanted, &shared][number % 2];
+            assert_eq!(one.ask_at(now), said, "{number}");
         }
-        while begun.elapsed() <= 2 * HOLDS {
-            std::hint::spin_loop();
-        }
-        let said = [wanted.ask(), wanted.ask()];
-        assert!(said.contains(&false), "a yes of long ago does not hold");
-        assert_eq!(asked.load(Ordering::Relaxed), 3);
+        assert_eq!(asked.load(Ordering::Relaxed), 4);
         assert!(StillWanted::default().ask());
     }
 }
