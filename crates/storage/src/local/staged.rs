@@ -32,17 +32,25 @@ impl Staged {
         }
     }
 
-    /// A new file without a name, on file systems that have such, with the bits of `mode` that the umask leaves.
-    pub(crate) fn nameless(folder: &Arc<OwnedFd>, mode: u16) -> Option<Self> {
+    /// A new file without a name, on file systems that have such, with the bits of `mode` that the umask leaves. It is one
+    /// of `target`'s, and interim names are given to it in `folder`.
+    pub(crate) fn nameless(target: &OwnedFd, folder: &Arc<OwnedFd>, mode: u16) -> Option<Self> {
         if !sys::nameless::can_be_named() {
             return None;
         }
-        let file = sys::nameless::create(folder, mode).ok()?;
+        let file = sys::nameless::create(target, mode).ok()?;
         Some(Self {
             file,
             folder: Arc::clone(folder),
             name: None,
         })
+    }
+
+    /// The nameless file with a name in the folder of interim ones; `EEXIST` where another has it.
+    pub(crate) fn named_for_now(mut self, name: Vec<u8>) -> rustix::io::Result<Self> {
+        sys::nameless::give_name(&self.file, &self.folder, &*name)?;
+        self.name = Some(name);
+        Ok(self)
     }
 
     /// Whether it still is this writer's: otherwise another one took the upload over.

@@ -32,6 +32,9 @@ type Result<T> = io::Result<T>;
 /// How often claiming a name is tried while other writers claim it too.
 const MOST_TRIES: u32 = 32;
 
+/// A staged file is its owner's alone, whatever it is to be.
+const PRIVATE: u16 = 0o600;
+
 /// Longer than any upload stands still that is still being received, or waits to be published.
 const LONGEST_STILL: Duration = Duration::from_secs(10 * 60);
 
@@ -55,11 +58,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A staged file for an upload, with the digests of what is in it.
+    /// A staged file for an upload to the folder `target`, with the digests of what is in it.
     pub(crate) fn begin(
         &self,
-        id: &UploadId,
-        resume: bool,
+        target: &OwnedFd,
+        (id, resume): (&UploadId, bool),
         progress: Progress<'_>,
     ) -> Result<(Staged, Hashed)> {
         for _ in 0..MOST_TRIES {
@@ -71,8 +74,10 @@ impl Place {
             let after = latest.or(earlier.last().copied()).unwrap_or(0);
             let name = self.name(id, after.saturating_add(1).max(nanoseconds_now()));
             let begun = match latest {
-                None => self.create(name).map(|new| (new, Hashed::default())),
-                Some(latest) => self.take_over(&self.name(id, latest), name, progress),
+                None => self
+                    .create(target, name)
+                    .map(|new| (new, Hashed::default())),
+                Some(latest) => self.take_over(target, (&self.name(id, latest), name), progress),
             };
             match begun.as_ref().err().and_then(Errno::from_io_error) {
                 // Another writer was faster; what it left decides anew.
@@ -83,17 +88,17 @@ impl Place {
         Err(Errno::BUSY.into())
     }
 
-    /// A staged file for an upload that is never resumed: nothing is looked for. It has the bits of `mode` at once where it
-    /// needs no name. Beside the target it always does: even an interim name has no place there, as no sweep comes by for
-    /// certain.
-    pub(crate) fn begin_once(&self, mode: u16) -> Result<Staged> {
+    /// A staged file for an upload to the folder `target` that is never resumed: nothing is looked for. It has the bits of
+    /// `mode` at once where it needs no name. Beside the target it always does: even an interim name has no place there, as
+    /// no sweep comes by for certain.
+    pub(crate) fn begin_once(&self, target: &OwnedFd, mode: u16) -> Result<Staged> {
         if !self.beside_target
-            && let Some(staged) = Staged::nameless(&self.folder, mode)
+            && let Some(staged) = Staged::nameless(target, &self.folder, mode)
         {
             return Ok(staged);
         }
         for _ in 0..MOST_TRIES {
-            match self.create(once_name(self.lead())?) {
+            match self.create(target, once_name(self.lead())?) {
                 // A sweep was faster than the lock.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => {}
                 created => return created,
@@ -102,10 +107,18 @@ impl Place {
         Err(Errno::BUSY.into())
     }
 
-    fn create(&self, name: Vec<u8>) -> Result<Staged> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.folder, &*name, flags, Mode::RUSR | Mode::WUSR)?;
-        let staged = Staged::named(File::from(file), &self.folder, name);
+    /// A new file of that name. Where the file system lets it be made in the target's folder and named here, it inherits what
+    /// any file does that is made there: the group where that is set to be passed on, and the default ACL.
+    fn create(&self, target: &OwnedFd, name: Vec<u8>) -> Result<Staged> {
+        let staged = match Staged::nameless(target, &self.folder, PRIVATE) {
+            Some(made) => made.named_for_now(name)?,
+            None => {
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+                let private = Mode::from_raw_mode(PRIVATE.into());
+                let file = rustix::fs::openat(&self.folder, &*name, flags, private)?;
+                Staged::named(File::from(file), &self.folder, name)
+            }
+        };
         match lock(&staged.file) {
             Lock::Elsewhere => return Err(Errno::NOENT.into()),
             Lock::Ours | Lock::Unknown => {}
@@ -121,8 +134,8 @@ impl Place {
     /// copy in a file of our own that the earlier writer, should it wake up, cannot touch.
     fn take_over(
         &self,
-        old: &[u8],
-        new: Vec<u8>,
+        target: &OwnedFd,
+        (old, new): (&[u8], Vec<u8>),
         progress: Progress<'_>,
     ) -> Result<(Staged, Hashed)> {
         let file = self.open(old)?;
@@ -136,7 +149,7 @@ impl Place {
             let hashed = pass(&staged.file, None, progress)?;
             return Ok((staged, hashed));
         }
-        let staged = self.create(new)?;
+        let staged = self.create(target, new)?;
         let copied = match rustix::fs::ioctl_ficlone(&staged.file, &file) {
             Ok(()) => pass(&staged.file, None, progress),
             Err(_) => pass(&file, Some(&staged.file), progress),
@@ -262,7 +275,7 @@ impl Place {
         let open = || rustix::fs::openat(&self.folder, name, flags, Mode::empty());
         let file = match open() {
             Err(Errno::ACCESS) => {
-                let private = Mode::RUSR | Mode::WUSR;
+                let private = Mode::from_raw_mode(PRIVATE.into());
                 rustix::fs::chmodat(&self.folder, name, private, AtFlags::empty())?;
                 open()?
             }

@@ -22,7 +22,7 @@ const KEPT_BESIDE_TARGET: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 #[derive(Debug)]
 pub(crate) struct Target {
     path: RemotePath,
-    folder: Arc<OwnedFd>,
+    pub(crate) folder: Arc<OwnedFd>,
     facts: Facts,
 }
 

@@ -50,9 +50,10 @@ impl LocalUpload {
         let target = Target::find(root, context, request)?;
         let place = target.place(root, context)?;
         let Some(id) = request.id else {
-            return Self::begin_once(root, request, &place);
+            return Self::begin_once(root, request, (&target, &place));
         };
-        let begin = || place.begin(&id, request.resume, &mut *progress);
+        let as_asked = (&id, request.resume);
+        let begin = || place.begin(&target.folder, as_asked, &mut *progress);
         let mut upload = Self::stage(root, request, begin)?;
         upload.reserve(&target, &place, progress)?;
         Ok(upload)
@@ -89,16 +90,25 @@ impl LocalUpload {
         if let Some(target) = at_hand.get::<Target>()
             && target.holds(context)?
         {
-            return Self::begin_once(root, request, &target.place(root, context)?);
+            let place = target.place(root, context)?;
+            return Self::begin_once(root, request, (target, &place));
         }
         let target = Target::find(root, context, request)?;
         let place = target.place(root, context)?;
+        let begun = Self::begin_once(root, request, (&target, &place));
         at_hand.keep(target);
-        Self::begin_once(root, request, &place)
+        begun
     }
 
-    fn begin_once(root: &Arc<Root>, request: &UploadRequest, place: &Place) -> Result<Self> {
-        let begin = || Ok((place.begin_once(request.mode)?, Hashed::default()));
+    fn begin_once(
+        root: &Arc<Root>,
+        request: &UploadRequest,
+        (target, place): (&Target, &Place),
+    ) -> Result<Self> {
+        let begin = || {
+            let staged = place.begin_once(&target.folder, request.mode)?;
+            Ok((staged, Hashed::default()))
+        };
         Self::stage(root, request, begin)
     }
 

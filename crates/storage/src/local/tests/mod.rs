@@ -15,6 +15,7 @@ use crate::{
     StorageError, Stored, Upload, UploadRequest, no_progress,
 };
 
+mod inherited;
 mod namespace;
 mod races;
 mod reading;
