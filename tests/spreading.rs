@@ -22,7 +22,7 @@ const LARGE: usize = 2;
 const RATE: &str = "3M";
 
 /// For those that run to their end: slow enough for all slaves to take part.
-const UNDISTURBED: [&str; 2] = ["--limit-rate", "24M"];
+const UNDISTURBED: [&str; 2] = ["--limit-rate", "12M"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {

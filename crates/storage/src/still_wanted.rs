@@ -30,14 +30,15 @@ impl StillWanted {
     }
 
     pub(crate) fn ask(&self) -> bool {
-        self.ask_at(Instant::now())
+        self.ask_at(Instant::now)
     }
 
-    fn ask_at(&self, now: Instant) -> bool {
+    fn ask_at(&self, now: impl FnOnce() -> Instant) -> bool {
         let Some(question) = &self.0 else {
             return true;
         };
         let mut yes = question.yes.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now();
         if yes.is_some_and(|then| now.saturating_duration_since(then) < HOLDS) {
             return true;
         }
@@ -82,7 +83,7 @@ mod tests {
         ];
         for (number, (now, said)) in said.into_iter().enumerate() {
             let one = [&wanted, &shared][number % 2];
-            assert_eq!(one.ask_at(now), said, "{number}");
+            assert_eq!(one.ask_at(|| now), said, "{number}");
         }
         assert_eq!(asked.load(Ordering::Relaxed), 4);
         assert!(StillWanted::default().ask());

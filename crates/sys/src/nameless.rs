@@ -20,7 +20,8 @@ pub fn can_be_named() -> bool {
     *IS_SHOWN
 }
 
-/// A new one on the folder's file system, open for reading and writing, with the permission bits of `mode` that the umask leaves.
+/// A new one of the folder, from which it inherits as if it were named there, open for reading and writing, with the
+/// permission bits of `mode` that the umask leaves.
 ///
 /// # Errors
 /// What the kernel reports; `EOPNOTSUPP` from a file system that has no such files.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread::{Builder, JoinHandle};
 
-use rustix::io;
+use rustix::io::{self, Errno};
 
 use super::facts::Facts;
 use super::names::Batch;
@@ -62,7 +62,7 @@ impl LookAhead {
         let facts = looked.into_iter().flat_map(|(_, facts)| facts).collect();
         let shared = Arc::into_inner(self.shared);
         let batch = shared.and_then(|shared| shared.batch.into_inner());
-        Ok((batch.transpose()?.unwrap_or_default(), facts))
+        Ok((batch.unwrap_or(Err(Errno::IO))?, facts))
     }
 }
 

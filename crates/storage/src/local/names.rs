@@ -12,8 +12,8 @@ use super::look_ahead::LookAhead;
 /// Room for the names that one system call returns.
 const NAMES_AT_ONCE: usize = 32 * 1024;
 
-/// From so many names at once on, more will follow, and the looks at them are worth a second thread: half a millisecond of
-/// system calls.
+/// From so many names at once on, it is likely that more follow, and the looks at them are worth a second thread: half a
+/// millisecond of system calls.
 const WORTH_A_THREAD: usize = 256;
 
 /// One name in a folder.

@@ -32,18 +32,27 @@ impl Staged {
         }
     }
 
-    /// A new file without a name, on file systems that have such, with the bits of `mode` that the umask leaves. It is one
-    /// of `target`'s, and interim names are given to it in `folder`.
-    pub(crate) fn nameless(target: &OwnedFd, folder: &Arc<OwnedFd>, mode: u16) -> Option<Self> {
+    /// A new file without a name, on file systems that have such, with the bits of `mode` that the umask leaves. It is made
+    /// in `target`, and inherits from that; interim names are given to it in `folder`. `None` where it can only be made
+    /// with a name.
+    pub(crate) fn nameless(
+        target: &OwnedFd,
+        folder: &Arc<OwnedFd>,
+        mode: u16,
+    ) -> rustix::io::Result<Option<Self>> {
         if !sys::nameless::can_be_named() {
-            return None;
+            return Ok(None);
         }
-        let file = sys::nameless::create(target, mode).ok()?;
-        Some(Self {
-            file,
-            folder: Arc::clone(folder),
-            name: None,
-        })
+        match sys::nameless::create(target, mode) {
+            Ok(file) => Ok(Some(Self {
+                file,
+                folder: Arc::clone(folder),
+                name: None,
+            })),
+            // Elsewhere it would belong to another group, or project, and escape the quota of this one.
+            Err(full @ (Errno::DQUOT | Errno::NOSPC)) => Err(full),
+            Err(_) => Ok(None),
+        }
     }
 
     /// The nameless file with a name in the folder of interim ones; `EEXIST` where another has it.

@@ -93,7 +93,7 @@ impl Place {
     /// no sweep comes by for certain.
     pub(crate) fn begin_once(&self, target: &OwnedFd, mode: u16) -> Result<Staged> {
         if !self.beside_target
-            && let Some(staged) = Staged::nameless(target, &self.folder, mode)
+            && let Some(staged) = Staged::nameless(target, &self.folder, mode)?
         {
             return Ok(staged);
         }
@@ -107,10 +107,10 @@ impl Place {
         Err(Errno::BUSY.into())
     }
 
-    /// A new file of that name. Where the file system lets it be made in the target's folder and named here, it inherits what
-    /// any file does that is made there: the group where that is set to be passed on, and the default ACL.
+    /// A new file of that name. Where the file system lets it be made in the target's folder and named here, it inherits from
+    /// that: the group where the folder passes it on, and the entries of the default ACL.
     fn create(&self, target: &OwnedFd, name: Vec<u8>) -> Result<Staged> {
-        let staged = match Staged::nameless(target, &self.folder, PRIVATE) {
+        let staged = match Staged::nameless(target, &self.folder, PRIVATE)? {
             Some(made) => made.named_for_now(name)?,
             None => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;

@@ -48,7 +48,7 @@ fn the_group_where_the_folder_passes_it_on() {
 }
 
 #[test]
-fn the_default_acl() {
+fn the_named_entries_of_the_default_acl() {
     let served = Served::new();
     let folder = served.at("folder");
     fs::create_dir(&folder).unwrap();
