@@ -108,6 +108,18 @@ impl<'a> Context<'a> {
         move |error| StorageError::system(self.operation, self.path, error)
     }
 
+    /// The same for calls that give a file a name in another folder, where `EXDEV` tells of no link.
+    pub(crate) fn naming(self) -> impl Fn(io::Error) -> StorageError + 'a {
+        move |error| {
+            let is_elsewhere = Errno::from_io_error(&error) == Some(Errno::XDEV);
+            let error = self.io()(error);
+            match is_elsewhere {
+                true => error.with_code(ErrorCode::BadRename),
+                false => error,
+            }
+        }
+    }
+
     pub(crate) fn refuse(self, code: ErrorCode) -> StorageError {
         StorageError::new(self.operation, self.path, code)
     }

@@ -15,7 +15,7 @@ use super::facts::{Facts, timespec};
 use super::quota::{Change, size_at};
 use super::target::check_target;
 use super::upload::{LocalUpload, OnDrop};
-use crate::error::{Context, Result, StorageError};
+use crate::error::{Context, Result};
 use crate::{Received, Stored};
 
 /// Up to so many files are flushed one by one; more by flushing their file system once.
@@ -278,10 +278,9 @@ fn give_name(
         named => named,
     };
     named.map_err(|errno| {
-        let error: StorageError = context.system()(errno);
+        let error = context.naming()(errno.into());
         match errno {
             Errno::NOENT if !staged.is_ours() => error.with_code(ErrorCode::Superseded),
-            Errno::XDEV => error.with_code(ErrorCode::BadRename),
             _ => error,
         }
     })?;

@@ -156,10 +156,10 @@ fn rename_spot(
         change.end();
     }
     renamed.map_err(|errno| {
-        let error = target.system()(errno);
+        let error = target.naming()(errno.into());
         match errno {
             // The one folder lies beneath the other in a way that their names do not tell.
-            Errno::XDEV | Errno::INVAL => error.with_code(ErrorCode::BadRename),
+            Errno::INVAL => error.with_code(ErrorCode::BadRename),
             Errno::EXIST if replace => error.with_code(ErrorCode::NotEmpty),
             _ => error,
         }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use protocol::ErrorCode;
-use rustix::io::Errno;
 use transfer::Hashed;
 
 use super::commit;
@@ -119,15 +118,7 @@ impl LocalUpload {
         begin: impl FnOnce() -> std::io::Result<(Staged, Hashed)>,
     ) -> Result<Self> {
         let begun = Instant::now();
-        let (staged, hashed) = begin().map_err(|error| {
-            let is_elsewhere = Errno::from_io_error(&error) == Some(Errno::XDEV);
-            let error = Context::new("store", &request.path).io()(error);
-            match is_elsewhere {
-                // From the target's folder nothing can be moved to the staging folder, nor back.
-                true => error.with_code(ErrorCode::BadRename),
-                false => error,
-            }
-        })?;
+        let (staged, hashed) = begin().map_err(Context::new("store", &request.path).naming())?;
         Ok(Self {
             root: Arc::clone(root),
             request: request.clone(),
