@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::launch::Handover;
-use crate::letter::SCOREBOARD;
 use crate::membership::{Membership, News};
 use crate::scoreboard::Scoreboard;
 use crate::wake::Waker;
@@ -36,7 +35,7 @@ impl Helper {
     /// # Errors
     /// If this process was not started by a supervisor of the same version.
     pub fn from_inherited() -> io::Result<Self> {
-        let (membership, handover) = Membership::from_inherited(SCOREBOARD)?;
+        let (membership, _, handover) = Membership::from_inherited()?;
         Ok(Self {
             membership,
             handover: handover.into(),

@@ -1,7 +1,8 @@
-//! What a child finds when it starts: a hidden argument, descriptors at known numbers, and a letter.
+//! What a child finds when it starts: a hidden argument, and on its standard input a letter.
 //!
-//! The letter is a sealed memfd: a line of JSON of ours, then the program's own bytes. These may hold keys, which is
-//! why they travel neither as arguments nor in the environment, where others can read them.
+//! The letter is a sealed memfd: a line of JSON of ours, which says among others under which numbers further descriptors
+//! are open, then the program's own bytes. These may hold keys, which is why they travel neither as arguments nor in the
+//! environment, where others can read them.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -16,11 +17,6 @@ pub const WORKER_ARGUMENT: &str = "--pool-worker";
 /// The first argument of a helper; its name is the second.
 pub const HELPER_ARGUMENT: &str = "--pool-helper";
 
-pub(crate) const LETTER: RawFd = 3;
-pub(crate) const LIFELINE: RawFd = 4;
-pub(crate) const SCOREBOARD: RawFd = 5;
-pub(crate) const LISTENER: RawFd = 6;
-
 /// Child to supervisor, on the lifeline: I am ready.
 pub(crate) const READY: u8 = b'r';
 /// Supervisor to child, on the lifeline: take nobody new, leave with your last session.
@@ -28,6 +24,11 @@ pub(crate) const DRAIN: u8 = b'd';
 
 /// A letter is read whole before the child is ready: configuration and keys, not data.
 const LONGEST: usize = 16 * 1024 * 1024;
+
+const SEALS: SealFlags = SealFlags::SHRINK
+    .union(SealFlags::GROW)
+    .union(SealFlags::WRITE)
+    .union(SealFlags::SEAL);
 
 /// What a process was started as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +69,20 @@ pub(crate) struct Heading {
     pub(crate) generation: u64,
 }
 
-pub(crate) fn write(heading: Heading, handover: &[u8]) -> io::Result<OwnedFd> {
+/// Under which numbers the child finds what was handed over with the letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Numbers {
+    pub(crate) lifeline: RawFd,
+    pub(crate) scoreboard: RawFd,
+    /// `None` for a helper.
+    pub(crate) listener: Option<RawFd>,
+}
+
+pub(crate) fn write(heading: Heading, numbers: Numbers, handover: &[u8]) -> io::Result<OwnedFd> {
     let letter =
         rustix::fs::memfd_create("letter", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut letter = File::from(letter);
-    let mut line = serde_json::to_vec(&heading)?;
+    let mut line = serde_json::to_vec(&(heading, numbers))?;
     line.push(b'\n');
     if handover.len() > LONGEST {
         return Err(io::Error::new(
@@ -83,71 +93,84 @@ pub(crate) fn write(heading: Heading, handover: &[u8]) -> io::Result<OwnedFd> {
     letter.write_all(&line)?;
     letter.write_all(handover)?;
     letter.rewind()?;
-    let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&letter, seals)?;
+    rustix::fs::fcntl_add_seals(&letter, SEALS)?;
     Ok(letter.into())
 }
 
-pub(crate) fn read(letter: OwnedFd) -> io::Result<(Heading, Vec<u8>)> {
-    let mut heading = Vec::new();
-    File::from(letter).read_to_end(&mut heading)?;
-    let end = heading
+/// Reads the letter at standard input, which is empty afterwards.
+pub(crate) fn receive() -> io::Result<(Heading, Numbers, Vec<u8>)> {
+    let letter = rustix::stdio::stdin().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    read(letter)
+}
+
+fn read(letter: OwnedFd) -> io::Result<(Heading, Numbers, Vec<u8>)> {
+    // Without the seals nobody's supervisor wrote it, and reading a terminal would not end.
+    if !rustix::fs::fcntl_get_seals(&letter)?.contains(SEALS) {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut line = Vec::new();
+    File::from(letter).read_to_end(&mut line)?;
+    let end = line
         .iter()
         .position(|byte| *byte == b'\n')
         .ok_or(io::ErrorKind::InvalidData)?;
-    let handover = heading.split_off(end.saturating_add(1));
-    Ok((serde_json::from_slice(&heading)?, handover))
+    let handover = line.split_off(end.saturating_add(1));
+    let (heading, numbers) = serde_json::from_slice(&line)?;
+    Ok((heading, numbers, handover))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const HEADING: Heading = Heading {
+        slot: 3,
+        slots: 64,
+        program_words: 5,
+        generation: 9,
+    };
+    const NUMBERS: Numbers = Numbers {
+        lifeline: 7,
+        scoreboard: 5,
+        listener: Some(12),
+    };
+
     #[test]
     fn any_bytes_arrive_unchanged() {
-        let heading = Heading {
-            slot: 3,
-            slots: 64,
-            program_words: 5,
-            generation: 9,
-        };
         for handover in [&b""[..], b"\n\n", b"{\"key\":1}\nmore", &[0xff; 100_000]] {
-            let letter = write(heading, handover).unwrap();
-            assert_eq!(read(letter).unwrap(), (heading, handover.to_vec()));
+            let letter = write(HEADING, NUMBERS, handover).unwrap();
+            assert_eq!(read(letter).unwrap(), (HEADING, NUMBERS, handover.to_vec()));
         }
     }
 
     #[test]
     fn nobody_changes_a_letter() {
-        let letter = write(
-            Heading {
-                slot: 0,
-                slots: 1,
-                program_words: 0,
-                generation: 1,
-            },
-            b"key",
-        )
-        .unwrap();
+        let letter = write(HEADING, NUMBERS, b"key").unwrap();
         assert!(rustix::io::write(&letter, b"x").is_err());
     }
 
     #[test]
     fn a_handover_that_is_too_long_is_refused_not_cut() {
-        let heading = Heading {
-            slot: 0,
-            slots: 1,
-            program_words: 0,
-            generation: 1,
-        };
-        let error = write(heading, &vec![0; LONGEST + 1]).unwrap_err();
+        let error = write(HEADING, NUMBERS, &vec![0; LONGEST + 1]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 
     #[test]
     fn a_letter_without_heading_is_refused() {
-        let memory = rustix::fs::memfd_create("empty", MemfdFlags::CLOEXEC).unwrap();
-        assert!(read(memory).is_err());
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let memory = rustix::fs::memfd_create("empty", flags).unwrap();
+        rustix::fs::fcntl_add_seals(&memory, SEALS).unwrap();
+        assert_eq!(read(memory).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn what_is_not_sealed_is_not_read() {
+        let (mut sender, waiting) = std::os::unix::net::UnixStream::pair().unwrap();
+        sender.write_all(b"[]\n").unwrap();
+        assert!(read(waiting.into()).is_err());
+        let changeable = rustix::fs::memfd_create("changeable", MemfdFlags::CLOEXEC).unwrap();
+        assert!(read(changeable).is_err());
     }
 
     #[test]

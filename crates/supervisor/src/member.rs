@@ -2,20 +2,17 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Instant;
 
 use rustix::process::Signal;
 
 use crate::backoff::Life;
 use crate::launch::Launch;
-use crate::letter::{
-    self, DRAIN, HELPER_ARGUMENT, Heading, LETTER, LIFELINE, LISTENER, READY, SCOREBOARD,
-    WORKER_ARGUMENT,
-};
+use crate::letter::{self, DRAIN, HELPER_ARGUMENT, Heading, Numbers, READY, WORKER_ARGUMENT};
 
 /// A position in the pool that is to be held by one child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +77,16 @@ impl Member {
     ) -> io::Result<Self> {
         let (lifeline, far_end) = UnixStream::pair()?;
         lifeline.set_nonblocking(true)?;
-        let (command, handover) = command(launch, post)?;
-        let letter = letter::write(heading, handover)?;
-        let mut handed = vec![
-            (letter.as_fd(), LETTER),
-            (far_end.as_fd(), LIFELINE),
-            (given.scoreboard, SCOREBOARD),
-        ];
-        if post != Post::Helper {
-            handed.push((given.listener, LISTENER));
-        }
+        let (mut command, handover) = command(launch, post)?;
+        let listener = (post != Post::Helper).then_some(given.listener);
+        let numbers = Numbers {
+            lifeline: far_end.as_raw_fd(),
+            scoreboard: given.scoreboard.as_raw_fd(),
+            listener: listener.map(|listener| listener.as_raw_fd()),
+        };
+        command.stdin(letter::write(heading, numbers, handover)?);
+        let handed = [Some(far_end.as_fd()), Some(given.scoreboard), listener];
+        let handed: Vec<BorrowedFd<'_>> = handed.into_iter().flatten().collect();
         let process = sys::spawn::spawn_with_descriptors(command, &handed)?;
         Ok(Self {
             post,
@@ -187,7 +184,6 @@ impl Member {
 
 fn command(launch: &Launch, post: Post) -> io::Result<(Command, &[u8])> {
     let mut command = Command::new(&launch.program);
-    command.stdin(Stdio::null());
     match (post, &launch.helper) {
         (Post::Worker(_), _) => {
             command.arg(WORKER_ARGUMENT).args(&launch.arguments);

@@ -1,7 +1,7 @@
 //! A child's side of the pool, the same for workers and helpers: lifeline, slot, wake-ups, ticks.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use signal_hook::consts::SIGTERM;
 use sys::signal::{Ignorable, ignore};
 
-use crate::letter::{self, DRAIN, Heading, LETTER, LIFELINE, READY, SCOREBOARD};
+use crate::letter::{self, DRAIN, Heading, READY};
 use crate::scoreboard::Scoreboard;
 use crate::wait;
 use crate::wake::{self, Sleeper, Waker};
@@ -38,10 +38,9 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// Takes what the supervisor left for this process, of which `last` is the last number; to be called once, before there
-    /// is a second thread.
-    pub(crate) fn from_inherited(last: RawFd) -> io::Result<(Self, Vec<u8>)> {
-        sys::inherited::close_from(last.saturating_add(1))?;
+    /// Takes what the supervisor left for this process: beside the membership the listener, if there is one, and the
+    /// program's own bytes. To be called once, before there is a second thread.
+    pub(crate) fn from_inherited() -> io::Result<(Self, Option<OwnedFd>, Vec<u8>)> {
         // Ctrl-C reaches the whole terminal: the supervisor alone decides what it means.
         for signal in [
             Ignorable::Interrupt,
@@ -51,10 +50,12 @@ impl Membership {
         ] {
             ignore(signal)?;
         }
-        let (heading, handover) = letter::read(sys::inherited::take(LETTER)?)?;
-        let lifeline = UnixStream::from(sys::inherited::take(LIFELINE)?);
+        let (heading, numbers, handover) = letter::receive()?;
+        let lifeline = UnixStream::from(sys::inherited::take(numbers.lifeline)?);
         lifeline.set_nonblocking(true)?;
-        let memory = sys::inherited::take(SCOREBOARD)?;
+        let memory = sys::inherited::take(numbers.scoreboard)?;
+        let listener = numbers.listener.map(sys::inherited::take).transpose()?;
+        sys::inherited::close_the_rest();
         let board = Arc::new(Scoreboard::attach(
             memory.as_fd(),
             heading.slots,
@@ -80,6 +81,7 @@ impl Membership {
                 terminated,
                 draining: false,
             },
+            listener,
             handover,
         ))
     }

@@ -10,7 +10,6 @@ use rustix::io::Errno;
 
 use crate::door::Door;
 use crate::launch::Handover;
-use crate::letter::LISTENER;
 use crate::membership::{Membership, News};
 use crate::places::{Admission, Gate, Places};
 use crate::scoreboard::Scoreboard;
@@ -88,8 +87,8 @@ impl Worker {
     /// If this process was not started by a supervisor of the same version: leave with
     /// [`WorkerExit::BootFailed`](crate::WorkerExit).
     pub fn from_inherited() -> io::Result<Self> {
-        let (membership, handover) = Membership::from_inherited(LISTENER)?;
-        let listener = TcpListener::from(sys::inherited::take(LISTENER)?);
+        let (membership, listener, handover) = Membership::from_inherited()?;
+        let listener = TcpListener::from(listener.ok_or(io::ErrorKind::InvalidData)?);
         let places = Places::new(
             Arc::clone(membership.board()),
             membership.heading().slot,

@@ -41,20 +41,12 @@ pub fn take(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Closes every inherited descriptor from `first` on that nobody has [taken](take): what the parent left open beyond what
-/// it meant to hand over. This process's own stay, told apart as there.
-///
-/// # Errors
-/// `InvalidInput` for a standard stream.
-pub fn close_from(first: RawFd) -> io::Result<()> {
-    if first < FIRST_HANDED {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "a standard stream is not closed",
-        ));
-    }
+/// Closes every inherited descriptor above the standard streams that nobody has [taken](take): what the parent left open
+/// beyond what it meant to hand over. This process's own stay, told apart as there.
+pub fn close_the_rest() {
     let _one_at_a_time = TAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    for number in open_numbers().into_iter().filter(|number| *number >= first) {
+    let above = |number: &RawFd| *number >= FIRST_HANDED;
+    for number in open_numbers().into_iter().filter(above) {
         // SAFETY: borrowed for one fcntl call, which says EBADF if the number is not open.
         let found = unsafe { BorrowedFd::borrow_raw(number) };
         if rustix::io::fcntl_getfd(found).is_ok_and(|flags| !flags.contains(FdFlags::CLOEXEC)) {
@@ -62,7 +54,6 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
             drop(unsafe { OwnedFd::from_raw_fd(number) });
         }
     }
-    Ok(())
 }
 
 /// The numbers that may be open: those that `/proc` shows, or where there is none all that could be.
@@ -118,28 +109,29 @@ mod tests {
 
     #[test]
     fn what_was_left_open_and_not_taken_is_closed_and_nothing_else() {
-        const IS_CHILD: &str = "INHERITED_TEST_CHILD";
-        const LEFT_OPEN: RawFd = 100;
+        const LEFT_OPEN: &str = "INHERITED_TEST_LEFT_OPEN";
         let is_open =
             |number: RawFd| std::fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
-        if std::env::var_os(IS_CHILD).is_some() {
-            let taken = take(LEFT_OPEN).unwrap();
-            let own = rustix::io::fcntl_dupfd_cloexec(&taken, LEFT_OPEN).unwrap();
-            assert!(is_open(LEFT_OPEN + 1) && own.as_raw_fd() > LEFT_OPEN + 1);
-            close_from(LEFT_OPEN).unwrap();
-            assert!(is_open(LEFT_OPEN) && is_open(own.as_raw_fd()));
-            return assert!(!is_open(LEFT_OPEN + 1));
+        if let Ok(left_open) = std::env::var(LEFT_OPEN) {
+            let (taken, left) = left_open.split_once(' ').unwrap();
+            let (taken, left) = (take(taken.parse().unwrap()).unwrap(), left.parse().unwrap());
+            let own = taken.try_clone().unwrap();
+            assert!(is_open(left));
+            close_the_rest();
+            assert!(is_open(taken.as_raw_fd()) && is_open(own.as_raw_fd()));
+            return assert!(!is_open(left));
         }
-        let file = tempfile::tempfile().unwrap();
+        let handed = [(); 2].map(|()| tempfile::tempfile().unwrap());
+        let [taken, left] = handed.each_ref().map(AsRawFd::as_raw_fd);
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
         command
             .args([
                 "--exact",
                 "inherited::tests::what_was_left_open_and_not_taken_is_closed_and_nothing_else",
             ])
-            .env(IS_CHILD, "");
-        let left_open = [LEFT_OPEN, LEFT_OPEN + 1].map(|number| (file.as_fd(), number));
-        let mut child = crate::spawn::spawn_with_descriptors(command, &left_open).unwrap();
+            .env(LEFT_OPEN, format!("{taken} {left}"));
+        let handed = handed.each_ref().map(AsFd::as_fd);
+        let mut child = crate::spawn::spawn_with_descriptors(command, &handed).unwrap();
         assert!(child.wait().unwrap().success());
     }
 }

@@ -1,79 +1,49 @@
-//! Starting a program with descriptors at numbers it knows, and no other descriptor.
+//! Starting a program that inherits chosen descriptors, each at the number that it has here, and no other.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
-/// The first number a descriptor may be handed over at: 0, 1 and 2 are the standard streams.
+/// The lowest number of a descriptor that can be handed over: 0, 1 and 2 are the standard streams.
 pub const FIRST_HANDED: RawFd = 3;
 
-/// Runs `command`; in the child each descriptor of `handed` is open at the number beside it.
+/// Runs `command`; each of `handed` is open in the child under the number that it has here, of which the child must be
+/// told.
+///
+/// No descriptor is moved: whichever number the child is promised, the pipe through which `Command` reports a failed exec
+/// can have it too as soon as another thread closes what had it, and would be written over.
 ///
 /// The child starts with an empty signal mask, and everything else above the standard streams is closed by the exec,
 /// also what was opened without `O_CLOEXEC` or came from whoever started this process. The command is consumed: what
 /// it would hand over a second time could be another file by then.
 ///
 /// # Errors
-/// `InvalidInput` for a number below [`FIRST_HANDED`] or one given twice; else whatever fork, exec and dup report.
+/// `InvalidInput` for a standard stream among `handed`; else whatever fork and exec report.
 pub fn spawn_with_descriptors(
     mut command: Command,
-    handed: &[(BorrowedFd<'_>, RawFd)],
+    handed: &[BorrowedFd<'_>],
 ) -> io::Result<Child> {
-    let ceiling = highest(handed)?.saturating_add(1);
-    // Copies above every target: no dup2 below can overwrite a source that is still needed.
-    let copies: Vec<(OwnedFd, RawFd)> = handed
-        .iter()
-        .map(|(source, target)| Ok((rustix::io::fcntl_dupfd_cloexec(source, ceiling)?, *target)))
-        .collect::<io::Result<_>>()?;
-    let reserved = reserve(&copies)?;
-    let moves: Vec<(RawFd, RawFd)> = copies
-        .iter()
-        .map(|(copy, target)| (copy.as_raw_fd(), *target))
-        .collect();
+    let handed: Vec<RawFd> = handed.iter().map(AsRawFd::as_raw_fd).collect();
+    if handed.iter().any(|number| *number < FIRST_HANDED) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "a standard stream is not handed over",
+        ));
+    }
     let prepare = move || {
         close_on_exec_from(FIRST_HANDED)?;
-        moves
-            .iter()
-            .try_for_each(|(copy, target)| place(*copy, *target))?;
+        handed.iter().copied().try_for_each(leave_open_on_exec)?;
         unblock_signals()
     };
     // SAFETY: the closure neither allocates nor takes a lock; it makes system calls that are async-signal-safe.
     unsafe { command.pre_exec(prepare) };
-    let child = command.spawn();
-    drop((copies, reserved));
-    child
+    command.spawn()
 }
 
-fn highest(handed: &[(BorrowedFd<'_>, RawFd)]) -> io::Result<RawFd> {
-    let mut targets: Vec<RawFd> = handed.iter().map(|(_, target)| *target).collect();
-    targets.sort_unstable();
-    let twice = targets.windows(2).any(|pair| pair.first() == pair.last());
-    if twice || targets.first().is_some_and(|lowest| *lowest < FIRST_HANDED) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "descriptor number reserved or given twice",
-        ));
-    }
-    Ok(targets.last().copied().unwrap_or(FIRST_HANDED))
-}
-
-/// Occupies the targets that are free in this process, so that the pipe through which `Command` reports a failed exec
-/// cannot get one of these numbers and be overwritten in the child.
-fn reserve(copies: &[(OwnedFd, RawFd)]) -> io::Result<Vec<OwnedFd>> {
-    let mut reserved = Vec::with_capacity(copies.len());
-    for (copy, target) in copies {
-        let holder = rustix::io::fcntl_dupfd_cloexec(copy, *target)?;
-        if holder.as_raw_fd() == *target {
-            reserved.push(holder);
-        }
-    }
-    Ok(reserved)
-}
-
-fn place(copy: RawFd, target: RawFd) -> io::Result<()> {
-    // SAFETY: dup2 on two numbers; this runs in the child before exec, where nobody owns `target`.
-    match unsafe { libc::dup2(copy, target) } {
+fn leave_open_on_exec(number: RawFd) -> io::Result<()> {
+    // SAFETY: F_SETFD sets a flag of a descriptor of this process, the child; it touches no memory.
+    match unsafe { libc::fcntl(number, libc::F_SETFD, 0) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }
@@ -110,7 +80,7 @@ fn unblock_signals() -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::io::{Read, Seek, Write};
+    use std::io::{Seek, Write};
     use std::os::fd::AsFd;
     use std::process::Stdio;
 
@@ -134,32 +104,16 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_arrive_at_their_numbers() {
+    fn descriptors_keep_their_numbers() {
         let (one, two) = (file_with(b"one"), file_with(b"two"));
-        let child = spawn_with_descriptors(
-            shell("cat <&3; cat <&4"),
-            &[(one.as_fd(), 3), (two.as_fd(), 4)],
-        )
-        .unwrap();
-        assert_eq!(output_of(child), "onetwo");
-    }
-
-    #[test]
-    fn overlapping_numbers_are_swapped_not_lost() {
-        let (one, two) = (file_with(b"one"), file_with(b"two"));
-        let handed = [
-            (one.as_fd(), two.as_raw_fd()),
-            (two.as_fd(), one.as_raw_fd()),
-        ];
-        let script = format!(
-            "cat /proc/self/fd/{}; cat /proc/self/fd/{}",
-            two.as_raw_fd(),
-            one.as_raw_fd()
-        );
-        assert_eq!(
-            output_of(spawn_with_descriptors(shell(&script), &handed).unwrap()),
-            "onetwo"
-        );
+        let path = |file: &File| format!("/proc/self/fd/{}", file.as_raw_fd());
+        let script = format!("cat {} {}", path(&two), path(&one));
+        let child = spawn_with_descriptors(shell(&script), &[one.as_fd(), two.as_fd()]).unwrap();
+        assert_eq!(output_of(child), "twoone");
+        for file in [&one, &two] {
+            let flags = rustix::io::fcntl_getfd(file).unwrap();
+            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        }
     }
 
     #[test]
@@ -171,30 +125,30 @@ mod tests {
             "test -e /proc/self/fd/{} && echo leaked || echo closed",
             leaky.as_raw_fd()
         );
-        let child = spawn_with_descriptors(shell(&script), &[(file.as_fd(), 40)]).unwrap();
+        let child = spawn_with_descriptors(shell(&script), &[file.as_fd()]).unwrap();
         assert_eq!(output_of(child), "closed\n");
     }
 
     #[test]
-    fn failed_exec_is_reported_and_overwrites_nothing() {
+    fn a_failed_exec_is_reported_while_other_threads_open_and_close() {
         let file = file_with(b"");
-        let handed: Vec<_> = (3..60).map(|target| (file.as_fd(), target)).collect();
-        let error = spawn_with_descriptors(Command::new("/no/such/program"), &handed).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::NotFound);
-        let mut content = String::new();
-        (&file).read_to_string(&mut content).unwrap();
-        assert_eq!(content, "");
+        std::thread::scope(|threads| {
+            let churn = || (0..300).for_each(|_| drop([(); 9].map(|()| file.try_clone())));
+            let churning = [(); 3].map(|()| threads.spawn(churn));
+            while churning.iter().any(|thread| !thread.is_finished()) {
+                let handed: Vec<_> = (0..9).map(|_| file.try_clone().unwrap()).collect();
+                let handed: Vec<_> = handed.iter().map(AsFd::as_fd).collect();
+                let missing = Command::new("/no/such/program");
+                let error = spawn_with_descriptors(missing, &handed).unwrap_err();
+                assert_eq!(error.kind(), io::ErrorKind::NotFound);
+            }
+        });
+        assert_eq!(file.metadata().unwrap().len(), 0);
     }
 
     #[test]
-    fn standard_streams_and_doubles_are_refused() {
-        let file = file_with(b"");
-        for handed in [
-            vec![(file.as_fd(), 2)],
-            vec![(file.as_fd(), 5), (file.as_fd(), 5)],
-        ] {
-            let error = spawn_with_descriptors(shell("true"), &handed).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-        }
+    fn standard_streams_are_refused() {
+        let error = spawn_with_descriptors(shell("true"), &[io::stderr().as_fd()]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }
