@@ -213,6 +213,38 @@ fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[test]
+fn a_file_that_changes_while_its_request_waits_is_told_as_it_is_then() {
+    let cluster = Setup::new(1)
+        .observable()
+        .without_master()
+        .workers(1)
+        .slave_options(["--limit-session-rate", "16K"])
+        .start();
+    for number in 0..20 {
+        cluster.write(format!("f{number}"), &random_bytes(number, 4096));
+    }
+    let mut wire = Wire::open(cluster.address());
+    let ids: Vec<_> = (0..20)
+        .map(|n| wire.send(&retrieve(&format!("/f{n}"), 0)))
+        .collect();
+    wire.connection.flush().unwrap();
+    // Its turn comes after some seconds; it is opened at once.
+    let (worker, last) = (cluster.slaves[0].workers()[0], cluster.path("f19"));
+    wait_until("the last file to be opened", PATIENCE, || {
+        open_descriptors(worker).contains(&last)
+    });
+    let now = random_bytes(100, 5000);
+    std::fs::write(&last, &now).unwrap();
+    for (number, id) in (0..19).zip(&ids) {
+        assert_eq!(wire.fetched(*id).content, random_bytes(number, 4096));
+    }
+    let fetched = wire.fetched(ids[19]);
+    assert_eq!(fetched.content, now);
+    let digest = Some(digest(&now));
+    assert_eq!(fetched.end, Reply::ContentEnd { digest });
+}
+
+#[test]
 fn a_range_carries_the_digest_of_the_whole_and_refuses_another_version() {
     let cluster = alone();
     let content = random_bytes(1, 3_000_000);

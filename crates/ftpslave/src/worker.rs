@@ -22,8 +22,8 @@ use crate::pool_memory::LimitsMemory;
 use crate::revoked::Revoked;
 use crate::service::cannot_serve;
 use crate::session::{
-    Arrival, Context, Doorkeeper, Limits, MOST_FILES, Peer, Roster, may_ask_after_worker, serve,
-    turn_away,
+    Arrival, Context, DESCRIPTORS_AHEAD, Doorkeeper, Limits, MOST_FILES, Peer, Roster,
+    may_ask_after_worker, serve, turn_away,
 };
 use crate::transfer_log::TransferLog;
 
@@ -93,6 +93,7 @@ fn boot() -> anyhow::Result<(Worker, Entry, WorkerHandover)> {
             session: handover.limit_session_rate,
         },
         congestion: Congestion::of_this_machine(),
+        opening_threads: Arc::default(),
         transfer_log: handover.transfer_log.as_deref().map(open_log).transpose()?,
     };
     // All that is opened by a path is open, and there is no thread yet.
@@ -123,15 +124,17 @@ fn with_gatekeeper(accounts: Accounts) -> anyhow::Result<(Accounts, Gatekeeper)>
 }
 
 /// How many a worker can come to need: each session has a batch under way at most, and each connection a socket and what
-/// one request opens.
+/// one request opens; some have more open ahead.
 fn descriptors(handover: &WorkerHandover) -> u64 {
     let sessions = u64::from(handover.sessions);
     let connections = u64::from(handover.limits.connections);
     let batch = u64::try_from(MOST_FILES).unwrap_or(u64::MAX);
     let of_batches = sessions.saturating_mul(batch);
+    let ahead = u64::try_from(DESCRIPTORS_AHEAD).unwrap_or(u64::MAX);
     let of_connections = connections.saturating_mul(DESCRIPTORS_OF_A_CONNECTION);
     of_batches
         .saturating_add(of_connections)
+        .saturating_add(ahead)
         .saturating_add(OWN_DESCRIPTORS)
 }
 

@@ -1,5 +1,7 @@
 //! Frames over any stream: the one place that owns the bytes; everyone else sees messages.
 
+mod upcoming;
+
 use std::io::{self, Read, Write};
 
 use crate::frame::{DATA, Header, KEEP_ALIVE};

@@ -10,6 +10,7 @@ mod greeting;
 mod ledger;
 mod limits;
 mod namespace;
+mod open_ahead;
 mod peer;
 mod retrieve;
 mod roster;
@@ -34,6 +35,7 @@ use busy::Errand;
 use greeting::{AT_THE_GATE, Introduction, broke_protocol};
 use ledger::Ledger;
 use limits::{Paces, Tally};
+use open_ahead::OpenAhead;
 use roster::{Entry, Held};
 
 use crate::transfer_log::TransferLog;
@@ -42,6 +44,7 @@ pub(crate) use access::Doorkeeper;
 pub(crate) use batch::MOST_FILES;
 pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
+pub(crate) use open_ahead::{DESCRIPTORS as DESCRIPTORS_AHEAD, Threads as OpeningThreads};
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
 
@@ -62,6 +65,7 @@ pub(crate) struct Context {
     pub(crate) roster: Roster,
     pub(crate) limits: Limits,
     pub(crate) congestion: Congestion,
+    pub(crate) opening_threads: Arc<OpeningThreads>,
     /// Where it is kept what clients move and change.
     pub(crate) transfer_log: Option<TransferLog>,
 }
@@ -101,6 +105,7 @@ struct Session<'a> {
     unknown_requests: u32,
     /// The file that was read last: open until its answer has left, or the next request comes.
     answered: Option<Box<dyn OpenFile>>,
+    ahead: OpenAhead,
     /// For the worker to see by which ticket this session runs.
     held: Arc<Held>,
     /// The edition of the table of revoked tickets by which ours was good; none yet.
@@ -187,6 +192,7 @@ fn converse(
         refused_logins: 0,
         unknown_requests: 0,
         answered: None,
+        ahead: OpenAhead::default(),
         held: entry.held(),
         looked_at: None,
     };
@@ -266,6 +272,7 @@ impl Session<'_> {
         let mut spoken = self.watch()? || peer.wait_for_input(limit.min(PAUSE))?;
         if !spoken {
             self.connection.rest();
+            self.ahead.rest();
             peer.rest();
             spoken = peer.wait_for_input(limit.saturating_sub(PAUSE))?;
         }

@@ -8,7 +8,7 @@ use std::thread::{Builder, scope};
 use std::time::Duration;
 
 use protocol::limits::MAX_BLOCK_DIGESTS;
-use protocol::{ConnectionError, Digest, ErrorCode, RemotePath, Reply, Version};
+use protocol::{ConnectionError, Digest, ErrorCode, RemotePath, Reply, Request, Version};
 use storage::{OpenFile, Progress, StorageError};
 use transfer::{Range, Sent, Source, TransferError, send_range};
 
@@ -22,13 +22,44 @@ const TOGETHER: u64 = 64 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// What a client asks of a file's content.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) path: RemotePath,
     pub(super) offset: u64,
     pub(super) length: u64,
     pub(super) expected: Option<Version>,
     pub(super) digest: bool,
+}
+
+impl Wanted {
+    fn by(request: Request) -> Option<Self> {
+        match request {
+            Request::Retrieve {
+                path,
+                offset,
+                length,
+                expected,
+                digest,
+            } => Some(Self {
+                path,
+                offset,
+                length,
+                expected,
+                digest,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The part of the file that this is; `None` where the file does not reach that far.
+    fn range_in(&self, file: &dyn OpenFile, request: u32) -> Option<Range> {
+        let behind = file.entry().size.checked_sub(self.offset)?;
+        Some(Range {
+            offset: self.offset,
+            length: self.length.min(behind),
+            request,
+        })
+    }
 }
 
 /// What the hashing thread comes back with: `None` when it was told to stop.
@@ -40,19 +71,26 @@ impl Session<'_> {
         request: u32,
         wanted: &Wanted,
     ) -> Result<(), ConnectionError> {
+        if let Some(file) = self.opened_ahead(wanted)
+            && let Some(range) = wanted.range_in(file.as_ref(), request)
+            && range.length <= TOGETHER
+            && self
+                .send_together(file.as_ref(), range, wanted.digest)?
+                .is_ok()
+        {
+            self.answered = Some(file);
+            return Ok(());
+        }
         let opened = self.storage.open(&wanted.path, wanted.expected.as_ref());
         let file = match opened {
-            Ok(file) if wanted.offset <= file.entry().size => file,
-            Ok(_) => return self.refuse_content(request, wanted, ErrorCode::Changed),
+            Ok(file) => file,
             Err(error) => {
                 self.reply(request, &error_reply(&error));
                 return Ok(());
             }
         };
-        let range = Range {
-            offset: wanted.offset,
-            length: wanted.length.min(file.entry().size - wanted.offset),
-            request,
+        let Some(range) = wanted.range_in(file.as_ref(), request) else {
+            return self.refuse_content(request, wanted, ErrorCode::Changed);
         };
         let result = if range.length <= TOGETHER {
             let result = self.send_together(file.as_ref(), range, wanted.digest);
@@ -65,6 +103,18 @@ impl Session<'_> {
             self.reply(request, &error_reply(&error));
         }
         Ok(())
+    }
+
+    /// The file, where it has been opened while earlier requests were answered; whatever is wrong with it by now, it is not
+    /// when it is opened anew.
+    fn opened_ahead(&mut self, wanted: &Wanted) -> Option<Box<dyn OpenFile>> {
+        if self.ahead.is_to_begin() {
+            let upcoming = self.connection.upcoming().map_while(Wanted::by);
+            self.ahead
+                .begin(&self.context.opening_threads, &self.storage, upcoming);
+            return None;
+        }
+        self.ahead.take(wanted)
     }
 
     fn refuse_content(
@@ -94,7 +144,6 @@ impl Session<'_> {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        self.paces.pay(range.length);
         let kept = self.connection.unsent();
         self.connection
             .send(range.request, &content_reply(file, range));
@@ -110,6 +159,7 @@ impl Session<'_> {
             .connection
             .send_data_from((range.request, length), kept, read);
         if filled.is_ok() {
+            self.paces.pay(range.length);
             self.reply(range.request, &Reply::ContentEnd { digest: announced });
         }
         Ok(filled)
