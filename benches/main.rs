@@ -51,7 +51,7 @@ type Scenario = (&'static str, fn(&mut World));
 /// Every scenario, in the order in which it is run.
 const SCENARIOS: [Scenario; 9] = [
     ("rates", scenarios::rates::run),
-    ("tickets", scenarios::tickets::run),
+    ("one core", scenarios::one_core::run),
     ("large file", scenarios::large::run),
     ("over TLS", scenarios::tls::run),
     ("trees", scenarios::trees::run),

@@ -5,8 +5,8 @@ pub mod large;
 pub mod latency;
 pub mod links;
 pub mod listing;
+pub mod one_core;
 pub mod rates;
-pub mod tickets;
 pub mod tls;
 pub mod trees;
 
