@@ -220,28 +220,34 @@ fn a_file_that_changes_while_its_request_waits_is_told_as_it_is_then() {
         .workers(1)
         .slave_options(["--limit-session-rate", "16K"])
         .start();
-    for number in 0..20 {
-        cluster.write(format!("f{number}"), &random_bytes(number, 4096));
+    let file = |number| random_bytes(number, 4096);
+    for number in 0..21 {
+        cluster.write(format!("f{number}"), &file(number));
     }
+    // What has changed just now is not opened ahead.
+    std::thread::sleep(Duration::from_millis(30));
     let mut wire = Wire::open(cluster.address());
     let ids: Vec<_> = (0..20)
         .map(|n| wire.send(&retrieve(&format!("/f{n}"), 0)))
         .collect();
     wire.connection.flush().unwrap();
-    // Its turn comes after some seconds; it is opened at once.
-    let (worker, last) = (cluster.slaves[0].workers()[0], cluster.path("f19"));
+    // The turn of the last ones comes after some seconds; they are opened at once.
+    let worker = cluster.slaves[0].workers()[0];
     wait_until("the last file to be opened", PATIENCE, || {
-        open_descriptors(worker).contains(&last)
+        open_descriptors(worker).contains(&cluster.path("f19"))
     });
-    let now = random_bytes(100, 5000);
-    std::fs::write(&last, &now).unwrap();
-    for (number, id) in (0..19).zip(&ids) {
-        assert_eq!(wire.fetched(*id).content, random_bytes(number, 4096));
+    let longer = random_bytes(100, 5000);
+    std::fs::write(cluster.path("f17"), &longer).unwrap();
+    std::fs::rename(cluster.path("f20"), cluster.path("f18")).unwrap();
+    std::fs::remove_file(cluster.path("f19")).unwrap();
+    let expected = (0..17).map(file).chain([longer, file(20)]);
+    for (content, id) in expected.zip(&ids) {
+        let fetched = wire.fetched(*id);
+        assert!(fetched.content == content);
+        let digest = Some(digest(&content));
+        assert_eq!(fetched.end, Reply::ContentEnd { digest });
     }
-    let fetched = wire.fetched(ids[19]);
-    assert_eq!(fetched.content, now);
-    let digest = Some(digest(&now));
-    assert_eq!(fetched.end, Reply::ContentEnd { digest });
+    assert_eq!(code_of(&wire.answer(ids[19])), ErrorCode::NotFound);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use crate::pool_memory::LimitsMemory;
 use crate::revoked::Revoked;
 use crate::service::cannot_serve;
 use crate::session::{
-    Arrival, Context, DESCRIPTORS_AHEAD, Doorkeeper, Limits, MOST_FILES, Peer, Roster,
+    Arrival, Context, DESCRIPTORS_AHEAD, Doorkeeper, Limits, MOST_FILES, Openers, Peer, Roster,
     may_ask_after_worker, serve, turn_away,
 };
 use crate::transfer_log::TransferLog;
@@ -93,7 +93,7 @@ fn boot() -> anyhow::Result<(Worker, Entry, WorkerHandover)> {
             session: handover.limit_session_rate,
         },
         congestion: Congestion::of_this_machine(),
-        opening_threads: Arc::default(),
+        openers: Openers::new(),
         transfer_log: handover.transfer_log.as_deref().map(open_log).transpose()?,
     };
     // All that is opened by a path is open, and there is no thread yet.

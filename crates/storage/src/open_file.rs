@@ -40,6 +40,16 @@ pub trait OpenFile: Send + Debug {
     /// When the system does not say.
     fn unchanged(&self) -> Result<bool>;
 
+    /// Whether nothing at all was done to the file since it was opened, its names and attributes included, if it [had
+    /// settled](Self::has_settled) then. The path still leads to it, unless a folder or link on the way is another one now.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    fn untouched(&self) -> Result<bool>;
+
+    /// Whether what was done to the file last is so long ago that whatever follows it has another time.
+    fn has_settled(&self) -> bool;
+
     /// The digest that is kept beside this version, if any: to be announced, never to be believed by a receiver.
     fn cached_digest(&self) -> Option<Digest>;
 

@@ -166,11 +166,23 @@ mod tests {
 
     #[test]
     fn what_is_not_sealed_is_not_read() {
+        let mut words = Vec::new();
+        let letter = write(HEADING, NUMBERS, b"key").unwrap();
+        File::from(letter).read_to_end(&mut words).unwrap();
         let (mut sender, waiting) = std::os::unix::net::UnixStream::pair().unwrap();
-        sender.write_all(b"[]\n").unwrap();
+        sender.write_all(&words).unwrap();
+        drop(sender);
         assert!(read(waiting.into()).is_err());
-        let changeable = rustix::fs::memfd_create("changeable", MemfdFlags::CLOEXEC).unwrap();
-        assert!(read(changeable).is_err());
+        let mut unsealed = changeable();
+        unsealed.write_all(&words).unwrap();
+        unsealed.rewind().unwrap();
+        assert!(read(unsealed.into()).is_err());
+    }
+
+    /// A memfd that anybody may change.
+    fn changeable() -> File {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        File::from(rustix::fs::memfd_create("changeable", flags).unwrap())
     }
 
     #[test]

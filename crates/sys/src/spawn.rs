@@ -83,6 +83,7 @@ mod tests {
     use std::io::{Seek, Write};
     use std::os::fd::AsFd;
     use std::process::Stdio;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     use super::*;
 
@@ -132,16 +133,27 @@ mod tests {
     #[test]
     fn a_failed_exec_is_reported_while_other_threads_open_and_close() {
         let file = file_with(b"");
+        let is_over = AtomicBool::new(false);
         std::thread::scope(|threads| {
-            let churn = || (0..300).for_each(|_| drop([(); 9].map(|()| file.try_clone())));
-            let churning = [(); 3].map(|()| threads.spawn(churn));
-            while churning.iter().any(|thread| !thread.is_finished()) {
-                let handed: Vec<_> = (0..9).map(|_| file.try_clone().unwrap()).collect();
-                let handed: Vec<_> = handed.iter().map(AsFd::as_fd).collect();
-                let missing = Command::new("/no/such/program");
-                let error = spawn_with_descriptors(missing, &handed).unwrap_err();
-                assert_eq!(error.kind(), io::ErrorKind::NotFound);
+            for _ in 0..3 {
+                threads.spawn(|| {
+                    while !is_over.load(Relaxed) {
+                        drop([(); 9].map(|()| file.try_clone()));
+                    }
+                });
             }
+            let kinds: Vec<_> = (0..50)
+                .map(|_| {
+                    let handed = [(); 9].map(|()| file.try_clone().unwrap());
+                    let handed = handed.each_ref().map(AsFd::as_fd);
+                    let missing = Command::new("/no/such/program");
+                    spawn_with_descriptors(missing, &handed).map_err(|error| error.kind())
+                })
+                .collect();
+            is_over.store(true, Relaxed);
+            let is_reported =
+                |kind: &Result<Child, _>| matches!(kind, Err(io::ErrorKind::NotFound));
+            assert!(kinds.iter().all(is_reported), "{kinds:?}");
         });
         assert_eq!(file.metadata().unwrap().len(), 0);
     }

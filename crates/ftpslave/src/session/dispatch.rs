@@ -4,13 +4,16 @@ use protocol::{ConnectionError, Reply, Request};
 use storage::{ListOptions, UploadRequest};
 
 use super::Session;
-use super::retrieve::Wanted;
+use super::wanted::Wanted;
 
 impl Session<'_> {
     /// Carries out a request that has been let pass, and collects or sends its answers.
     #[allow(clippy::too_many_lines, reason = "a table: one row for each request")]
     pub(super) fn execute(&mut self, id: u32, request: Request) -> Result<(), ConnectionError> {
         self.answered = None;
+        if !matches!(request, Request::Retrieve { .. }) {
+            self.ahead.rest();
+        }
         if let Some(ledger) = &mut self.ledger {
             ledger.begin(id, &request, self.paces.moved());
         }

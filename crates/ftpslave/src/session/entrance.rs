@@ -87,6 +87,7 @@ impl Session<'_> {
 
     /// Takes the account's home for the root, with its quota.
     fn look_from(&mut self, id: u32, pass: &Pass) -> Result<(), Verdict> {
+        self.ahead.rest();
         if pass.home.is_root() && pass.quota.is_none() {
             self.storage = Arc::clone(&self.context.whole_storage);
             return Ok(());

@@ -15,6 +15,7 @@ mod peer;
 mod retrieve;
 mod roster;
 mod store;
+mod wanted;
 
 use std::io;
 use std::sync::Arc;
@@ -44,7 +45,7 @@ pub(crate) use access::Doorkeeper;
 pub(crate) use batch::MOST_FILES;
 pub(crate) use greeting::{may_ask_after_worker, turn_away};
 pub(crate) use limits::Limits;
-pub(crate) use open_ahead::{DESCRIPTORS as DESCRIPTORS_AHEAD, Threads as OpeningThreads};
+pub(crate) use open_ahead::{DESCRIPTORS as DESCRIPTORS_AHEAD, Openers};
 pub(crate) use peer::Peer;
 pub(crate) use roster::Roster;
 
@@ -65,7 +66,7 @@ pub(crate) struct Context {
     pub(crate) roster: Roster,
     pub(crate) limits: Limits,
     pub(crate) congestion: Congestion,
-    pub(crate) opening_threads: Arc<OpeningThreads>,
+    pub(crate) openers: Openers,
     /// Where it is kept what clients move and change.
     pub(crate) transfer_log: Option<TransferLog>,
 }

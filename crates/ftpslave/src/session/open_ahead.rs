@@ -3,14 +3,13 @@
 
 use std::mem::replace;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use storage::{OpenFile, Storage};
+use supervisor::ThreadPool;
 
-use super::retrieve::Wanted;
+use super::wanted::Wanted;
 
 /// Files that a session has open ahead at most.
 const MOST: usize = 32;
@@ -18,11 +17,11 @@ const MOST: usize = 32;
 /// For fewer it is not worth waking another thread.
 const FEWEST: usize = 8;
 
-/// Such threads in a worker; other sessions open their files themselves. So few keep the descriptors of all few.
-const MOST_THREADS: usize = 4;
+/// Sessions of a worker that have files open ahead; others open theirs when they need them. So few keep the descriptors few.
+const MOST_RUNS: usize = 4;
 
 /// Descriptors that all sessions of a worker need for this.
-pub(crate) const DESCRIPTORS: usize = MOST * MOST_THREADS;
+pub(crate) const DESCRIPTORS: usize = MOST * MOST_RUNS;
 
 /// A thread that begins later than this had no core of its own: then the work is only made more by dividing it.
 const LATE: Duration = Duration::from_micros(250);
@@ -33,9 +32,13 @@ const CAUTION: u32 = 50;
 /// System calls, the storage's paths, a line of the log.
 const STACK: usize = 256 * 1024;
 
-/// How many sessions of a worker have such a thread.
-#[derive(Debug, Default)]
-pub(crate) struct Threads(AtomicUsize);
+/// Who opens files ahead for the sessions of a worker.
+#[derive(Debug)]
+pub(crate) struct Openers {
+    threads: ThreadPool,
+    /// For which that is done now.
+    runs: Arc<AtomicUsize>,
+}
 
 /// A session's files that are opened ahead.
 #[derive(Debug, Default)]
@@ -43,10 +46,8 @@ pub(super) struct OpenAhead {
     run: Option<Arc<Run>>,
     /// The first of the run that was not asked for yet.
     next: usize,
-    /// Requests that are known to come and too few to be opened ahead.
+    /// Requests that are known to come and will be opened when they are carried out.
     alone: usize,
-    /// Where the second thread hears of a run.
-    opener: Option<SyncSender<Arc<Run>>>,
     /// Where others wanted the cores a moment ago.
     not_before: Option<Instant>,
 }
@@ -59,6 +60,7 @@ struct Run {
     begun: Instant,
     /// How much later the second thread began.
     late: OnceLock<Duration>,
+    _permit: Permit,
 }
 
 #[derive(Debug)]
@@ -72,7 +74,7 @@ enum Place {
     /// Nobody has tried.
     Waiting,
     Open(Box<dyn OpenFile>),
-    /// It was taken, or could not be opened: whoever asks for it hears why.
+    /// It was taken, could not be opened (whoever asks for it hears why), or changed just now and may again without a trace.
     Empty,
 }
 
@@ -101,10 +103,10 @@ impl OpenAhead {
         self.next >= slots
     }
 
-    /// Has what is wanted next opened, where that is enough and there is a thread for it.
+    /// Has what is wanted next opened, where that is enough and somebody is there to do it.
     pub(super) fn begin(
         &mut self,
-        threads: &Arc<Threads>,
+        openers: &Openers,
         storage: &Arc<dyn Storage>,
         wanted: impl Iterator<Item = Wanted>,
     ) {
@@ -113,23 +115,11 @@ impl OpenAhead {
             place: Mutex::new(Place::Waiting),
         };
         let slots: Vec<Slot> = wanted.take(MOST).map(slot).collect();
-        if slots.len() < FEWEST {
-            self.alone = slots.len();
-            return;
-        }
-        if self.opener.is_none() {
-            self.opener = opener(threads);
-        }
-        if let Some(opener) = &self.opener {
-            let run = Arc::new(Run {
-                storage: Arc::clone(storage),
-                slots,
-                begun: Instant::now(),
-                late: OnceLock::new(),
-            });
-            // Where it has not begun with another one yet, we do this one alone.
-            opener.try_send(Arc::clone(&run)).unwrap_or_default();
-            (self.run, self.next) = (Some(run), 0);
+        self.alone = slots.len();
+        if slots.len() >= FEWEST
+            && let Some(run) = openers.open(Arc::clone(storage), slots)
+        {
+            (self.run, self.next, self.alone) = (Some(run), 0, 0);
         }
     }
 
@@ -140,7 +130,7 @@ impl OpenAhead {
         self.next += 1;
         if slot.wanted != *wanted {
             // Not the order that they came in: nothing is known of those behind it either.
-            self.end_run();
+            self.rest();
             return None;
         }
         let mut place = loop {
@@ -158,25 +148,47 @@ impl OpenAhead {
         }
     }
 
-    /// Ends the thread, for a session that waits for its client.
+    /// Closes what is open ahead: something else comes first, and may take long.
     pub(super) fn rest(&mut self) {
-        self.end_run();
-        self.opener = None;
-    }
-
-    fn end_run(&mut self) {
         (self.run, self.next) = (None, 0);
     }
 }
 
-impl Run {
-    fn open_all(&self) {
-        self.late.get_or_init(|| self.begun.elapsed());
-        for slot in &self.slots {
-            self.open_unless_tried(slot);
+impl Openers {
+    pub(crate) fn new() -> Self {
+        Self {
+            threads: ThreadPool::new("open ahead", STACK),
+            runs: Arc::default(),
         }
     }
 
+    /// `None` where enough is opened ahead, or no thread is to be had.
+    fn open(&self, storage: Arc<dyn Storage>, slots: Vec<Slot>) -> Option<Arc<Run>> {
+        let run = Arc::new(Run {
+            storage,
+            slots,
+            begun: Instant::now(),
+            late: OnceLock::new(),
+            _permit: Permit::of(&self.runs)?,
+        });
+        let theirs = Arc::clone(&run);
+        self.threads.run(move || open_all(&theirs)).ok()?;
+        Some(run)
+    }
+}
+
+/// Opens what nobody else does, until nobody waits for it any more.
+fn open_all(run: &Arc<Run>) {
+    run.late.get_or_init(|| run.begun.elapsed());
+    let mut slots = run.slots.iter();
+    while Arc::strong_count(run) > 1
+        && let Some(slot) = slots.next()
+    {
+        run.open_unless_tried(slot);
+    }
+}
+
+impl Run {
     /// Opens the first that nobody has tried from `start` on; `false`: there is none.
     fn open_one_behind(&self, start: usize) -> bool {
         let behind = self.slots.get(start..).unwrap_or_default();
@@ -192,7 +204,10 @@ impl Run {
         if is_ours {
             let Wanted { path, expected, .. } = &slot.wanted;
             let opened = self.storage.open(path, expected.as_ref());
-            *place = opened.map_or(Place::Empty, Place::Open);
+            *place = match opened {
+                Ok(file) if file.has_settled() => Place::Open(file),
+                _ => Place::Empty,
+            };
         }
         is_ours
     }
@@ -204,33 +219,20 @@ impl Slot {
     }
 }
 
-/// Starts a thread that opens what it is sent until nobody can send any more; `None` where there are enough.
-fn opener(threads: &Arc<Threads>) -> Option<SyncSender<Arc<Run>>> {
-    let permit = Permit::of(threads)?;
-    let (sender, runs) = sync_channel::<Arc<Run>>(1);
-    let open_each = move || {
-        let _permit = permit;
-        runs.iter().for_each(|run| run.open_all());
-    };
-    let builder = Builder::new().name("open ahead".to_owned());
-    builder.stack_size(STACK).spawn(open_each).ok()?;
-    Some(sender)
-}
-
-/// One of the threads that a worker may have.
+/// One of the runs that a worker may have.
 #[derive(Debug)]
-struct Permit(Arc<Threads>);
+struct Permit(Arc<AtomicUsize>);
 
 impl Permit {
-    fn of(threads: &Arc<Threads>) -> Option<Self> {
-        let permit = Self(Arc::clone(threads));
-        (threads.0.fetch_add(1, Relaxed) < MOST_THREADS).then_some(permit)
+    fn of(runs: &Arc<AtomicUsize>) -> Option<Self> {
+        let permit = Self(Arc::clone(runs));
+        (runs.fetch_add(1, Relaxed) < MOST_RUNS).then_some(permit)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Relaxed);
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 

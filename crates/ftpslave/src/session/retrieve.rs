@@ -8,62 +8,43 @@ use std::thread::{Builder, scope};
 use std::time::Duration;
 
 use protocol::limits::MAX_BLOCK_DIGESTS;
-use protocol::{ConnectionError, Digest, ErrorCode, RemotePath, Reply, Request, Version};
+use protocol::{ConnectionError, Digest, ErrorCode, RemotePath, Reply, Version};
 use storage::{OpenFile, Progress, StorageError};
 use transfer::{Range, Sent, Source, TransferError, send_range};
 
 use super::busy::Heartbeat;
+use super::wanted::Wanted;
 use super::{Session, error_reply};
 
 /// Content up to this travels in one write with the frames around it, bytes.
 const TOGETHER: u64 = 64 * 1024;
 
+/// While more than this is sent, bytes, nothing is kept open for the requests behind it.
+const LONG: u64 = 16 * 1024 * 1024;
+
 /// Between two signs of life while the digest is not ready.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
-/// What a client asks of a file's content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
-    pub(super) path: RemotePath,
-    pub(super) offset: u64,
-    pub(super) length: u64,
-    pub(super) expected: Option<Version>,
-    pub(super) digest: bool,
-}
-
-impl Wanted {
-    fn by(request: Request) -> Option<Self> {
-        match request {
-            Request::Retrieve {
-                path,
-                offset,
-                length,
-                expected,
-                digest,
-            } => Some(Self {
-                path,
-                offset,
-                length,
-                expected,
-                digest,
-            }),
-            _ => None,
-        }
-    }
-
-    /// The part of the file that this is; `None` where the file does not reach that far.
-    fn range_in(&self, file: &dyn OpenFile, request: u32) -> Option<Range> {
-        let behind = file.entry().size.checked_sub(self.offset)?;
-        Some(Range {
-            offset: self.offset,
-            length: self.length.min(behind),
-            request,
-        })
-    }
-}
-
 /// What the hashing thread comes back with: `None` when it was told to stop.
 type Hashed = Result<Option<Digest>, StorageError>;
+
+/// When the file was opened whose content is sent.
+#[derive(Clone, Copy, Debug)]
+enum Opened {
+    Now,
+    /// While earlier requests were answered.
+    Ahead,
+}
+
+impl Opened {
+    /// Whether what has been read is what the path leads to.
+    fn still_holds(self, file: &dyn OpenFile) -> Result<bool, StorageError> {
+        match self {
+            Self::Now => file.unchanged(),
+            Self::Ahead => file.untouched(),
+        }
+    }
+}
 
 impl Session<'_> {
     pub(super) fn retrieve(
@@ -72,14 +53,14 @@ impl Session<'_> {
         wanted: &Wanted,
     ) -> Result<(), ConnectionError> {
         if let Some(file) = self.opened_ahead(wanted)
+            && file.entry().size <= TOGETHER
             && let Some(range) = wanted.range_in(file.as_ref(), request)
-            && range.length <= TOGETHER
-            && self
-                .send_together(file.as_ref(), range, wanted.digest)?
-                .is_ok()
         {
-            self.answered = Some(file);
-            return Ok(());
+            let sent = self.send_together((file.as_ref(), Opened::Ahead), range, wanted.digest)?;
+            if sent.is_ok() {
+                self.answered = Some(file);
+                return Ok(());
+            }
         }
         let opened = self.storage.open(&wanted.path, wanted.expected.as_ref());
         let file = match opened {
@@ -93,10 +74,13 @@ impl Session<'_> {
             return self.refuse_content(request, wanted, ErrorCode::Changed);
         };
         let result = if range.length <= TOGETHER {
-            let result = self.send_together(file.as_ref(), range, wanted.digest);
+            let result = self.send_together((file.as_ref(), Opened::Now), range, wanted.digest);
             self.answered = Some(file);
             result
         } else {
+            if range.length > LONG {
+                self.ahead.rest();
+            }
             self.send_apart(file, range, wanted.digest)
         }?;
         if let Err(error) = result {
@@ -105,13 +89,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The file, where it has been opened while earlier requests were answered; whatever is wrong with it by now, it is not
-    /// when it is opened anew.
+    /// The file, where it has been opened while earlier requests were answered. If anything at all was done to it since, it is
+    /// to be opened anew: its name may lead to another file by now, or to none.
     fn opened_ahead(&mut self, wanted: &Wanted) -> Option<Box<dyn OpenFile>> {
         if self.ahead.is_to_begin() {
             let upcoming = self.connection.upcoming().map_while(Wanted::by);
             self.ahead
-                .begin(&self.context.opening_threads, &self.storage, upcoming);
+                .begin(&self.context.openers, &self.storage, upcoming);
             return None;
         }
         self.ahead.take(wanted)
@@ -132,7 +116,7 @@ impl Session<'_> {
     /// where that fails.
     fn send_together(
         &mut self,
-        file: &dyn OpenFile,
+        (file, opened): (&dyn OpenFile, Opened),
         range: Range,
         digest: bool,
     ) -> Result<Result<(), StorageError>, ConnectionError> {
@@ -150,6 +134,9 @@ impl Session<'_> {
         let length = u32::try_from(range.length).unwrap_or(u32::MAX);
         let read = |content: &mut [u8]| {
             read_whole(file, range.offset, content)?;
+            if !opened.still_holds(file)? {
+                return Err(file.changed());
+            }
             if digest && is_whole {
                 announced = Some(file.digest_of_whole(content));
             }
@@ -377,7 +364,7 @@ fn content_reply(file: &dyn OpenFile, range: Range) -> Reply {
     }
 }
 
-/// Fills `content` from `offset` on, from the version that was opened or not at all.
+/// Fills `content` from `offset` on, or fails.
 fn read_whole(
     file: &dyn OpenFile,
     mut offset: u64,
@@ -391,11 +378,7 @@ fn read_whole(
         offset += u64::try_from(read).unwrap_or(0);
         content = content.get_mut(read..).unwrap_or_default();
     }
-    if file.unchanged()? {
-        Ok(())
-    } else {
-        Err(file.changed())
-    }
+    Ok(())
 }
 
 fn go_on_unless(stop: &AtomicBool) -> ControlFlow<()> {

@@ -114,6 +114,16 @@ impl OpenFile for LocalFile {
         Ok(now.identity() == self.facts.identity())
     }
 
+    fn untouched(&self) -> Result<bool> {
+        let now = Facts::of(&self.file).map_err(self.context().system())?;
+        // Whatever is done to a file moves its time of change: that it loses a name to another one, too.
+        Ok(now.identity() == self.facts.identity() && now.changed_ns == self.facts.changed_ns)
+    }
+
+    fn has_settled(&self) -> bool {
+        digest_cache::has_settled(self.facts.changed_ns)
+    }
+
     fn cached_digest(&self) -> Option<Digest> {
         digest_cache::recall(&self.file, &self.facts)
     }

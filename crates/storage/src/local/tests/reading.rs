@@ -77,6 +77,40 @@ fn only_regular_files_open_and_a_pipe_does_not_hang() {
 }
 
 #[test]
+fn whatever_is_done_to_a_file_touches_it() {
+    type Deed = fn(&Served);
+    let deeds: [(&str, Deed); 5] = [
+        ("written", |served| served.write("file", b"CONTENT")),
+        ("replaced", |served| {
+            fs::rename(served.at("other"), served.at("file")).unwrap();
+        }),
+        ("removed", |served| {
+            fs::remove_file(served.at("file")).unwrap();
+        }),
+        ("renamed", |served| {
+            fs::rename(served.at("file"), served.at("moved")).unwrap();
+        }),
+        ("hidden", |served| {
+            let mode = fs::Permissions::from_mode(0o0);
+            fs::set_permissions(served.at("file"), mode).unwrap();
+        }),
+    ];
+    for (what, deed) in deeds {
+        let served = Served::new();
+        served.write("file", b"content");
+        served.write("other", b"another");
+        let open = || served.storage.open(&path("/file"), None).unwrap();
+        assert!(!open().has_settled());
+        while !open().has_settled() {}
+        let file = open();
+        file.read_at(&mut [0; 7], 0).unwrap();
+        assert!(file.untouched().unwrap(), "not yet {what}");
+        deed(&served);
+        assert!(!file.untouched().unwrap(), "{what}");
+    }
+}
+
+#[test]
 fn another_version_is_refused_and_changes_are_noticed() {
     let served = Served::new();
     served.write("file", b"first");
