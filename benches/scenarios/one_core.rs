@@ -15,7 +15,7 @@ const CHECKS: &str = "tickets that one core checks";
 /// Five microseconds each.
 const LEAST: f64 = 200_000.0;
 
-/// Tells machines apart: with AVX-512 it is twice what it is without.
+/// Tells machines apart, with AVX-512 from those without above all.
 const HASHES: &str = "pieces of 1 MiB that one core hashes";
 
 const PIECE: usize = 1 << 20;
