@@ -26,23 +26,8 @@ impl Session<'_> {
                 recursive,
                 facts,
             } => return self.list(id, &path, ListOptions { recursive, facts }),
-            Request::Retrieve {
-                path,
-                offset,
-                length,
-                expected,
-                digest,
-            } => {
-                return self.retrieve(
-                    id,
-                    &Wanted {
-                        path,
-                        offset,
-                        length,
-                        expected,
-                        digest,
-                    },
-                );
+            Request::Retrieve { .. } => {
+                return Wanted::by(request).map_or(Ok(()), |wanted| self.retrieve(id, &wanted));
             }
             Request::Blocks {
                 path,
