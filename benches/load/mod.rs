@@ -11,6 +11,7 @@ pub mod xroot;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 /// Longest silence of a server.
 const SILENCE: Duration = Duration::from_secs(10);
+
+/// Source addresses of a lane within one lap: a million connections over loopback.
+const ADDRESSES_OF_A_LAP: u32 = 256;
+
+/// Counts the laps; see [`Dialer`].
+static LAPS: AtomicU32 = AtomicU32::new(0);
 
 /// How often a second `lanes` threads together do what the steps of each count, over `time`. `open` makes a lane ready, which
 /// is not counted.
@@ -29,6 +36,7 @@ pub fn rate<Step>(
 where
     Step: FnMut() -> io::Result<u64>,
 {
+    LAPS.fetch_add(1, Relaxed);
     let start = Barrier::new(lanes);
     let lane = |number: usize| -> io::Result<f64> {
         let opened = open(number);
@@ -56,11 +64,12 @@ where
 
 /// Makes connections for one lane.
 ///
-/// Towards loopback it takes another source address every few thousand times: a connection that was closed keeps its port for a
-/// minute, and searching for a free one would end up in the figure.
+/// Towards loopback it takes another source address every few thousand times, and others in each lap: a connection that was
+/// closed keeps its port for a minute, and searching for a free one, 11 ms where all are taken, would end up in the figure.
 pub struct Dialer {
     target: SocketAddr,
     lane: u8,
+    first_address: u32,
     dialled: u32,
 }
 
@@ -70,6 +79,7 @@ impl Dialer {
         Self {
             target,
             lane: 100 + (lane % 100) as u8,
+            first_address: LAPS.load(Relaxed) * ADDRESSES_OF_A_LAP,
             dialled: 0,
         }
     }
@@ -84,8 +94,8 @@ impl Dialer {
             None,
         )?;
         if self.target.ip().is_loopback() {
-            let [.., high, low] = (self.dialled / PER_ADDRESS).to_be_bytes();
-            let source = Ipv4Addr::new(127, self.lane, high, low + 1);
+            let [.., high, low] = (self.first_address + self.dialled / PER_ADDRESS).to_be_bytes();
+            let source = Ipv4Addr::new(127, self.lane, high, low);
             bind(&socket, &SocketAddrV4::new(source, 0))?;
         }
         self.dialled += 1;
