@@ -24,7 +24,7 @@ impl Door {
     /// What goes wrong is the main thread's to find and to tell.
     #[must_use]
     pub fn next(&self) -> Option<Connection> {
-        if self.places.gate() != Gate::Open {
+        if self.places.gate() != Gate::Open || self.places.is_ahead() {
             return None;
         }
         // Counted first, and the door looked for only then: a worker that drains meanwhile has either closed the door, or

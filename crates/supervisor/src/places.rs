@@ -9,6 +9,10 @@ use crate::scoreboard::Scoreboard;
 use crate::slot::{Slot, SlotState};
 use crate::wake::Waker;
 
+/// How many more clients a worker has than another one before it stands back. Fewer would make workers that serve short
+/// sessions, some dozens at once, wait for each other for nothing.
+const LEAD: u64 = 64;
+
 /// The places of one worker. Clones speak of the same places.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
@@ -88,6 +92,19 @@ impl Places {
             return Gate::Shut;
         }
         Gate::Open
+    }
+
+    /// This worker has so many more clients than another that the next one is better served there.
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.slot().is_some_and(|slot| {
+            let own = slot
+                .sessions
+                .load(SeqCst)
+                .saturating_add(slot.pending.load(SeqCst));
+            self.board
+                .fewest_of_others(self.slot)
+                .is_some_and(|fewest| own.saturating_sub(fewest) >= LEAD)
+        })
     }
 
     /// Nobody sits here and nobody waits to.
@@ -208,6 +225,25 @@ mod tests {
             (workers[0].gate(), workers[1].gate()),
             (Gate::Shut, Gate::Open)
         );
+    }
+
+    #[test]
+    fn a_worker_is_ahead_of_another_that_has_room_and_lives() {
+        let workers = pool(2, LEAD + 1);
+        let mut sitting: Vec<Place> = (1..LEAD)
+            .map(|_| workers[0].admit().begin().unwrap())
+            .collect();
+        assert!(!workers[0].is_ahead());
+        let waiting = workers[0].admit();
+        assert!(workers[0].is_ahead(), "who waits for a session counts");
+        assert!(!workers[1].is_ahead());
+        sitting.extend(waiting.begin());
+        let there = workers[1].admit().begin();
+        assert!(!workers[0].is_ahead());
+        drop(there);
+        assert!(workers[0].is_ahead());
+        workers[1].slot().unwrap().fall_silent();
+        assert!(!workers[0].is_ahead());
     }
 
     #[test]

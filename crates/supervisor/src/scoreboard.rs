@@ -127,6 +127,14 @@ impl Scoreboard {
             .any(|slot| slot.slot != own && slot.free() > slot.pending)
     }
 
+    /// The clients of the worker that has the fewest, of those beside `own` that have a free place.
+    pub(crate) fn fewest_of_others(&self, own: usize) -> Option<u64> {
+        self.statuses()
+            .filter(|slot| slot.slot != own && slot.free() > 0)
+            .map(|slot| slot.sessions.saturating_add(slot.pending))
+            .min()
+    }
+
     /// No worker has a free place.
     pub(crate) fn is_full(&self) -> bool {
         self.statuses().all(|slot| slot.free() == 0)

@@ -19,6 +19,8 @@ use crate::wake::Waker;
 const PAUSE_WITHOUT_RESOURCES: Duration = Duration::from_millis(50);
 /// Clients accepted one after another before the worker looks at anything else.
 const CROWD: u32 = 16;
+/// How long a worker that is ahead leaves those who wait to the others: long for one that is awake, short if none is.
+const STAND_BACK: Duration = Duration::from_millis(1);
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// A client that comes right after another has left finds its place: the worker may not have heard yet that it is free.
 const PATIENCE_WHEN_FULL: Duration = Duration::from_millis(100);
@@ -73,6 +75,8 @@ pub struct Worker {
     paused_until: Option<Instant>,
     /// How often to look for a further client without asking first whether there is one.
     crowd: u32,
+    /// Those who wait now had their chance with the others.
+    stood_back: bool,
     /// Since when somebody waits while all are full.
     full_since: Option<Instant>,
     logged: Option<Instant>,
@@ -101,6 +105,7 @@ impl Worker {
             listener: Some(Arc::new(listener)),
             paused_until: None,
             crowd: 0,
+            stood_back: false,
             full_since: None,
             logged: None,
         })
@@ -194,6 +199,9 @@ impl Worker {
                 Ok(Event::SupervisorGone)
             }
             None if connected => {
+                if self.stands_back() {
+                    return Ok(Event::Tick);
+                }
                 self.crowd = CROWD;
                 self.accept()
             }
@@ -248,6 +256,16 @@ impl Worker {
             }
             Err(error) => self.endure(error).map(|()| Event::Tick),
         }
+    }
+
+    /// Whether a crowd is left to the others for a moment, so that thousands who come at once are divided evenly: what one
+    /// worker needs is to be foreseen. Never twice in a row: they may hang.
+    fn stands_back(&mut self) -> bool {
+        self.stood_back = !self.stood_back && self.places.is_ahead();
+        if self.stood_back {
+            self.paused_until = Some(Instant::now() + STAND_BACK);
+        }
+        self.stood_back
     }
 
     /// Whether the client at the door is not yet told that all are full.

@@ -15,6 +15,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("silent_connections_take_no_place", silent_connections),
     ("dead_workers_sessions_are_not_counted", dead_sessions),
     (
+        "worker_far_ahead_of_one_that_hangs_serves_everybody",
+        ahead_of_a_hanging_one,
+    ),
+    (
         "accept_goes_on_when_descriptors_are_back",
         descriptors_run_out,
     ),
@@ -77,6 +81,22 @@ fn dead_sessions() {
     kill(clients[0].hello().unwrap(), Signal::KILL);
     service.wait_for_count("ready ", 2);
     let _both: Vec<Client> = (0..2).map(|_| service.session()).collect();
+}
+
+fn ahead_of_a_hanging_one() {
+    let service = Service::start(Settings {
+        silent_after_ms: 60_000,
+        ..settings(2, 400)
+    });
+    let [hangs, serves] = service.ready_pids()[..] else {
+        panic!("two workers");
+    };
+    kill(hangs, Signal::STOP);
+    let mut clients: Vec<Client> = (0..200).map(|_| service.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.hello(), Some(serves));
+    }
+    kill(hangs, Signal::CONT);
 }
 
 fn descriptors_run_out() {
