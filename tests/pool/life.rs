@@ -303,11 +303,8 @@ fn sessions_leave_no_descriptor_and_no_thread_behind() {
     });
     let mut processes = cluster.slaves[0].family();
     processes.extend(cluster.master().family());
-    let descriptors = |pid: &u32| open_descriptors(*pid).len();
-    let held = || -> Vec<(usize, usize)> {
-        let both = |pid| (descriptors(pid), threads(pid));
-        processes.iter().map(both).collect()
-    };
+    let of_one = |pid: &u32| (open_descriptors(*pid).len(), threads(pid));
+    let held = || -> Vec<(usize, usize)> { processes.iter().map(of_one).collect() };
     wait_until("the sessions to end", PATIENCE, || {
         peers_of(cluster.slaves[0].address).is_empty()
     });

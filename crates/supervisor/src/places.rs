@@ -96,21 +96,14 @@ impl Places {
 
     /// This worker has so many more clients than another that the next one is better served there.
     pub(crate) fn is_ahead(&self) -> bool {
-        self.slot().is_some_and(|slot| {
-            let own = slot
-                .sessions
-                .load(SeqCst)
-                .saturating_add(slot.pending.load(SeqCst));
-            self.board
-                .fewest_of_others(self.slot)
-                .is_some_and(|fewest| own.saturating_sub(fewest) >= LEAD)
-        })
+        self.slot()
+            .and_then(|slot| slot.clients().checked_sub(LEAD))
+            .is_some_and(|clients| self.board.another_has_at_most(self.slot, clients))
     }
 
     /// Nobody sits here and nobody waits to.
     pub(crate) fn is_empty(&self) -> bool {
-        self.slot()
-            .is_none_or(|slot| slot.sessions.load(SeqCst) == 0 && slot.pending.load(SeqCst) == 0)
+        self.slot().is_none_or(|slot| slot.clients() == 0)
     }
 
     fn slot(&self) -> Option<Slot<'_>> {

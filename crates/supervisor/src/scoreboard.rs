@@ -127,12 +127,10 @@ impl Scoreboard {
             .any(|slot| slot.slot != own && slot.free() > slot.pending)
     }
 
-    /// The clients of the worker that has the fewest, of those beside `own` that have a free place.
-    pub(crate) fn fewest_of_others(&self, own: usize) -> Option<u64> {
+    /// Another worker than `own` has a free place and at most so many clients.
+    pub(crate) fn another_has_at_most(&self, own: usize, clients: u64) -> bool {
         self.statuses()
-            .filter(|slot| slot.slot != own && slot.free() > 0)
-            .map(|slot| slot.sessions.saturating_add(slot.pending))
-            .min()
+            .any(|slot| slot.slot != own && slot.free() > 0 && slot.clients() <= clients)
     }
 
     /// No worker has a free place.

@@ -75,6 +75,10 @@ pub struct SlotStatus {
 }
 
 impl SlotStatus {
+    pub(crate) const fn clients(&self) -> u64 {
+        self.sessions.saturating_add(self.pending)
+    }
+
     pub(crate) fn free(&self) -> u64 {
         match self.state {
             SlotState::Ready if self.silent_for < FRESH => {
@@ -139,6 +143,12 @@ impl<'a> Slot<'a> {
 
     pub(crate) fn places(&self) -> u64 {
         self.places.load(SeqCst)
+    }
+
+    pub(crate) fn clients(&self) -> u64 {
+        // In this order a connection that begins its session meanwhile is counted, if twice.
+        let pending = self.pending.load(SeqCst);
+        self.sessions.load(SeqCst).saturating_add(pending)
     }
 
     pub(crate) fn tick(&self) {

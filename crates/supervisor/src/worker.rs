@@ -75,7 +75,7 @@ pub struct Worker {
     paused_until: Option<Instant>,
     /// How often to look for a further client without asking first whether there is one.
     crowd: u32,
-    /// Those who wait now had their chance with the others.
+    /// The last crowd was left to the others: this one is not.
     stood_back: bool,
     /// Since when somebody waits while all are full.
     full_since: Option<Instant>,
