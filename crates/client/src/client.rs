@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use protocol::{Entry, ErrorCode, RemotePath, SlaveId};
+use protocol::{Entry, ErrorCode, RemotePath, Request, SlaveId};
 
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
@@ -33,6 +33,8 @@ pub struct Client {
     pub(crate) state: Option<PathBuf>,
     route: Route,
     session: Option<Session>,
+    /// What is asked first of the next slave that is met.
+    first: Option<Request>,
     /// What the last look at one name found.
     seen: Option<Seen>,
     lost: Option<Lost>,
@@ -82,8 +84,33 @@ impl Client {
         interrupt: Interrupt,
     ) -> Result<Self> {
         let mut client = Self::unconnected(targets, options, observer, interrupt);
-        client.session = Some(client.wait_for_slave()?);
+        client.open()?;
         Ok(client)
+    }
+
+    /// Finds a slave that serves, where none does.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn open(&mut self) -> Result<()> {
+        if self.session.is_none() {
+            self.session = Some(self.wait_for_slave()?);
+        }
+        Ok(())
+    }
+
+    /// Says what [`stat`](Self::stat) will be asked for first: where a slave is to be met for that, the question travels with the
+    /// first words, a round trip less until it is answered. Where something else is asked first, its answer is passed
+    /// over.
+    pub fn expect_stat(&mut self, path: &RemotePath, follow: bool) {
+        self.first = Some(Request::Stat {
+            path: path.clone(),
+            follow,
+        });
+    }
+
+    pub(crate) const fn is_unconnected(&self) -> bool {
+        self.session.is_none()
     }
 
     /// A client that looks for a slave only when something is asked of one: for [`slaves`](Self::slaves), which takes
@@ -101,6 +128,7 @@ impl Client {
             context,
             state: state_directory(),
             session: None,
+            first: None,
             seen: None,
             lost: None,
             told: None,
@@ -118,6 +146,7 @@ impl Client {
             context,
             state: self.state.clone(),
             session: None,
+            first: None,
             seen: None,
             lost: None,
             told: None,
@@ -128,7 +157,7 @@ impl Client {
 
     /// Opens its first session, in that way and no other.
     pub(crate) fn come_in(&mut self, way: &Way) -> Result<()> {
-        let session = way.open(&self.context).map_err(Fault::into_error)?;
+        let session = way.open(None, &self.context).map_err(Fault::into_error)?;
         self.route.settle(session.id());
         self.session = Some(session);
         Ok(())
@@ -264,8 +293,9 @@ impl Client {
             });
         }
         let end = Instant::now() + self.context.options.wait;
+        let first = self.first.take();
         loop {
-            match self.route.find() {
+            match self.route.find(first.as_ref()) {
                 Ok(session) => {
                     self.tell_lost(Some(session.address()));
                     return Ok(session);
@@ -304,8 +334,9 @@ impl Client {
         let end = Instant::now() + self.context.options.wait;
         let mut backoff = Backoff::new();
         let mut is_told = false;
+        let first = self.first.take();
         loop {
-            match self.route.find() {
+            match self.route.find(first.as_ref()) {
                 Err(error) if error.is_absence() && Instant::now() < end => {
                     if !is_told {
                         is_told = true;

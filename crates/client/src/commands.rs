@@ -7,7 +7,7 @@ use protocol::{
 };
 
 use crate::client::done_before;
-use crate::master::{Reached, reach, written};
+use crate::master::{First, Reached, reach, written};
 use crate::session::unexpected;
 use crate::{Client, ClientError, ClientErrorKind, Result};
 
@@ -56,6 +56,9 @@ impl Client {
             path: path.clone(),
             follow,
         };
+        if self.is_unconnected() {
+            self.expect_stat(path, follow);
+        }
         let entry = self.attempt(|session| match session.ask(&request)? {
             Reply::Facts { entry } => Ok(entry),
             other => Err(unexpected(&other)),
@@ -204,8 +207,13 @@ impl Client {
     /// [`connect`](Self::connect).
     pub fn slaves(&mut self) -> Result<Vec<KnownSlave>> {
         let mut last = ClientError::new(ClientErrorKind::NoConnection, "no host to ask");
+        let question = MasterRequest::ListSlaves {};
         for target in self.targets() {
-            let mut master = match reach(target, &self.context) {
+            let first = First {
+                of_master: &question,
+                of_slave: None,
+            };
+            let mut master = match reach(target, first, &self.context) {
                 Ok(Reached::Master(master)) => master,
                 Ok(Reached::Slave(_)) => {
                     return Err(ClientError::new(
@@ -221,7 +229,7 @@ impl Client {
                     continue;
                 }
             };
-            match master.ask(&MasterRequest::ListSlaves {}) {
+            match master.ask(&question) {
                 Ok(MasterReply::Slaves { slaves }) => {
                     let host = master.host();
                     return Ok(slaves

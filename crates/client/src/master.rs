@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use protocol::{
-    Address, Connection, ErrorCode, FEATURE_LOGIN, MasterReply, MasterRequest, Role, SlaveId,
+    Address, Connection, ErrorCode, FEATURE_LOGIN, MasterReply, MasterRequest, Request, Role,
     SlaveOffer,
 };
 
@@ -50,19 +50,35 @@ pub(crate) enum Reached {
     Slave(Box<Session>),
 }
 
+/// What is asked first of somebody who may be a master or a slave: where nobody logs in it travels with the first words, a
+/// round trip less until it is answered. The one's question says nothing to the other, who answers that it is unsupported.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct First<'a> {
+    pub(crate) of_master: &'a MasterRequest,
+    pub(crate) of_slave: Option<&'a Request>,
+}
+
+impl First<'_> {
+    /// The numbers of the two.
+    const OF_MASTER: u32 = 1;
+    const OF_SLAVE: u32 = 2;
+}
+
 /// A conversation with a master.
 #[derive(Debug)]
 pub(crate) struct Master {
     connection: Connection<Patient>,
     host: IpAddr,
     last_request: u32,
+    /// What has travelled with the first words and has not been asked for since.
+    ahead: Option<MasterRequest>,
 }
 
 /// Connects to `target`, trying each of its addresses once.
-pub(crate) fn reach(target: &Target, context: &Context) -> Attempt<Reached> {
+pub(crate) fn reach(target: &Target, first: First<'_>, context: &Context) -> Attempt<Reached> {
     let mut last = None;
     for address in resolve(&target.host, target.port)? {
-        match reach_address(address, target, context) {
+        match reach_address(address, target, first, context) {
             Err(fault @ Fault::Failed(_)) => return Err(fault),
             Err(fault) => last = Some(fault),
             found => return found,
@@ -71,14 +87,29 @@ pub(crate) fn reach(target: &Target, context: &Context) -> Attempt<Reached> {
     Err(last.unwrap_or_else(|| Fault::Lost("no such host".to_owned())))
 }
 
-fn reach_address(address: SocketAddr, target: &Target, context: &Context) -> Attempt<Reached> {
-    let (connection, preface) = meet(address, Peer::Named(target), context, |_| Ok(()))?;
+fn reach_address(
+    address: SocketAddr,
+    target: &Target,
+    first: First<'_>,
+    context: &Context,
+) -> Attempt<Reached> {
+    let ahead = Some(first).filter(|_| context.options.login.is_none());
+    let (connection, preface) = meet(address, Peer::Named(target), context, |connection| {
+        if let Some(first) = ahead {
+            connection.send(First::OF_MASTER, first.of_master);
+        }
+        if let Some(request) = ahead.and_then(|first| first.of_slave) {
+            connection.send(First::OF_SLAVE, request);
+        }
+        Ok(())
+    })?;
     match preface.role {
         Role::Master => {
             let mut master = Master {
                 connection,
                 host: address.ip(),
-                last_request: 0,
+                last_request: First::OF_SLAVE,
+                ahead: ahead.map(|first| first.of_master.clone()),
             };
             if let Some(login) = &context.options.login {
                 master.log_in(login.as_ref(), target)?;
@@ -94,15 +125,21 @@ fn reach_address(address: SocketAddr, target: &Target, context: &Context) -> Att
             let key = Key::Name(target.clone());
             let mut session = Session::new(connection, &preface, key, context);
             session.log_in(&preface, context)?;
+            if let Some(first) = ahead {
+                session.note_strange(First::OF_MASTER);
+                if let Some(request) = first.of_slave {
+                    session.note_ahead(First::OF_SLAVE, request);
+                }
+            }
             Ok(Reached::Slave(Box::new(session)))
         }
     }
 }
 
 impl Master {
-    /// Who serves this client? Those in `tried` come last; with `renew` nobody's turn is taken.
-    pub(crate) fn locate(&mut self, tried: Vec<SlaveId>, renew: bool) -> Attempt<Located> {
-        match self.ask(&MasterRequest::Locate { tried, renew })? {
+    /// Who serves this client? The question is a [`MasterRequest::Locate`].
+    pub(crate) fn locate(&mut self, question: &MasterRequest) -> Attempt<Located> {
+        match self.ask(question)? {
             MasterReply::Located { slaves, life, .. } => Ok(Located {
                 offers: slaves.into_iter().map(|offer| self.offer(offer)).collect(),
                 life: Duration::from_secs(life.into()),
@@ -115,7 +152,7 @@ impl Master {
         let number = self.next_number();
         Confidential::for_password(&mut self.connection)?
             .log_in_at_master(number, login, target)?;
-        match self.answer_within(LOGIN_LIMIT).map_err(refused)? {
+        match self.answer_within(LOGIN_LIMIT, number).map_err(refused)? {
             MasterReply::Welcome { .. } => Ok(()),
             _ => Err(Fault::nonsense("an answer to something else")),
         }
@@ -123,9 +160,15 @@ impl Master {
 
     /// Asks one thing and waits for the answer.
     pub(crate) fn ask(&mut self, request: &MasterRequest) -> Attempt<MasterReply> {
-        let number = self.next_number();
-        self.connection.send(number, request);
-        self.answer_within(ANSWER_LIMIT)
+        let number = match self.ahead.take() {
+            Some(ahead) if ahead == *request => First::OF_MASTER,
+            _ => {
+                let number = self.next_number();
+                self.connection.send(number, request);
+                number
+            }
+        };
+        self.answer_within(ANSWER_LIMIT, number)
     }
 
     fn next_number(&mut self) -> u32 {
@@ -133,23 +176,26 @@ impl Master {
         self.last_request
     }
 
-    /// The answer to the request that was collected last.
-    fn answer_within(&mut self, limit: Duration) -> Attempt<MasterReply> {
+    /// The answer to the request `number`, which was collected last; what is answered to others before is passed over.
+    fn answer_within(&mut self, limit: Duration, number: u32) -> Attempt<MasterReply> {
         self.connection.stream().set_limit(limit);
         self.connection
             .flush()
             .map_err(|error| Fault::from_socket(&error))?;
-        let header = self.connection.receive_answer()?;
-        match self.connection.decode(&header)? {
-            MasterReply::Error {
-                code: ErrorCode::NoSlave,
-                ..
-            } => Err(Fault::Refused(ErrorCode::NoSlave)),
-            MasterReply::Error { code, .. } => Err(code.into()),
-            _ if header.request != self.last_request => {
-                Err(Fault::nonsense("an answer out of order"))
+        loop {
+            let header = self.connection.receive_answer()?;
+            match self.connection.decode(&header)? {
+                _ if (1..number).contains(&header.request) => {}
+                MasterReply::Error {
+                    code: ErrorCode::NoSlave,
+                    ..
+                } => return Err(Fault::Refused(ErrorCode::NoSlave)),
+                MasterReply::Error { code, .. } => return Err(code.into()),
+                _ if header.request != number => {
+                    return Err(Fault::nonsense("an answer out of order"));
+                }
+                reply => return Ok(reply),
             }
-            reply => Ok(reply),
         }
     }
 
@@ -164,8 +210,8 @@ impl Master {
 }
 
 impl Offer {
-    /// Opens a session, trying each of the slave's addresses once.
-    pub(crate) fn open(&self, context: &Context) -> Attempt<Session> {
+    /// Opens a session, trying each of the slave's addresses once; `ahead` as in [`Session::open`].
+    pub(crate) fn open(&self, ahead: Option<&Request>, context: &Context) -> Attempt<Session> {
         let mut first = None;
         let key = Key::Ticket(self.pass.clone());
         for address in self
@@ -173,7 +219,7 @@ impl Offer {
             .iter()
             .flat_map(|address| self.locate(address))
         {
-            match Session::open(address, &key, context) {
+            match Session::open(address, &key, ahead, context) {
                 Ok(session) => return Ok(session),
                 Err(Fault::Lost(cause)) => {
                     first.get_or_insert(Fault::Lost(format!("{address}: {cause}")));

@@ -5,10 +5,12 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use protocol::MasterRequest;
+
 use crate::Target;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
-use crate::master::{Located, Offer, Reached, reach};
+use crate::master::{First, Located, Offer, Reached, reach};
 
 /// How soon a master that did not answer is asked again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -195,9 +197,17 @@ impl State {
 }
 
 fn renew(targets: &[Target], context: &Context) -> Attempt<Located> {
+    let question = MasterRequest::Locate {
+        tried: Vec::new(),
+        renew: true,
+    };
+    let first = First {
+        of_master: &question,
+        of_slave: None,
+    };
     let ask = |target| -> Attempt<Located> {
-        match reach(target, context)? {
-            Reached::Master(mut master) => master.locate(Vec::new(), true),
+        match reach(target, first, context)? {
+            Reached::Master(mut master) => master.locate(&question),
             Reached::Slave(_) => Err(Fault::nonsense("a master was expected here")),
         }
     };

@@ -1,11 +1,11 @@
 //! The way to a slave: the offers at hand, then the masters in turn, told which slaves were tried in vain.
 
 use protocol::limits::{MAX_REDIRECTS, MAX_SLAVES};
-use protocol::{ErrorCode, SlaveId};
+use protocol::{ErrorCode, MasterRequest, Request, SlaveId};
 
 use crate::context::Context;
 use crate::fault::Fault;
-use crate::master::{Located, Offer, Reached, reach};
+use crate::master::{First, Located, Offer, Reached, reach};
 use crate::renewal::{Offers, Scout};
 use crate::session::Session;
 use crate::{ClientError, ClientErrorKind, Target};
@@ -24,7 +24,8 @@ pub(crate) struct Route {
 
 /// What one way through all slaves came upon.
 #[derive(Default)]
-struct Search {
+struct Search<'a> {
+    first: Option<&'a Request>,
     tried: Vec<SlaveId>,
     is_busy: bool,
     refusal: Option<ErrorCode>,
@@ -81,8 +82,12 @@ impl Route {
 
     /// Looks once for a slave that serves: each is tried once, the masters are asked anew while they know slaves that
     /// were not tried.
-    pub(crate) fn find(&mut self) -> Result<Session, ClientError> {
-        let mut search = Search::default();
+    /// What is asked `first` of the slave travels with the first words where that can be.
+    pub(crate) fn find(&mut self, first: Option<&Request>) -> Result<Session, ClientError> {
+        let mut search = Search {
+            first,
+            ..Search::default()
+        };
         if let Some(session) = self.try_known(&mut search)? {
             return Ok(session);
         }
@@ -90,7 +95,7 @@ impl Route {
             let mut tried = self.failed.clone();
             tried.extend(search.tried.iter().filter(|id| !self.failed.contains(id)));
             tried.truncate(MAX_SLAVES);
-            let located = match self.ask_masters(&tried, &mut search)? {
+            let located = match self.ask_masters(tried, &mut search)? {
                 Some(Found::Offers(located)) => located,
                 Some(Found::Slave(session)) => return Ok(*session),
                 None => break,
@@ -113,7 +118,7 @@ impl Route {
     }
 
     /// Tries what was offered before and has not failed since, the slave that served last first.
-    fn try_known(&mut self, search: &mut Search) -> Result<Option<Session>, ClientError> {
+    fn try_known(&mut self, search: &mut Search<'_>) -> Result<Option<Session>, ClientError> {
         let mut known = self.offers.usable();
         known.retain(|offer| !self.failed.contains(&offer.pass.id));
         known.sort_by_key(|offer| Some(offer.pass.id) != self.home);
@@ -136,9 +141,9 @@ impl Route {
     fn try_offer(
         &mut self,
         offer: &Offer,
-        search: &mut Search,
+        search: &mut Search<'_>,
     ) -> Result<Option<Session>, ClientError> {
-        match offer.open(&self.context) {
+        match offer.open(search.first, &self.context) {
             Ok(session) => {
                 self.home = Some(offer.pass.id);
                 return Ok(Some(session));
@@ -154,16 +159,23 @@ impl Route {
 
     fn ask_masters(
         &self,
-        tried: &[SlaveId],
-        search: &mut Search,
+        tried: Vec<SlaveId>,
+        search: &mut Search<'_>,
     ) -> Result<Option<Found>, ClientError> {
         search.master_failures.clear();
+        let question = MasterRequest::Locate {
+            tried,
+            renew: false,
+        };
+        let first = First {
+            of_master: &question,
+            of_slave: search.first,
+        };
         for target in &self.targets {
-            let found = reach(target, &self.context).and_then(|reached| match reached {
+            let reached = reach(target, first, &self.context);
+            let found = reached.and_then(|reached| match reached {
                 Reached::Slave(session) => Ok(Found::Slave(session)),
-                Reached::Master(mut master) => {
-                    master.locate(tried.to_vec(), false).map(Found::Offers)
-                }
+                Reached::Master(mut master) => master.locate(&question).map(Found::Offers),
             });
             match found {
                 Ok(found) => return Ok(Some(found)),
@@ -180,7 +192,7 @@ enum Found {
     Offers(Located),
 }
 
-impl Search {
+impl Search<'_> {
     /// Why nobody serves, in one sentence.
     fn into_error(self) -> ClientError {
         let is_busy = |fault: &Fault| matches!(fault, Fault::Refused(ErrorCode::Busy));

@@ -31,6 +31,10 @@ pub(crate) struct Session {
     last_request: u32,
     open: usize,
     closed_early: HashSet<u32>,
+    /// What has travelled with the first words and has not been asked for since, under its number.
+    ahead: Option<(u32, Request)>,
+    /// Open requests whose answers nobody waits for.
+    passed_over: Vec<u32>,
     moved: bool,
 }
 
@@ -52,6 +56,12 @@ pub(crate) enum Frame {
     Data,
 }
 
+impl Key {
+    const fn is_ticket(&self) -> bool {
+        matches!(self, Self::Ticket(_))
+    }
+}
+
 impl Session {
     /// Goes on with a connection whose prefaces have been exchanged.
     pub(crate) fn new(
@@ -71,6 +81,8 @@ impl Session {
             last_request: 0,
             open: 0,
             closed_early: HashSet::new(),
+            ahead: None,
+            passed_over: Vec::new(),
             moved: false,
         }
     }
@@ -127,10 +139,10 @@ impl Session {
         self.open == 0 && self.is_open()
     }
 
-    /// Whether the slave is still there, as far as this side's kernel knows. An idle slave has nothing to say, so
-    /// whatever arrived is its farewell.
+    /// Whether the slave is still there, as far as this side's kernel knows. Where no answer is waited for it has nothing to
+    /// say, so whatever else arrived is its farewell.
     pub(crate) fn is_open(&mut self) -> bool {
-        !self.has_input().unwrap_or(true)
+        self.open > self.passed_over.len() || matches!(self.receive_arrived(), Ok(None))
     }
 
     /// Whether an answer, or the end, has arrived.
@@ -143,11 +155,31 @@ impl Session {
         self.connection.has_input()
     }
 
-    /// Collects a request and gives its number.
+    /// Collects a request and gives its number. What has travelled with the first words is asked by that; where it is
+    /// something else, the answer to it is passed over.
     pub(crate) fn request(&mut self, request: &Request) -> u32 {
+        match self.ahead.take() {
+            Some((number, ahead)) if ahead == *request => return number,
+            Some((number, _)) => self.passed_over.push(number),
+            None => {}
+        }
         let number = self.next_number();
         self.connection.send(number, request);
         number
+    }
+
+    /// Notes that `request` has travelled with the first words as the last of them.
+    pub(crate) fn note_ahead(&mut self, number: u32, request: &Request) {
+        self.last_request = number;
+        self.open += 1;
+        self.ahead = Some((number, request.clone()));
+    }
+
+    /// Notes that the request `number`, with the first words, was meant for a master.
+    pub(crate) fn note_strange(&mut self, number: u32) {
+        self.last_request = number;
+        self.open += 1;
+        self.passed_over.push(number);
     }
 
     /// The number of a request that is about to be collected.
@@ -252,6 +284,10 @@ impl Session {
         }
         if closes(&reply) {
             self.open = self.open.saturating_sub(1);
+        }
+        if self.passed_over.contains(&header.request) {
+            self.passed_over.retain(|number| *number != header.request);
+            return Ok(None);
         }
         match reply {
             Reply::Error { code, .. } if header.request == 0 => Err(match Fault::from(code) {

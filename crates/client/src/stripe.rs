@@ -12,6 +12,7 @@
 
 pub(crate) mod crew;
 pub(crate) mod desk;
+mod ended;
 mod jury;
 mod line;
 mod pace;
@@ -34,8 +35,9 @@ use crate::publish::Finish;
 use crate::renewal::Scout;
 use crate::repair::kept_digest;
 use crate::session::{Session, is_code, unexpected};
-use crate::stripe::crew::{Crew, Ended};
+use crate::stripe::crew::Crew;
 use crate::stripe::desk::Desk;
+use crate::stripe::ended::Ended;
 use crate::stripe::plan::Plan;
 use crate::stripe::roster::{Distance, Quota, Roster};
 use crate::stripe::work::Work;
@@ -187,7 +189,7 @@ impl<'a> Stripe<'a> {
             let way = origin
                 .and_then(|origin| self.roster.way(origin))
                 .ok_or_else(|| Fault::nonsense("no session"))?;
-            *session = Some(way.open(&self.context)?);
+            *session = Some(way.open(None, &self.context)?);
         }
         session
             .as_mut()
@@ -299,7 +301,7 @@ impl<'a> Stripe<'a> {
             if let Some(way) = way {
                 crew.ask_for_digest(way)?;
             }
-            crew.hire(home, session)?;
+            crew.begin(home, session)?;
             let ended = crew.manage(&arriving);
             let is_hashed = hashing.is_none_or(|hashing| hashing.join().unwrap_or(false));
             Ok((ended, is_hashed))

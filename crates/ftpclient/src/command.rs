@@ -26,6 +26,8 @@ pub(crate) struct Command {
     pub(crate) words: RangeInclusive<usize>,
     /// Whether it asks something of a slave.
     pub(crate) needs_slave: bool,
+    /// Whether it first asks what its first name is, without one the current folder; with `true`, what a link leads to.
+    pub(crate) looks_first: Option<bool>,
     pub(crate) run: fn(&mut Session, &Invocation) -> Result<(), Failure>,
 }
 
@@ -48,6 +50,7 @@ const ON_SLAVE: Command = Command {
     long_options: &[],
     words: 0..=0,
     needs_slave: true,
+    looks_first: None,
     run: help::leave,
 };
 
@@ -69,6 +72,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         details: TRANSFER_OPTIONS,
         options: "rfn",
         words: 1..=ANY,
+        looks_first: Some(true),
         run: get::get,
         ..ON_SLAVE
     },
@@ -110,6 +114,7 @@ pub(crate) static COMMANDS: &[Command] = &[
             -R  the folders in it too, as paths",
         options: "laR",
         words: 0..=1,
+        looks_first: Some(true),
         run: list::list,
         ..ON_SLAVE
     },
@@ -118,6 +123,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         synopsis: "cd [PATH]",
         about: "go to another folder (without PATH: to the root)",
         words: 0..=1,
+        looks_first: Some(true),
         run: folders::change,
         ..ON_SLAVE
     },
@@ -172,6 +178,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         synopsis: "stat PATH",
         about: "show what is known of a name",
         words: 1..=1,
+        looks_first: Some(false),
         run: facts::stat,
         ..ON_SLAVE
     },

@@ -1,7 +1,10 @@
 //! A command as it was typed, read by the command's row in the table.
 
+use protocol::RemotePath;
+
 use crate::command::{Command, Value, find};
 use crate::failure::Failure;
+use crate::names::is_plain;
 use crate::session::Session;
 use crate::words::Word;
 
@@ -74,6 +77,16 @@ impl Invocation {
     /// The word at `index` behind the options.
     pub(crate) fn word(&self, index: usize) -> Option<&Word> {
         self.words.get(index)
+    }
+
+    /// The name that is looked at before anything else is done, seen from `folder`, and whether a link there is followed;
+    /// `None` where that cannot be told.
+    pub(crate) fn looks_at(&self, folder: &RemotePath) -> Option<(RemotePath, bool)> {
+        let follow = self.command.looks_first?;
+        let here = Word::default();
+        let word = self.word(0).unwrap_or(&here);
+        let path = folder.resolve(word.literal()).ok();
+        path.filter(|_| is_plain(word)).map(|path| (path, follow))
     }
 
     /// Does it.

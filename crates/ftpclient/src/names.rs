@@ -88,7 +88,8 @@ trait Names {
     fn children(&mut self, path: &Self::Path) -> Result<Vec<Vec<u8>>, Failure>;
 }
 
-fn is_plain(word: &Word) -> bool {
+/// Whether a word stands for itself alone.
+pub(crate) fn is_plain(word: &Word) -> bool {
     !glob::has_wildcards(word.pattern()) && glob::unescaped(word.pattern()) == word.literal()
 }
 

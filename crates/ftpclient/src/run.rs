@@ -85,7 +85,9 @@ impl Run<'_> {
     fn commands(mut self, commands: &[Invocation]) -> Result<(), Failure> {
         // Whether the server is there is said first, also of commands that would do nothing with it.
         if commands.iter().any(|command| command.command.needs_slave) {
-            self.session.client()?;
+            let folder = &self.session.folder;
+            let look = commands.first().and_then(|first| first.looks_at(folder));
+            self.session.connection.open_for(look)?;
         }
         self.obey(commands)?;
         self.several.finish()

@@ -87,9 +87,18 @@ impl Connection {
 
     /// Connects unless that is done.
     pub(crate) fn open(&mut self) -> Result<&mut Client, Failure> {
+        self.open_for(None)
+    }
+
+    /// Connects unless that is done, for what is likely to be asked first: what that name is, or with `true` what it leads
+    /// to.
+    pub(crate) fn open_for(
+        &mut self,
+        look: Option<(RemotePath, bool)>,
+    ) -> Result<&mut Client, Failure> {
         let client = match self.client.take() {
             Some(client) => client,
-            None => self.connect()?,
+            None => self.connect(look)?,
         };
         Ok(self.client.insert(client))
     }
@@ -104,26 +113,26 @@ impl Connection {
     pub(crate) fn slaves(&mut self) -> Result<Vec<KnownSlave>, Failure> {
         let slaves = match &mut self.client {
             Some(client) => client.slaves(),
-            None => Client::unconnected(
-                &self.targets,
-                self.options.clone(),
-                Arc::clone(&self.screen) as _,
-                self.interrupt.clone(),
-            )
-            .slaves(),
+            None => self.unconnected().slaves(),
         };
         slaves.map_err(Failure::of("cannot list the slaves".to_owned()))
     }
 
-    fn connect(&self) -> Result<Client, Failure> {
-        let observer = Arc::clone(&self.screen);
-        Client::connect(
+    fn unconnected(&self) -> Client {
+        Client::unconnected(
             &self.targets,
             self.options.clone(),
-            observer,
+            Arc::clone(&self.screen) as _,
             self.interrupt.clone(),
         )
-        .map_err(|error| {
+    }
+
+    fn connect(&self, look: Option<(RemotePath, bool)>) -> Result<Client, Failure> {
+        let mut client = self.unconnected();
+        if let Some((path, follow)) = look {
+            client.expect_stat(&path, follow);
+        }
+        let opened = client.open().map_err(|error| {
             let name = self.name();
             let tried = format!("cannot connect to '{name}'");
             // With several targets each cause names its own; a single one has been named already.
@@ -134,7 +143,8 @@ impl Connection {
                 cause.push_str(": say who you are with -u NAME");
             }
             Failure::of(tried)(ClientError::new(error.kind(), cause))
-        })
+        });
+        opened.map(|()| client)
     }
 }
 

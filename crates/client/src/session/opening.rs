@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use protocol::{ErrorCode, FEATURE_LOGIN, Reply, Role, ServerPreface};
+use protocol::{ErrorCode, FEATURE_LOGIN, Reply, Request, Role, ServerPreface};
 
 use super::{Key, Session, unexpected};
 use crate::ClientError;
@@ -14,8 +14,14 @@ use crate::secrecy::Confidential;
 use crate::trust::Peer;
 
 impl Session {
-    /// Connects to a slave and shows it the ticket, or logs in.
-    pub(crate) fn open(address: SocketAddr, key: &Key, context: &Context) -> Attempt<Self> {
+    /// Connects to a slave and shows it the ticket, or logs in. Behind a ticket, and where nobody logs in, `ahead` travels
+    /// with the first words: a round trip less until it is answered.
+    pub(crate) fn open(
+        address: SocketAddr,
+        key: &Key,
+        ahead: Option<&Request>,
+        context: &Context,
+    ) -> Attempt<Self> {
         let (peer, shown) = match key {
             Key::Ticket(pass) => (
                 Peer::Offered(pass.fingerprint),
@@ -23,9 +29,14 @@ impl Session {
             ),
             Key::Name(target) => (Peer::Named(target), None),
         };
+        let ahead = ahead.filter(|_| key.is_ticket() || context.options.login.is_none());
+        let ahead_number = 1 + u32::from(shown.is_some());
         let (connection, preface) = meet(address, peer, context, |connection| {
             if let Some(pass) = shown {
                 Confidential::for_ticket(connection, context)?.present(1, pass);
+            }
+            if let Some(request) = ahead {
+                connection.send(ahead_number, request);
             }
             Ok(())
         })?;
@@ -42,6 +53,9 @@ impl Session {
             }
         }
         session.log_in(&preface, context)?;
+        if let Some(request) = ahead {
+            session.note_ahead(ahead_number, request);
+        }
         Ok(session)
     }
 

@@ -1,9 +1,8 @@
 //! The streams of one file together: opens them, takes those that end, tells who was lost, looks for more slaves when too
 //! few are left. It ends when the plan is complete, or when no stream is left.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
@@ -11,7 +10,6 @@ use std::time::{Duration, Instant};
 use protocol::{Digest, Reply, Request};
 
 use crate::ClientErrorKind;
-use crate::context::Context;
 use crate::error::unless_broken;
 use crate::fault::{Attempt, Fault};
 use crate::master::Offer;
@@ -19,7 +17,8 @@ use crate::notice::Notice;
 use crate::renewal::Scout;
 use crate::session::{Session, unexpected};
 use crate::stripe::desk::Desk;
-use crate::stripe::line::Line;
+use crate::stripe::ended::Ended;
+use crate::stripe::line::{Line, question};
 use crate::stripe::plan::{Origin, Stream};
 use crate::stripe::roster::{Distance, Quota, Roster, Way};
 
@@ -46,13 +45,22 @@ pub(crate) enum Event {
         result: Attempt<()>,
     },
     /// A session for another stream is open, or not to be had.
-    Opened(Origin, Attempt<Box<Session>>),
+    Opened(Recruit, Attempt<Box<Session>>),
     /// A master's answer to the question for more slaves.
     Offers(Vec<Offer>),
     /// What a slave says of the whole.
     Digest(Attempt<Digest>),
     /// The last block is there.
     Complete,
+}
+
+/// A stream that is about to begin.
+#[derive(Debug)]
+pub(crate) struct Recruit {
+    stream: Stream,
+    origin: Origin,
+    /// Blocks that are reserved for it.
+    first: Option<Range<u64>>,
 }
 
 /// The crew.
@@ -65,31 +73,20 @@ pub(crate) struct Crew<'scope, 'env> {
     wanted: (Option<u32>, Distance),
     /// Most streams that there should have been so far.
     most: u32,
+    /// To the slave that was there first.
+    round_trip: Duration,
     running: Vec<(Stream, Origin)>,
     next_stream: u32,
-    opening: u32,
+    /// Streams whose sessions are being opened.
+    recruits: Vec<Stream>,
+    /// When a master was asked for more slaves, and whether it has not answered yet.
     asked_at: Option<Instant>,
+    is_asking: bool,
     has_lost: bool,
     waits_for_digest: bool,
     told: Instant,
     furthest: u64,
     ended: Ended,
-}
-
-/// What is left when all streams have ended.
-#[derive(Default)]
-pub(crate) struct Ended {
-    /// Sessions that may be used for something else, the one that was there first in front.
-    pub(crate) at_rest: Vec<Session>,
-    /// The one that ended last of those that may not.
-    pub(crate) spent: Option<Session>,
-    /// The digest of the whole, where a slave was asked for it and said it.
-    pub(crate) digest: Option<Digest>,
-    /// Why no stream is left; `None` where all is there.
-    pub(crate) fault: Option<Fault>,
-    /// Slaves that were lost and not told of yet.
-    untold: Vec<(SocketAddr, String)>,
-    told: BTreeSet<SocketAddr>,
 }
 
 impl<'scope, 'env> Crew<'scope, 'env> {
@@ -106,10 +103,12 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             scout,
             wanted: (desk.context.options.streams, distance),
             most: 1,
+            round_trip: Duration::ZERO,
             running: Vec::new(),
             next_stream: 0,
-            opening: 0,
+            recruits: Vec::new(),
             asked_at: None,
+            is_asking: false,
             has_lost: false,
             waits_for_digest: false,
             told: Instant::now(),
@@ -128,7 +127,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 path: trailer.remote,
                 fresh: false,
             };
-            match way.open(&context)?.ask(&question)? {
+            match way.open(Some(&question), &context)?.ask(&question)? {
                 Reply::Sum {
                     digest, version, ..
                 } if version == trailer.version => Ok(digest),
@@ -141,18 +140,38 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         Ok(())
     }
 
-    /// Puts a session to work.
-    pub(crate) fn hire(&mut self, origin: Origin, mut session: Session) -> io::Result<()> {
+    /// Puts the session that is there first to work.
+    pub(crate) fn begin(&mut self, origin: Origin, session: Session) -> io::Result<()> {
+        self.round_trip = session.round_trip();
+        let recruit = self.enlist(origin);
+        self.hire(recruit, session)
+    }
+
+    fn enlist(&mut self, origin: Origin) -> Recruit {
         self.next_stream += 1;
         let stream = Stream(self.next_stream);
+        Recruit {
+            stream,
+            origin,
+            first: self.desk.enlist(stream, origin, self.round_trip),
+        }
+    }
+
+    /// Puts a session to work.
+    fn hire(&mut self, recruit: Recruit, mut session: Session) -> io::Result<()> {
+        let Recruit {
+            stream,
+            origin,
+            first,
+        } = recruit;
         let facts = (session.round_trip(), session.socket().ok());
-        self.desk.join(stream, origin, facts);
+        self.desk.begin(stream, facts);
         self.roster.joined(origin);
         self.ended.told.remove(&session.address());
         self.running.push((stream, origin));
         let desk = self.desk;
         let work = move || {
-            let result = unless_broken(|| Line::new(desk, &mut session, stream).run());
+            let result = unless_broken(|| Line::new(desk, &mut session, stream).run(first));
             desk.leave(stream);
             desk.tell(Event::Ended {
                 stream,
@@ -161,7 +180,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 result,
             });
         };
-        let name = format!("stream {}", self.next_stream);
+        let name = format!("stream {}", stream.0);
         let builder = Builder::new().name(name).stack_size(STACK);
         let begun = builder.spawn_scoped(self.threads, work).map(drop);
         if begun.is_err() {
@@ -201,6 +220,10 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             }
         }
         self.desk.close();
+        // Whoever opens them is not waited for.
+        for stream in self.recruits.drain(..) {
+            self.desk.leave(stream);
+        }
         if self.desk.is_complete() {
             self.ended.fault = None;
             self.tell_progress(true);
@@ -223,7 +246,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     fn is_over(&self) -> bool {
         let is_fatal = self.ended.fault.as_ref().is_some_and(is_fatal);
         let is_complete = self.desk.is_complete() && !self.waits_for_digest;
-        let is_abandoned = self.running.is_empty() && self.opening == 0;
+        let is_abandoned = self.running.is_empty() && self.recruits.is_empty() && !self.is_asking;
         is_fatal || is_complete || (is_abandoned && !self.desk.is_complete())
     }
 
@@ -239,28 +262,30 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 self.roster.left(origin);
                 self.dismiss(origin, *session, result);
             }
-            Event::Opened(origin, Ok(session)) => {
-                self.opening -= 1;
+            Event::Opened(recruit, Ok(session)) => {
+                self.recruits.retain(|stream| *stream != recruit.stream);
+                let origin = recruit.origin;
                 self.roster.opened(origin);
                 if self.desk.is_over() {
                     return;
                 }
-                let origin = self.roster.place_of(&session);
-                if let Err(error) = self.hire(origin, *session) {
+                self.roster.place_of(&session);
+                if let Err(error) = self.hire(recruit, *session) {
                     tracing::debug!(%error, "no thread for another stream");
                     self.roster.lost(origin, false, Instant::now());
                 }
             }
-            Event::Opened(origin, Err(fault)) => {
-                self.opening -= 1;
-                self.roster.not_opened(origin, Instant::now());
+            Event::Opened(recruit, Err(fault)) => {
+                self.recruits.retain(|stream| *stream != recruit.stream);
+                self.desk.leave(recruit.stream);
+                self.roster.not_opened(recruit.origin, Instant::now());
                 tracing::debug!(cause = fault.cause(), "no further stream");
                 if is_fatal(&fault) {
                     self.ended.fault = Some(fault);
                 }
             }
             Event::Offers(offers) => {
-                self.opening -= 1;
+                self.is_asking = false;
                 self.roster.learn(offers);
             }
             Event::Digest(digest) => {
@@ -332,51 +357,30 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         self.most = self.most.max(quota.all);
         quota.all = self.most;
         while let Some((origin, way)) = self.roster.next(quota, now) {
+            let recruit = self.enlist(origin);
+            let stream = recruit.stream;
+            let blocks = recruit.first.as_ref();
+            let ahead = blocks.map(|blocks| question(self.desk.trailer, blocks));
             let context = self.desk.context.clone();
             let events = self.desk.events().clone();
             let open = move || {
-                let opened = way.open(&context).map(Box::new);
-                drop(events.send(Event::Opened(origin, opened)));
+                let opened = way.open(ahead.as_ref(), &context).map(Box::new);
+                drop(events.send(Event::Opened(recruit, opened)));
             };
             if begin("opening", open).is_err() {
+                self.desk.leave(stream);
                 self.roster.not_opened(origin, now);
                 return;
             }
-            self.opening += 1;
+            self.recruits.push(stream);
         }
         let is_due = self.asked_at.is_none_or(|asked| now - asked >= ASKING);
-        if self.has_lost && is_due && self.roster.is_short(quota) {
+        if self.has_lost && is_due && !self.is_asking && self.roster.is_short(quota) {
             let (scout, events) = (self.scout.clone(), self.desk.events().clone());
             let ask = move || drop(events.send(Event::Offers(scout.ask())));
             self.asked_at = Some(now);
-            self.opening += u32::from(begin("scout", ask).is_ok());
+            self.is_asking = begin("scout", ask).is_ok();
         }
-    }
-}
-
-impl Ended {
-    /// Tells of the slaves that were lost, but for the one that is told of elsewhere.
-    pub(crate) fn tell_rest(&mut self, context: &Context, except: Option<SocketAddr>) {
-        let next = self.at_rest.first().map(Session::address);
-        for (slave, cause) in self.untold.drain(..) {
-            if Some(slave) != except {
-                context.notice(&Notice::SlaveLost { slave, cause, next });
-            }
-        }
-    }
-
-    /// The session to go on with, that with `home` rather than another; or, behind a loss, the one that was lost last.
-    pub(crate) fn session(&mut self, home: SocketAddr) -> Option<Session> {
-        let is_loss = matches!(self.fault, Some(Fault::Lost(_) | Fault::Refused(_)));
-        if is_loss && self.spent.is_some() {
-            return self.spent.take();
-        }
-        let is_home = |session: &Session| session.address() == home;
-        let place = self.at_rest.iter().position(is_home).unwrap_or(0);
-        if place < self.at_rest.len() {
-            return Some(self.at_rest.swap_remove(place));
-        }
-        self.spent.take()
     }
 }
 

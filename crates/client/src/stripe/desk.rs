@@ -103,23 +103,43 @@ impl<'a> Desk<'a> {
         &self.events
     }
 
-    pub(crate) fn join(
+    /// A stream that is about to begin; the blocks that it is to ask for first, where some are left for it. Should it be
+    /// long in coming, others fetch them too.
+    pub(crate) fn enlist(
         &self,
         stream: Stream,
         origin: Origin,
-        (round_trip, socket): (Duration, Option<TcpStream>),
-    ) {
-        let pace = Pace::new(round_trip, Instant::now());
+        round_trip: Duration,
+    ) -> Option<Range<u64>> {
+        let now = Instant::now();
         let mut state = self.lock();
         state.plan.join(stream, origin);
         state.streams.insert(
             stream,
             Member {
-                pace,
+                pace: Pace::new(round_trip, now),
                 is_busy: false,
-                socket,
+                socket: None,
             },
         );
+        state.take(stream, now)
+    }
+
+    /// Its session is open: from now on it is waited for.
+    pub(crate) fn begin(
+        &self,
+        stream: Stream,
+        (round_trip, socket): (Duration, Option<TcpStream>),
+    ) {
+        let mut state = self.lock();
+        let is_busy = state.plan.outstanding(stream) > 0;
+        if let Some(member) = state.streams.get_mut(&stream) {
+            *member = Member {
+                pace: Pace::new(round_trip, Instant::now()),
+                is_busy,
+                socket,
+            };
+        }
     }
 
     pub(crate) fn leave(&self, stream: Stream) {

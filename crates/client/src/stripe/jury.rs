@@ -38,7 +38,7 @@ pub(crate) fn hear(
             .iter()
             .map(|(_, way)| {
                 let ask = move || {
-                    way.open(context)
+                    way.open(None, context)
                         .and_then(|mut session| testify(&mut session, trailer, verified))
                 };
                 let builder = Builder::new().name("blocks".to_owned());

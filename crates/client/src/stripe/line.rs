@@ -1,6 +1,7 @@
 //! One stream: asks a slave for ranges of whole blocks, some ahead of time, and takes what comes.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use protocol::limits::BLOCK;
 use protocol::{Reply, Request};
@@ -11,6 +12,7 @@ use crate::fault::{Attempt, Fault};
 use crate::session::{Frame, Session, unexpected};
 use crate::stripe::desk::{Desk, Next};
 use crate::stripe::plan::Stream;
+use crate::trailer::Trailer;
 
 /// A stream at work.
 pub(crate) struct Line<'a> {
@@ -34,6 +36,23 @@ struct Asked {
     is_announced: bool,
 }
 
+/// How a slave is asked for some blocks.
+pub(crate) fn question(trailer: &Trailer, blocks: &Range<u64>) -> Request {
+    let bytes = bytes_of(trailer, blocks);
+    Request::Retrieve {
+        path: trailer.remote.clone(),
+        offset: bytes.start,
+        length: bytes.end - bytes.start,
+        expected: Some(trailer.version.clone()),
+        digest: false,
+    }
+}
+
+fn bytes_of(trailer: &Trailer, blocks: &Range<u64>) -> Range<u64> {
+    let byte = |block: u64| (block * BLOCK).min(trailer.size);
+    byte(blocks.start)..byte(blocks.end)
+}
+
 impl<'a> Line<'a> {
     pub(crate) fn new(desk: &'a Desk<'a>, session: &'a mut Session, stream: Stream) -> Self {
         Self {
@@ -48,9 +67,9 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// Fetches blocks until none is left.
-    pub(crate) fn run(mut self) -> Attempt<()> {
-        let result = self.work();
+    /// Fetches blocks until none is left, `first` those that were reserved for it.
+    pub(crate) fn run(mut self, first: Option<Range<u64>>) -> Attempt<()> {
+        let result = self.work(first);
         let lost = self.unsure.drain(..).map(|(_, block)| block.len());
         let lost = lost.sum::<usize>() + self.filled;
         self.desk.note_partial(0, lost);
@@ -60,34 +79,29 @@ impl<'a> Line<'a> {
         result
     }
 
-    fn work(&mut self) -> Attempt<()> {
+    fn work(&mut self, first: Option<Range<u64>>) -> Attempt<()> {
+        if let Some(blocks) = first {
+            self.ask(&blocks)?;
+        }
         loop {
             match self.desk.next(self.stream, self.asked.is_empty())? {
-                Next::Fetch(blocks) => {
-                    self.ask(blocks.start * BLOCK, blocks.end * BLOCK);
-                    self.session.flush()?;
-                }
+                Next::Fetch(blocks) => self.ask(&blocks)?,
                 Next::Over if self.asked.is_empty() => return Ok(()),
                 Next::Later | Next::Over => self.take_frame()?,
             }
         }
     }
 
-    fn ask(&mut self, position: u64, end: u64) {
-        let end = end.min(self.desk.trailer.size);
-        let number = self.session.request(&Request::Retrieve {
-            path: self.desk.trailer.remote.clone(),
-            offset: position,
-            length: end - position,
-            expected: Some(self.desk.trailer.version.clone()),
-            digest: false,
-        });
+    fn ask(&mut self, blocks: &Range<u64>) -> Attempt<()> {
+        let number = self.session.request(&question(self.desk.trailer, blocks));
+        let bytes = bytes_of(self.desk.trailer, blocks);
         self.asked.push_back(Asked {
             number,
-            position,
-            end,
+            position: bytes.start,
+            end: bytes.end,
             is_announced: false,
         });
+        self.session.flush()
     }
 
     fn take_frame(&mut self) -> Attempt<()> {

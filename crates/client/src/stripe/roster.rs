@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use protocol::SlaveId;
 use protocol::limits::MAX_SLAVES;
+use protocol::{Request, SlaveId};
 
 use crate::context::Context;
 use crate::fault::Attempt;
@@ -12,11 +12,9 @@ use crate::master::Offer;
 use crate::session::{Key, Session};
 use crate::stripe::plan::Origin;
 
-/// Streams at most, where nobody says how many.
+/// Streams at most, where nobody says how many; so many fill a line with latency, where one is limited by what the kernels
+/// hold of it under way, and begins with little.
 const MOST_STREAMS: u32 = 16;
-
-/// Streams that fill a line with latency, where one is limited by what the kernels hold of it under way.
-const FAR_STREAMS: u32 = 10;
 
 /// A connection that takes this long to come about has latency.
 const FAR: Duration = Duration::from_millis(5);
@@ -56,10 +54,11 @@ pub(crate) enum Way {
 }
 
 impl Way {
-    pub(crate) fn open(&self, context: &Context) -> Attempt<Session> {
+    /// Opens it; `ahead` as in [`Session::open`].
+    pub(crate) fn open(&self, ahead: Option<&Request>, context: &Context) -> Attempt<Session> {
         match self {
-            Self::Offered(offer) => offer.open(context),
-            Self::Again(address, key) => Session::open(*address, key, context),
+            Self::Offered(offer) => offer.open(ahead, context),
+            Self::Again(address, key) => Session::open(*address, key, ahead, context),
         }
     }
 }
@@ -108,8 +107,8 @@ impl Quota {
                 each: 1,
             },
             (None, Distance::Far) => Self {
-                all: (slaves * each(FAR_STREAMS)).min(MOST_STREAMS),
-                each: each(FAR_STREAMS),
+                all: MOST_STREAMS,
+                each: each(MOST_STREAMS),
             },
         }
     }
@@ -299,8 +298,8 @@ mod tests {
         assert_eq!(quota(None, Distance::SameMachine, 3), (1, 1));
         assert_eq!(quota(None, Distance::Near, 3), (3, 1));
         assert_eq!(quota(None, Distance::Near, 60), (16, 1));
-        assert_eq!(quota(None, Distance::Far, 1), (10, 10));
-        assert_eq!(quota(None, Distance::Far, 3), (12, 4));
+        assert_eq!(quota(None, Distance::Far, 1), (16, 16));
+        assert_eq!(quota(None, Distance::Far, 3), (16, 6));
         assert_eq!(quota(None, Distance::Far, 8), (16, 2));
         assert_eq!(quota(Some(4), Distance::SameMachine, 3), (4, 2));
         assert_eq!(quota(Some(2), Distance::Near, 0), (2, 2));

@@ -9,6 +9,8 @@ use protocol::ErrorCode;
 pub(crate) struct Faults {
     /// Says `421` to every connection.
     pub(crate) busy: bool,
+    /// Says nothing before it has heard what is asked behind the ticket, always; on how many connections it has.
+    pub(crate) questions_ahead: Option<u32>,
     /// Answers every ticket with this.
     pub(crate) refuse_tickets: Option<ErrorCode>,
     /// Is gone after so many bytes of content sent.

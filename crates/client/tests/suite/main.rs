@@ -11,6 +11,7 @@ mod connecting;
 mod downloads;
 mod encrypted;
 mod faults;
+mod first_words;
 mod front;
 mod master;
 mod mirrors;

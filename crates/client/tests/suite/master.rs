@@ -96,7 +96,7 @@ fn serve_master(
     Ok(())
 }
 
-fn offer(offered: Offered) -> SlaveOffer {
+pub(crate) fn offer(offered: Offered) -> SlaveOffer {
     SlaveOffer {
         id: offered.id,
         addresses: vec![Address::SameHost {

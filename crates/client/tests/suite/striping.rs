@@ -146,6 +146,22 @@ fn a_slave_that_stands_alone_serves_all_streams() {
 }
 
 #[test]
+fn further_streams_ask_with_their_first_words() {
+    let (mut setting, content) = served(1);
+    setting.options.streams = Some(4);
+    let mut client = setting.connect().unwrap();
+    setting.slaves[0].set(|faults| {
+        faults.questions_ahead = Some(0);
+        faults.rest = Duration::from_millis(5);
+    });
+    setting.get(&mut client, Conflict::Refuse).unwrap();
+    assert_whole(&setting, &content);
+    let heard = setting.slaves[0].faults.lock().unwrap().questions_ahead;
+    // The streams beside the first one, and the question for the digest.
+    assert_eq!(heard, Some(4));
+}
+
+#[test]
 fn the_blocks_of_a_dead_slave_go_to_the_others() {
     for dead in 0..3 {
         let (setting, content) = served(3);

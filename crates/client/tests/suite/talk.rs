@@ -2,11 +2,13 @@
 
 use std::net::TcpStream;
 use std::sync::MutexGuard;
+use std::thread::sleep;
+use std::time::Duration;
 
-use protocol::frame::DATA;
+use protocol::frame::{DATA, Header};
 use protocol::{
-    ClientPreface, Connection, ConnectionError, Digest, Entry, EntryKind, ErrorCode, RemotePath,
-    Reply, Request, Role, ServerPreface, Text,
+    ClientPreface, Connection, ConnectionError, DecodeError, Digest, Entry, EntryKind, ErrorCode,
+    RemotePath, Reply, Request, Role, ServerPreface, Text,
 };
 use transfer::block_tree::block_digest;
 
@@ -23,7 +25,7 @@ pub(crate) struct Talk<'a> {
     pub(crate) deferred: Vec<(u32, Reply)>,
 }
 
-fn preface(role: Role) -> ServerPreface {
+pub(crate) fn preface(role: Role) -> ServerPreface {
     ServerPreface {
         version: 1,
         oldest: 1,
@@ -71,6 +73,7 @@ impl<'a> Talk<'a> {
             self.connection.send_raw(b"421 busy\r\n");
             return Ok(self.connection.flush()?);
         }
+        self.await_question()?;
         greet(&mut self.connection, Role::Slave)?;
         let mut is_open = !self.inner.needs_ticket;
         loop {
@@ -81,10 +84,14 @@ impl<'a> Talk<'a> {
             if header.kind == DATA {
                 continue; // of an upload that was refused
             }
-            let request: Request = self
-                .connection
-                .decode(&header)
-                .map_err(ConnectionError::from)?;
+            let request: Request = match self.connection.decode(&header) {
+                Err(DecodeError::UnknownKind(_)) => {
+                    let unsupported = error(ErrorCode::Unsupported);
+                    self.connection.send(header.request, &unsupported);
+                    continue;
+                }
+                decoded => decoded.map_err(ConnectionError::from)?,
+            };
             self.inner.log.lock().unwrap().push(request.clone());
             let number = header.request;
             match &request {
@@ -119,6 +126,26 @@ impl<'a> Talk<'a> {
                 },
             }
         }
+    }
+
+    /// Waits, where that is asked for, until more has arrived than the preface and the ticket.
+    fn await_question(&self) -> Result<(), End> {
+        if self.faults().questions_ahead.is_none() {
+            return Ok(());
+        }
+        let ticket = Header::LENGTH + 2 + b"ticket".len() + 32;
+        let mut ahead = vec![0; ClientPreface::LENGTH + ticket + 1];
+        loop {
+            match self.connection.stream_ref().peek(&mut ahead)? {
+                0 => return Err(End::Broken),
+                arrived if arrived == ahead.len() => break,
+                _ => sleep(Duration::from_millis(1)),
+            }
+        }
+        if let Some(heard) = &mut self.faults().questions_ahead {
+            *heard += 1;
+        }
+        Ok(())
     }
 
     fn answer(&mut self, number: u32, request: Request) -> Result<(), End> {

@@ -1,0 +1,185 @@
+//! What travels with the first words: servers that say nothing before they have heard it.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use client::{Client, ClientError, Interrupt, Options, Silent, Target};
+use protocol::{
+    ClientPreface, Connection, Entry, EntryKind, ErrorCode, MasterReply, MasterRequest, Message,
+    Reply, Request, Rights, Role, SlaveId, Text,
+};
+
+use crate::master::{Offered, offer};
+use crate::setting::path;
+use crate::talk::{error, preface};
+
+type Link = Connection<TcpStream>;
+
+/// A server that accepts once, and is over when it has been served.
+struct Server {
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl Server {
+    fn start(serve: impl FnOnce(&mut Link) + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = Builder::new().spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            // A client that waits for us would wait for ever.
+            stream
+                .set_read_timeout(Some(Duration::from_secs(20)))
+                .unwrap();
+            let mut link = Connection::new(stream);
+            link.read_exact(&mut [0; ClientPreface::LENGTH]).unwrap();
+            serve(&mut link);
+            link.flush().unwrap();
+            while link.receive().is_ok_and(|header| header.is_some()) {}
+        });
+        let serving = serving.unwrap();
+        Self { address, serving }
+    }
+}
+
+/// The next request, and its number.
+fn hear<M: Message>(link: &mut Link) -> (u32, M) {
+    let header = link.receive().unwrap().unwrap();
+    (header.request, link.decode(&header).unwrap())
+}
+
+fn greet(link: &mut Link, role: Role) {
+    link.send_raw(b"220 mini-ftp ready\r\n");
+    link.send_raw(&preface(role).encode());
+}
+
+fn look(name: &str) -> Request {
+    Request::Stat {
+        path: path(name),
+        follow: true,
+    }
+}
+
+fn facts(size: u64) -> Reply {
+    Reply::Facts {
+        entry: Entry {
+            name: Vec::new(),
+            kind: EntryKind::File,
+            size,
+            modified_ns: 0,
+            mode: 0o644,
+            version: None,
+            digest: None,
+        },
+    }
+}
+
+/// A slave that stands alone, and hears the question for a master before the one for itself.
+fn slave() -> Server {
+    Server::start(|link| {
+        let (locate, question) = hear(link);
+        assert!(matches!(question, MasterRequest::Locate { .. }));
+        let (number, question) = hear::<Request>(link);
+        assert_eq!(question, look("/a"));
+        greet(link, Role::Slave);
+        link.send(locate, &error(ErrorCode::Unsupported));
+        link.send(number, &facts(5));
+        link.flush().unwrap();
+        let (number, question) = hear::<Request>(link);
+        assert_eq!(question, look("/b"));
+        link.send(number, &facts(6));
+    })
+}
+
+/// A slave that wants to see a ticket.
+fn offered_slave() -> Server {
+    Server::start(|link| {
+        let (present, question) = hear(link);
+        assert!(matches!(question, Request::Present { .. }));
+        let (number, question) = hear::<Request>(link);
+        assert_eq!(question, look("/a"));
+        greet(link, Role::Slave);
+        let welcome = Reply::Welcome {
+            user: Text::default(),
+            rights: Rights::ALL,
+        };
+        link.send(present, &welcome);
+        link.send(number, &facts(7));
+    })
+}
+
+fn master(slave: SocketAddr) -> Server {
+    Server::start(move |link| {
+        let (locate, question) = hear(link);
+        assert!(matches!(question, MasterRequest::Locate { .. }));
+        let (number, question) = hear::<Request>(link);
+        assert_eq!(question, look("/a"));
+        greet(link, Role::Master);
+        let offered = Offered {
+            id: SlaveId([1; 16]),
+            address: slave,
+            fingerprint: None,
+        };
+        let located = MasterReply::Located {
+            slaves: vec![offer(offered)],
+            expires: 0,
+            life: 600,
+        };
+        link.send(locate, &located);
+        link.send(number, &error(ErrorCode::Unsupported));
+    })
+}
+
+fn unconnected(server: &Server) -> Client {
+    let target = Target {
+        host: server.address.ip().to_string(),
+        port: server.address.port(),
+    };
+    Client::unconnected(
+        &[target],
+        Options::default(),
+        Arc::new(Silent),
+        Interrupt::default(),
+    )
+}
+
+fn size(client: &mut Client, name: &str) -> Result<u64, ClientError> {
+    client.stat(&path(name), true).map(|entry| entry.size)
+}
+
+fn end(client: Client, servers: impl IntoIterator<Item = Server>) {
+    drop(client);
+    for server in servers {
+        server.serving.join().unwrap();
+    }
+}
+
+#[test]
+fn the_first_question_to_a_slave_waits_for_nothing() {
+    let slave = slave();
+    let mut client = unconnected(&slave);
+    assert_eq!(size(&mut client, "/a"), Ok(5));
+    assert_eq!(size(&mut client, "/b"), Ok(6));
+    end(client, [slave]);
+}
+
+#[test]
+fn where_something_else_is_asked_first_the_answer_is_passed_over() {
+    let slave = slave();
+    let mut client = unconnected(&slave);
+    client.expect_stat(&path("/a"), true);
+    client.open().unwrap();
+    assert_eq!(size(&mut client, "/b"), Ok(6));
+    end(client, [slave]);
+}
+
+#[test]
+fn neither_a_master_nor_the_slave_that_it_offers_is_waited_for() {
+    let slave = offered_slave();
+    let master = master(slave.address);
+    let mut client = unconnected(&master);
+    assert_eq!(size(&mut client, "/a"), Ok(7));
+    end(client, [master, slave]);
+}
