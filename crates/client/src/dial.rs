@@ -18,15 +18,25 @@ use crate::{ClientError, ClientErrorKind, Result};
 /// How long a connection may take to come about, and the server to say its first words.
 const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// Connects to `address`, once, and finds out who is there, or that it is somebody else than `peer`. What `say` collects
-/// travels with our preface, on a connection that is fit for it or not at all.
+/// A server that was met.
+pub(crate) struct Met {
+    pub(crate) connection: Connection<Patient>,
+    pub(crate) preface: ServerPreface,
+    /// Whether something was asked with the first words.
+    pub(crate) is_asked: bool,
+}
+
+/// Connects to `address`, and finds out who is there, or that it is somebody else than `peer`. What `say` collects travels with
+/// our preface, on a connection that is fit for it or not at all; given `true` it may ask something too, and says whether it
+/// has. A server may say nothing before it has an answer: where that takes long it is met once more, and asked nothing.
 pub(crate) fn meet(
     address: SocketAddr,
     peer: Peer<'_>,
     context: &Context,
-    say: impl Fn(&mut Connection<Patient>) -> Result<()>,
-) -> Attempt<(Connection<Patient>, ServerPreface)> {
+    say: impl Fn(&mut Connection<Patient>, bool) -> Result<bool>,
+) -> Attempt<Met> {
     let mut is_encrypted = is_encrypted(address, peer, context)?;
+    let mut may_ask = true;
     loop {
         let mut patient = connect(address, context)?;
         if is_encrypted {
@@ -34,10 +44,21 @@ pub(crate) fn meet(
         }
         let mut connection = Connection::new(patient);
         connection.send_raw(&ClientPreface::ours().encode());
-        say(&mut connection)?;
-        let preface = greet(&mut connection)?;
+        let is_asked = say(&mut connection, may_ask)?;
+        let said = Instant::now();
+        let preface = match greet(&mut connection) {
+            Err(Fault::Lost(_)) if is_asked && said.elapsed() >= CONNECT_LIMIT => {
+                may_ask = false;
+                continue;
+            }
+            preface => preface?,
+        };
         if is_encrypted || preface.features & FEATURE_TLS_REQUIRED == 0 {
-            return Ok((connection, preface));
+            return Ok(Met {
+                connection,
+                preface,
+                is_asked,
+            });
         }
         if context.options.tls == Encryption::Never {
             let sentence = ErrorCode::TlsRequired.sentence();

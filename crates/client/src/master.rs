@@ -9,7 +9,7 @@ use protocol::{
 };
 
 use crate::context::Context;
-use crate::dial::{meet, resolve};
+use crate::dial::{Met, meet, resolve};
 use crate::fault::{Attempt, Fault};
 use crate::login::{Credentials, refused};
 use crate::patient::Patient;
@@ -59,9 +59,15 @@ pub(crate) struct First<'a> {
 }
 
 impl First<'_> {
-    /// The numbers of the two.
-    const OF_MASTER: u32 = 1;
-    const OF_SLAVE: u32 = 2;
+    const NUMBER_OF_MASTERS: u32 = 1;
+    const NUMBER_OF_SLAVES: u32 = 2;
+
+    fn ask(self, connection: &mut Connection<Patient>) {
+        connection.send(Self::NUMBER_OF_MASTERS, self.of_master);
+        if let Some(request) = self.of_slave {
+            connection.send(Self::NUMBER_OF_SLAVES, request);
+        }
+    }
 }
 
 /// A conversation with a master.
@@ -94,21 +100,30 @@ fn reach_address(
     context: &Context,
 ) -> Attempt<Reached> {
     let ahead = Some(first).filter(|_| context.options.login.is_none());
-    let (connection, preface) = meet(address, Peer::Named(target), context, |connection| {
-        if let Some(first) = ahead {
-            connection.send(First::OF_MASTER, first.of_master);
-        }
-        if let Some(request) = ahead.and_then(|first| first.of_slave) {
-            connection.send(First::OF_SLAVE, request);
-        }
-        Ok(())
-    })?;
+    let met = meet(
+        address,
+        Peer::Named(target),
+        context,
+        |connection, may_ask| {
+            let asked = ahead.filter(|_| may_ask);
+            if let Some(first) = asked {
+                first.ask(connection);
+            }
+            Ok(asked.is_some())
+        },
+    )?;
+    let Met {
+        connection,
+        preface,
+        is_asked,
+    } = met;
+    let ahead = ahead.filter(|_| is_asked);
     match preface.role {
         Role::Master => {
             let mut master = Master {
                 connection,
                 host: address.ip(),
-                last_request: First::OF_SLAVE,
+                last_request: First::NUMBER_OF_SLAVES,
                 ahead: ahead.map(|first| first.of_master.clone()),
             };
             if let Some(login) = &context.options.login {
@@ -126,9 +141,9 @@ fn reach_address(
             let mut session = Session::new(connection, &preface, key, context);
             session.log_in(&preface, context)?;
             if let Some(first) = ahead {
-                session.note_strange(First::OF_MASTER);
+                session.note_strange(First::NUMBER_OF_MASTERS);
                 if let Some(request) = first.of_slave {
-                    session.note_ahead(First::OF_SLAVE, request);
+                    session.note_ahead(First::NUMBER_OF_SLAVES, request);
                 }
             }
             Ok(Reached::Slave(Box::new(session)))
@@ -161,7 +176,7 @@ impl Master {
     /// Asks one thing and waits for the answer.
     pub(crate) fn ask(&mut self, request: &MasterRequest) -> Attempt<MasterReply> {
         let number = match self.ahead.take() {
-            Some(ahead) if ahead == *request => First::OF_MASTER,
+            Some(ahead) if ahead == *request => First::NUMBER_OF_MASTERS,
             _ => {
                 let number = self.next_number();
                 self.connection.send(number, request);

@@ -82,6 +82,7 @@ impl Route {
 
     /// Looks once for a slave that serves: each is tried once, the masters are asked anew while they know slaves that
     /// were not tried.
+    ///
     /// What is asked `first` of the slave travels with the first words where that can be.
     pub(crate) fn find(&mut self, first: Option<&Request>) -> Result<Session, ClientError> {
         let mut search = Search {

@@ -133,16 +133,24 @@ impl Session {
         std::mem::take(&mut self.moved)
     }
 
-    /// Whether another piece of work may use this session: every request has had its closing answer, and neither side has
-    /// closed it, as this one does where work on another thread is to end at once.
+    /// Whether another piece of work may use this session: every request has had its closing answer, but for what has
+    /// travelled with the first words, and neither side has closed it, as this one does where work on another thread is to
+    /// end at once.
     pub(crate) fn is_at_rest(&mut self) -> bool {
-        self.open == 0 && self.is_open()
+        let unclaimed = self.passed_over.len() + usize::from(self.ahead.is_some());
+        self.open == unclaimed && self.is_open()
     }
 
-    /// Whether the slave is still there, as far as this side's kernel knows. Where no answer is waited for it has nothing to
-    /// say, so whatever else arrived is its farewell.
+    /// Whether the slave is still there, as far as this side's kernel knows. One that has answered everything has nothing to
+    /// say, so whatever arrived is its farewell.
     pub(crate) fn is_open(&mut self) -> bool {
-        self.open > self.passed_over.len() || matches!(self.receive_arrived(), Ok(None))
+        if self.ahead.is_some() {
+            return true;
+        }
+        match self.passed_over.is_empty() {
+            true => !self.has_input().unwrap_or(true),
+            false => matches!(self.receive_arrived(), Ok(None)),
+        }
     }
 
     /// Whether an answer, or the end, has arrived.
@@ -275,7 +283,8 @@ impl Session {
     /// What the frame behind `header` says; `None` where it belongs to a request that is over for this side.
     fn take(&mut self, header: &Header) -> Attempt<Option<Frame>> {
         if header.kind == DATA {
-            let is_over = self.closed_early.contains(&header.request);
+            let number = header.request;
+            let is_over = self.closed_early.contains(&number) || self.passed_over.contains(&number);
             return Ok((!is_over).then_some(Frame::Data));
         }
         let reply: Reply = self.connection.decode(header)?;
@@ -286,8 +295,7 @@ impl Session {
             self.open = self.open.saturating_sub(1);
         }
         if self.passed_over.contains(&header.request) {
-            self.passed_over.retain(|number| *number != header.request);
-            return Ok(None);
+            return self.pass_over(header.request, &reply);
         }
         match reply {
             Reply::Error { code, .. } if header.request == 0 => Err(match Fault::from(code) {
@@ -295,6 +303,20 @@ impl Session {
                 other => other,
             }),
             reply => Ok(Some(Frame::Reply(reply))),
+        }
+    }
+
+    /// Takes a part of an answer that nobody waits for; what is said there of the session itself counts.
+    fn pass_over(&mut self, number: u32, reply: &Reply) -> Attempt<Option<Frame>> {
+        if closes(reply) {
+            self.passed_over.retain(|passed| *passed != number);
+        }
+        match reply {
+            Reply::Error { code, .. } => match Fault::from(*code) {
+                Fault::Failed(_) => Ok(None),
+                fault => Err(fault),
+            },
+            _ => Ok(None),
         }
     }
 

@@ -26,7 +26,7 @@ pub(crate) struct Command {
     pub(crate) words: RangeInclusive<usize>,
     /// Whether it asks something of a slave.
     pub(crate) needs_slave: bool,
-    /// Whether it first asks what its first name is, without one the current folder; with `true`, what a link leads to.
+    /// Whether it first asks what its first name is; with `true`, what a link leads to.
     pub(crate) looks_first: Option<bool>,
     pub(crate) run: fn(&mut Session, &Invocation) -> Result<(), Failure>,
 }

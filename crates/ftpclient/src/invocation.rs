@@ -83,10 +83,12 @@ impl Invocation {
     /// `None` where that cannot be told.
     pub(crate) fn looks_at(&self, folder: &RemotePath) -> Option<(RemotePath, bool)> {
         let follow = self.command.looks_first?;
-        let here = Word::default();
-        let word = self.word(0).unwrap_or(&here);
-        let path = folder.resolve(word.literal()).ok();
-        path.filter(|_| is_plain(word)).map(|path| (path, follow))
+        let path = match self.word(0) {
+            Some(word) if is_plain(word) => folder.resolve(word.literal()).ok()?,
+            None if self.command.name == "ls" => folder.clone(),
+            _ => return None,
+        };
+        Some((path, follow))
     }
 
     /// Does it.

@@ -7,7 +7,7 @@ use protocol::{ErrorCode, FEATURE_LOGIN, Reply, Request, Role, ServerPreface};
 use super::{Key, Session, unexpected};
 use crate::ClientError;
 use crate::context::Context;
-use crate::dial::meet;
+use crate::dial::{Met, meet};
 use crate::fault::{Attempt, Fault};
 use crate::login::{no_accounts, refused};
 use crate::secrecy::Confidential;
@@ -31,15 +31,21 @@ impl Session {
         };
         let ahead = ahead.filter(|_| key.is_ticket() || context.options.login.is_none());
         let ahead_number = 1 + u32::from(shown.is_some());
-        let (connection, preface) = meet(address, peer, context, |connection| {
+        let met = meet(address, peer, context, |connection, may_ask| {
             if let Some(pass) = shown {
                 Confidential::for_ticket(connection, context)?.present(1, pass);
             }
-            if let Some(request) = ahead {
+            let asked = ahead.filter(|_| may_ask);
+            if let Some(request) = asked {
                 connection.send(ahead_number, request);
             }
-            Ok(())
+            Ok(asked.is_some())
         })?;
+        let Met {
+            connection,
+            preface,
+            is_asked,
+        } = met;
         if preface.role != Role::Slave {
             return Err(Fault::nonsense("a slave was expected here"));
         }
@@ -53,7 +59,7 @@ impl Session {
             }
         }
         session.log_in(&preface, context)?;
-        if let Some(request) = ahead {
+        if let Some(request) = ahead.filter(|_| is_asked) {
             session.note_ahead(ahead_number, request);
         }
         Ok(session)

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
-use protocol::{Digest, Reply, Request};
+use protocol::{Digest, ErrorCode, Reply, Request};
 
 use crate::ClientErrorKind;
 use crate::error::unless_broken;
@@ -123,11 +123,11 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         let trailer = self.desk.trailer.clone();
         let events = self.desk.events().clone();
         let ask = move || -> Attempt<Digest> {
-            let question = Request::Checksum {
+            let sum = Request::Checksum {
                 path: trailer.remote,
                 fresh: false,
             };
-            match way.open(Some(&question), &context)?.ask(&question)? {
+            match way.open(Some(&sum), &context)?.ask(&sum)? {
                 Reply::Sum {
                     digest, version, ..
                 } if version == trailer.version => Ok(digest),
@@ -135,7 +135,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 other => Err(unexpected(&other)),
             }
         };
-        begin("digest", move || drop(events.send(Event::Digest(ask()))))?;
+        spawn("digest", move || drop(events.send(Event::Digest(ask()))))?;
         self.waits_for_digest = true;
         Ok(())
     }
@@ -165,7 +165,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             first,
         } = recruit;
         let facts = (session.round_trip(), session.socket().ok());
-        self.desk.begin(stream, facts);
+        self.desk.begin(stream, first.is_some(), facts);
         self.roster.joined(origin);
         self.ended.told.remove(&session.address());
         self.running.push((stream, origin));
@@ -266,10 +266,11 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 self.recruits.retain(|stream| *stream != recruit.stream);
                 let origin = recruit.origin;
                 self.roster.opened(origin);
-                if self.desk.is_over() {
+                if self.desk.is_over() || self.desk.is_complete() {
+                    self.desk.leave(recruit.stream);
                     return;
                 }
-                self.roster.place_of(&session);
+                self.roster.note_address(origin, session.address());
                 if let Err(error) = self.hire(recruit, *session) {
                     tracing::debug!(%error, "no thread for another stream");
                     self.roster.lost(origin, false, Instant::now());
@@ -278,7 +279,11 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             Event::Opened(recruit, Err(fault)) => {
                 self.recruits.retain(|stream| *stream != recruit.stream);
                 self.desk.leave(recruit.stream);
-                self.roster.not_opened(recruit.origin, Instant::now());
+                let (origin, now) = (recruit.origin, Instant::now());
+                match fault {
+                    Fault::Refused(ErrorCode::Busy) => self.roster.turned_away(origin, now),
+                    _ => self.roster.not_opened(origin, now),
+                }
                 tracing::debug!(cause = fault.cause(), "no further stream");
                 if is_fatal(&fault) {
                     self.ended.fault = Some(fault);
@@ -367,7 +372,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 let opened = way.open(ahead.as_ref(), &context).map(Box::new);
                 drop(events.send(Event::Opened(recruit, opened)));
             };
-            if begin("opening", open).is_err() {
+            if spawn("opening", open).is_err() {
                 self.desk.leave(stream);
                 self.roster.not_opened(origin, now);
                 return;
@@ -379,7 +384,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             let (scout, events) = (self.scout.clone(), self.desk.events().clone());
             let ask = move || drop(events.send(Event::Offers(scout.ask())));
             self.asked_at = Some(now);
-            self.is_asking = begin("scout", ask).is_ok();
+            self.is_asking = spawn("scout", ask).is_ok();
         }
     }
 }
@@ -396,7 +401,7 @@ fn is_fatal(fault: &Fault) -> bool {
 }
 
 /// Work that may end after the file does: whoever waits for a dead host is not waited for.
-fn begin(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let builder = Builder::new().name(name.to_owned()).stack_size(STACK);
     builder.spawn(work).map(drop)
 }

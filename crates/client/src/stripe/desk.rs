@@ -125,14 +125,14 @@ impl<'a> Desk<'a> {
         state.take(stream, now)
     }
 
-    /// Its session is open: from now on it is waited for.
+    /// Its session is open: from now on it is waited for, where it `is_busy` with blocks that were asked for already.
     pub(crate) fn begin(
         &self,
         stream: Stream,
+        is_busy: bool,
         (round_trip, socket): (Duration, Option<TcpStream>),
     ) {
         let mut state = self.lock();
-        let is_busy = state.plan.outstanding(stream) > 0;
         if let Some(member) = state.streams.get_mut(&stream) {
             *member = Member {
                 pace: Pace::new(round_trip, Instant::now()),

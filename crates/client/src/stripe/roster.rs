@@ -12,9 +12,12 @@ use crate::master::Offer;
 use crate::session::{Key, Session};
 use crate::stripe::plan::Origin;
 
-/// Streams at most, where nobody says how many; so many fill a line with latency, where one is limited by what the kernels
-/// hold of it under way, and begins with little.
+/// Streams at most, where nobody says how many.
 const MOST_STREAMS: u32 = 16;
+
+/// Streams that fill a line with latency, where one is limited by what the kernels hold of it under way. With more at once a
+/// slave begins to turn connections away that have not said who they are.
+const FAR_STREAMS: u32 = 10;
 
 /// A connection that takes this long to come about has latency.
 const FAR: Duration = Duration::from_millis(5);
@@ -107,8 +110,8 @@ impl Quota {
                 each: 1,
             },
             (None, Distance::Far) => Self {
-                all: MOST_STREAMS,
-                each: each(MOST_STREAMS),
+                all: (slaves * each(FAR_STREAMS)).min(MOST_STREAMS),
+                each: each(FAR_STREAMS),
             },
         }
     }
@@ -142,8 +145,13 @@ impl Roster {
             self.slaves.len() - 1
         });
         let origin = Origin(u16::try_from(place).unwrap_or(u16::MAX));
-        self.change(origin, |slave| slave.address = Some(session.address()));
+        self.note_address(origin, session.address());
         origin
+    }
+
+    /// Where the slave was reached.
+    pub(crate) fn note_address(&mut self, origin: Origin, address: SocketAddr) {
+        self.change(origin, |slave| slave.address = Some(address));
     }
 
     /// How many slaves could serve now.
@@ -187,6 +195,14 @@ impl Roster {
         self.change(origin, |slave| {
             slave.opening = slave.opening.saturating_sub(1);
             slave.fail(now);
+        });
+    }
+
+    /// No further stream was let in: no failure of a slave that may have a place in a while.
+    pub(crate) fn turned_away(&mut self, origin: Origin, now: Instant) {
+        self.change(origin, |slave| {
+            slave.opening = slave.opening.saturating_sub(1);
+            slave.rests_until = Some(now + REST);
         });
     }
 
@@ -298,8 +314,8 @@ mod tests {
         assert_eq!(quota(None, Distance::SameMachine, 3), (1, 1));
         assert_eq!(quota(None, Distance::Near, 3), (3, 1));
         assert_eq!(quota(None, Distance::Near, 60), (16, 1));
-        assert_eq!(quota(None, Distance::Far, 1), (16, 16));
-        assert_eq!(quota(None, Distance::Far, 3), (16, 6));
+        assert_eq!(quota(None, Distance::Far, 1), (10, 10));
+        assert_eq!(quota(None, Distance::Far, 3), (12, 4));
         assert_eq!(quota(None, Distance::Far, 8), (16, 2));
         assert_eq!(quota(Some(4), Distance::SameMachine, 3), (4, 2));
         assert_eq!(quota(Some(2), Distance::Near, 0), (2, 2));

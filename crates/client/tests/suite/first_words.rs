@@ -17,31 +17,45 @@ use crate::talk::{error, preface};
 
 type Link = Connection<TcpStream>;
 
-/// A server that accepts once, and is over when it has been served.
+/// A server that is over when everybody has been served.
 struct Server {
     address: SocketAddr,
     serving: JoinHandle<()>,
 }
 
 impl Server {
+    /// Serves one client.
     fn start(serve: impl FnOnce(&mut Link) + Send + 'static) -> Self {
+        Self::of(move |listener| {
+            let mut link = accept(&listener);
+            serve(&mut link);
+            part(link);
+        })
+    }
+
+    fn of(serve: impl FnOnce(TcpListener) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = Builder::new().spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            // A client that waits for us would wait for ever.
-            stream
-                .set_read_timeout(Some(Duration::from_secs(20)))
-                .unwrap();
-            let mut link = Connection::new(stream);
-            link.read_exact(&mut [0; ClientPreface::LENGTH]).unwrap();
-            serve(&mut link);
-            link.flush().unwrap();
-            while link.receive().is_ok_and(|header| header.is_some()) {}
-        });
-        let serving = serving.unwrap();
+        let serving = Builder::new().spawn(move || serve(listener)).unwrap();
         Self { address, serving }
     }
+}
+
+/// Accepts a client, and hears its preface.
+fn accept(listener: &TcpListener) -> Link {
+    let (stream, _) = listener.accept().unwrap();
+    // A client that waits for us would wait for ever.
+    let limit = Some(Duration::from_secs(20));
+    stream.set_read_timeout(limit).unwrap();
+    let mut link = Connection::new(stream);
+    link.read_exact(&mut [0; ClientPreface::LENGTH]).unwrap();
+    link
+}
+
+/// Waits for the client's end.
+fn part(mut link: Link) {
+    link.flush().unwrap();
+    while link.receive().is_ok_and(|header| header.is_some()) {}
 }
 
 /// The next request, and its number.
@@ -172,6 +186,24 @@ fn where_something_else_is_asked_first_the_answer_is_passed_over() {
     client.expect_stat(&path("/a"), true);
     client.open().unwrap();
     assert_eq!(size(&mut client, "/b"), Ok(6));
+    end(client, [slave]);
+}
+
+#[test]
+fn a_server_that_is_long_about_it_is_met_again_and_asked_later() {
+    let slave = Server::of(|listener| {
+        // Says nothing: its disk has to come to speed, and its first words wait for the first answer.
+        part(accept(&listener));
+        let mut link = accept(&listener);
+        greet(&mut link, Role::Slave);
+        link.flush().unwrap();
+        let (number, question) = hear::<Request>(&mut link);
+        assert_eq!(question, look("/a"));
+        link.send(number, &facts(8));
+        part(link);
+    });
+    let mut client = unconnected(&slave);
+    assert_eq!(size(&mut client, "/a"), Ok(8));
     end(client, [slave]);
 }
 

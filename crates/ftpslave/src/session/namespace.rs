@@ -82,6 +82,8 @@ impl Session<'_> {
     }
 
     pub(super) fn disk_free(&mut self, request: u32) -> Result<(), ConnectionError> {
+        // What was collected stands before any sign of life, be it the preface.
+        self.connection.flush()?;
         let storage = self.storage.as_ref();
         // A home with a quota may have to be counted.
         let result = self.errand.run(request, || storage.space())?;
@@ -101,6 +103,7 @@ impl Session<'_> {
         request: u32,
         work: impl FnOnce(&dyn Storage) -> Result<(), StorageError>,
     ) -> Result<(), ConnectionError> {
+        self.connection.flush()?;
         let storage = self.storage.as_ref();
         let result = self.errand.run(request, || work(storage))?;
         self.answer_with(request, result.map(|()| Reply::Done {}));
