@@ -103,14 +103,13 @@ impl Client {
     /// first words, a round trip less until it is answered. Where something else is asked first, its answer is passed
     /// over.
     pub fn expect_stat(&mut self, path: &RemotePath, follow: bool) {
-        self.first = Some(Request::Stat {
-            path: path.clone(),
-            follow,
-        });
+        let path = path.clone();
+        self.expect(&Request::Stat { path, follow });
     }
 
-    pub(crate) const fn is_unconnected(&self) -> bool {
-        self.session.is_none()
+    /// What is asked next travels with the first words to a slave, where none serves yet.
+    pub(crate) fn expect(&mut self, request: &Request) {
+        self.first = Some(request.clone()).filter(|_| self.session.is_none());
     }
 
     /// A client that looks for a slave only when something is asked of one: for [`slaves`](Self::slaves), which takes

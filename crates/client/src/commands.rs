@@ -56,9 +56,7 @@ impl Client {
             path: path.clone(),
             follow,
         };
-        if self.is_unconnected() {
-            self.expect_stat(path, follow);
-        }
+        self.expect(&request);
         let entry = self.attempt(|session| match session.ask(&request)? {
             Reply::Facts { entry } => Ok(entry),
             other => Err(unexpected(&other)),

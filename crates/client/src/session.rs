@@ -1,5 +1,6 @@
 //! One conversation with one slave: requests out, answers in, matched by number.
 
+mod ahead;
 mod opening;
 
 use std::collections::HashSet;
@@ -8,6 +9,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use ahead::Ahead;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::{Connection, ConnectionError, ErrorCode, Reply, Request, ServerPreface, SlaveId};
 use transfer::{Range, Receiver, Sent, Source};
@@ -31,10 +33,7 @@ pub(crate) struct Session {
     last_request: u32,
     open: usize,
     closed_early: HashSet<u32>,
-    /// What has travelled with the first words and has not been asked for since, under its number.
-    ahead: Option<(u32, Request)>,
-    /// Open requests whose answers nobody waits for.
-    passed_over: Vec<u32>,
+    ahead: Ahead,
     moved: bool,
 }
 
@@ -81,8 +80,7 @@ impl Session {
             last_request: 0,
             open: 0,
             closed_early: HashSet::new(),
-            ahead: None,
-            passed_over: Vec::new(),
+            ahead: Ahead::default(),
             moved: false,
         }
     }
@@ -137,19 +135,18 @@ impl Session {
     /// travelled with the first words, and neither side has closed it, as this one does where work on another thread is to
     /// end at once.
     pub(crate) fn is_at_rest(&mut self) -> bool {
-        let unclaimed = self.passed_over.len() + usize::from(self.ahead.is_some());
-        self.open == unclaimed && self.is_open()
+        self.open == self.ahead.count() && self.is_open()
     }
 
     /// Whether the slave is still there, as far as this side's kernel knows. One that has answered everything has nothing to
     /// say, so whatever arrived is its farewell.
     pub(crate) fn is_open(&mut self) -> bool {
-        if self.ahead.is_some() {
+        if self.ahead.is_unclaimed() {
             return true;
         }
-        match self.passed_over.is_empty() {
-            true => !self.has_input().unwrap_or(true),
-            false => matches!(self.receive_arrived(), Ok(None)),
+        match self.ahead.count() {
+            0 => !self.has_input().unwrap_or(true),
+            _ => matches!(self.receive_arrived(), Ok(None)),
         }
     }
 
@@ -166,10 +163,8 @@ impl Session {
     /// Collects a request and gives its number. What has travelled with the first words is asked by that; where it is
     /// something else, the answer to it is passed over.
     pub(crate) fn request(&mut self, request: &Request) -> u32 {
-        match self.ahead.take() {
-            Some((number, ahead)) if ahead == *request => return number,
-            Some((number, _)) => self.passed_over.push(number),
-            None => {}
+        if let Some(number) = self.ahead.claim(request) {
+            return number;
         }
         let number = self.next_number();
         self.connection.send(number, request);
@@ -180,14 +175,14 @@ impl Session {
     pub(crate) fn note_ahead(&mut self, number: u32, request: &Request) {
         self.last_request = number;
         self.open += 1;
-        self.ahead = Some((number, request.clone()));
+        self.ahead.ask(number, request);
     }
 
     /// Notes that the request `number`, with the first words, was meant for a master.
     pub(crate) fn note_strange(&mut self, number: u32) {
         self.last_request = number;
         self.open += 1;
-        self.passed_over.push(number);
+        self.ahead.pass_over(number);
     }
 
     /// The number of a request that is about to be collected.
@@ -284,7 +279,7 @@ impl Session {
     fn take(&mut self, header: &Header) -> Attempt<Option<Frame>> {
         if header.kind == DATA {
             let number = header.request;
-            let is_over = self.closed_early.contains(&number) || self.passed_over.contains(&number);
+            let is_over = self.closed_early.contains(&number) || self.ahead.passes_over(number);
             return Ok((!is_over).then_some(Frame::Data));
         }
         let reply: Reply = self.connection.decode(header)?;
@@ -294,8 +289,9 @@ impl Session {
         if closes(&reply) {
             self.open = self.open.saturating_sub(1);
         }
-        if self.passed_over.contains(&header.request) {
-            return self.pass_over(header.request, &reply);
+        if self.ahead.passes_over(header.request) {
+            self.ahead.skip(header.request, &reply)?;
+            return Ok(None);
         }
         match reply {
             Reply::Error { code, .. } if header.request == 0 => Err(match Fault::from(code) {
@@ -303,20 +299,6 @@ impl Session {
                 other => other,
             }),
             reply => Ok(Some(Frame::Reply(reply))),
-        }
-    }
-
-    /// Takes a part of an answer that nobody waits for; what is said there of the session itself counts.
-    fn pass_over(&mut self, number: u32, reply: &Reply) -> Attempt<Option<Frame>> {
-        if closes(reply) {
-            self.passed_over.retain(|passed| *passed != number);
-        }
-        match reply {
-            Reply::Error { code, .. } => match Fault::from(*code) {
-                Fault::Failed(_) => Ok(None),
-                fault => Err(fault),
-            },
-            _ => Ok(None),
         }
     }
 
