@@ -4,12 +4,13 @@
 //! [`Trust`] whom it takes for the server, and gets its sessions from a [`Connector`]. Either kind of session is a [`Tls`],
 //! which is lent the stream it works over with each call, so that deadlines and interrupts stay the stream's.
 //!
-//! TLS 1.3, and 1.2 for clients of others, by rustls over aws-lc-rs. Nothing is resumed: a handshake costs a fifth of a
+//! TLS 1.3, and 1.2 for clients of others, by rustls over aws-lc-rs and ring. Nothing is resumed: a handshake costs a fifth of a
 //! millisecond, tickets would have to be shared between processes, and early data could be replayed.
 
 mod ahead;
 mod connector;
 mod identity;
+mod provider;
 mod reception;
 mod roots;
 mod session;
@@ -21,17 +22,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::Fingerprint;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, ParsedCertificate};
-use rustls::{
-    CertificateError, CipherSuite, OtherError, ServerConfig, ServerConnection, SupportedCipherSuite,
-};
+use rustls::{CertificateError, OtherError, ServerConfig, ServerConnection};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 pub use connector::{Connector, Trust};
 pub use identity::Identity;
+use provider::provider;
 pub use reception::Reception;
 pub use roots::Roots;
 pub use session::Tls;
@@ -171,16 +170,6 @@ impl Acceptor {
         let connection = ServerConnection::new(Arc::clone(&self.0))?;
         Ok(Tls::new(connection.into()))
     }
-}
-
-/// Named here, so that it is the same one whatever else is linked in. Of its ciphers the one with ten rounds is preferred to
-/// that with fourteen: nobody breaks either, and content passes through twice.
-fn provider() -> Arc<CryptoProvider> {
-    let mut provider = aws_lc_rs::default_provider();
-    let is_other =
-        |suite: &SupportedCipherSuite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256;
-    provider.cipher_suites.sort_by_key(is_other);
-    Arc::new(provider)
 }
 
 /// By what the owner of a certificate is known.
