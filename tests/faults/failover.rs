@@ -160,11 +160,11 @@ impl Round {
         let told = format!("seed {seed}, {self:?}");
         let mut transfer = world.outside().run(|| self.start(world));
         let watched = world.counting(self.way, |counts| {
-            let watch = Watch::begin(counts);
-            watch.wait_until_under_way(&mut transfer, &told);
+            let watch = Watch::begin(world, counts);
+            let first = watch.wait_until_under_way(&mut transfer, &told);
             // The moment is the test's choice, not something that it waits for.
             thread::sleep(self.moment);
-            let slave = watch.busiest();
+            let slave = watch.busiest().unwrap_or(first);
             let struck_at = self.strike.hit(world, slave);
             watch.follow(slave, struck_at, &mut transfer, &told)
         });
@@ -227,6 +227,7 @@ impl Round {
 
 /// Looks at the router's counters while a transfer runs.
 struct Watch<'a> {
+    world: &'a World,
     counts: &'a dyn Fn() -> Counts,
     first: Counts,
 }
@@ -240,9 +241,13 @@ struct Watched {
 }
 
 impl<'a> Watch<'a> {
-    fn begin(counts: &'a dyn Fn() -> Counts) -> Self {
+    fn begin(world: &'a World, counts: &'a dyn Fn() -> Counts) -> Self {
         let first = counts();
-        Self { counts, first }
+        Self {
+            world,
+            counts,
+            first,
+        }
     }
 
     fn moved(&self) -> Counts {
@@ -250,9 +255,13 @@ impl<'a> Watch<'a> {
         std::array::from_fn(|slave| now[slave] - self.first[slave])
     }
 
-    fn wait_until_under_way(&self, transfer: &mut Process, told: &str) {
+    /// Through which slave.
+    fn wait_until_under_way(&self, transfer: &mut Process, told: &str) -> usize {
         let end = Instant::now() + PATIENCE;
-        while self.moved().iter().sum::<u64>() < BEGUN {
+        loop {
+            if let Some(slave) = self.busiest() {
+                return slave;
+            }
             assert!(
                 Instant::now() < end && transfer.is_running(),
                 "{told}: {}",
@@ -262,10 +271,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The slave that serves, or does most of it.
-    fn busiest(&self) -> usize {
+    /// The slave that serves, or does most of it, once that is under way. The kernels may still carry what a transfer before
+    /// has left to one that is well again.
+    fn busiest(&self) -> Option<usize> {
+        let serving = (0..SLAVES).filter(|slave| self.world.is_served_by(*slave));
         let moved = self.moved();
-        (0..SLAVES).max_by_key(|slave| moved[*slave]).unwrap()
+        let busiest = serving.max_by_key(|slave| moved[*slave]);
+        busiest.filter(|slave| moved[*slave] >= BEGUN)
     }
 
     /// Sees the transfer to its end.

@@ -32,9 +32,9 @@ pub use machine::{
 };
 pub use namespace::{HERE, Place};
 pub use proc::{
-    children, descendants, field, free_descriptors, is_alive, is_stopped, limit_of,
-    open_descriptors, owner_of_connection, peers_of, processor_time, resident_bytes, status_of,
-    thread_count, what_it_does,
+    children, descendants, field, free_descriptors, is_alive, is_connected_to, is_still_sent_to,
+    is_stopped, limit_of, open_descriptors, owner_of_connection, peers_of, processor_time,
+    resident_bytes, status_of, thread_count, what_it_does,
 };
 pub use process::{Process, code_of, signal_pid, stop_pid};
 pub use proxy::{Direction, Fault, Proxy};

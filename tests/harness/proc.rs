@@ -150,14 +150,33 @@ pub fn owner_of_connection(local: SocketAddr, peer: SocketAddr, candidates: &[u3
         .find(|&pid| open_descriptors(pid).contains(&link))
 }
 
+/// How the kernel's table writes it.
+const ESTABLISHED: &str = "01";
+
 /// The established IPv4 connections accepted at `local`: the addresses of their peers.
 pub fn peers_of(local: SocketAddr) -> Vec<SocketAddr> {
-    const ESTABLISHED: &str = "01";
     let sockets = connections().into_iter();
     sockets
         .filter(|socket| socket.local == local && socket.state == ESTABLISHED)
         .map(|socket| socket.peer)
         .collect()
+}
+
+/// Whether anybody here has an established IPv4 connection to `peer`.
+pub fn is_connected_to(peer: SocketAddr) -> bool {
+    let mut sockets = connections().into_iter();
+    sockets.any(|socket| socket.peer == peer && socket.state == ESTABLISHED)
+}
+
+/// Whether the kernel still has something for `peer` of connections that nobody here has open any more.
+pub fn is_still_sent_to(peer: SocketAddr) -> bool {
+    const FIN_WAIT1: &str = "04";
+    const LAST_ACK: &str = "09";
+    const CLOSING: &str = "0B";
+    let mut sockets = connections().into_iter();
+    sockets.any(|socket| {
+        socket.peer == peer && [FIN_WAIT1, LAST_ACK, CLOSING].contains(&&*socket.state)
+    })
 }
 
 struct Socket {

@@ -27,15 +27,24 @@ const QUIET: Duration = Duration::from_millis(1_500);
 /// less than the five seconds that are promised.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
-/// A sender that hears nothing asks about the worker this often even where all is acknowledged: the kernel of one that was
-/// stopped goes on to take what comes slowly, and for long.
+/// Beyond that, as many round trips as it takes to connect, within TLS too, and to ask.
+const ROUND_TRIPS: u32 = 4;
+
+/// But no more than this, whatever the kernel has measured.
+const MOST_DELAY: Duration = Duration::from_secs(8);
+
+/// A sender that hears nothing asks about the worker this often even while more and more is acknowledged: the kernel of one
+/// that was stopped goes on to take what comes slowly, and for long.
 const UNHEARD: Duration = Duration::from_secs(2);
+
+/// Where more than this has arrived meanwhile, bytes, somebody takes it: the kernel's buffers hold less.
+const MOST_BUFFERED: u64 = 64 * 1024 * 1024;
 
 /// So many of these questions in a row without an answer, and it is lost: nothing else is amiss.
 const UNANSWERED: u32 = 2;
 
-/// A worker that has shown no life for longer hangs.
-const HANGING: Duration = Duration::from_secs(4);
+/// A worker that has shown no life for longer hangs: it should four times a second.
+const HANGING: Duration = Duration::from_secs(3);
 
 /// A live worker shows life more often than this; one that has not is asked about again at once.
 const DOUBTFUL: Duration = Duration::from_millis(1_500);
@@ -51,10 +60,8 @@ pub(crate) struct Patient {
     sent: u64,
     /// The wait for what was sent to be acknowledged, from one write to the next.
     sending: Option<Wait>,
-    /// When to ask about the worker, of which nothing was heard since something was sent.
-    ask_at: Option<Instant>,
-    /// Such questions that had no answer, since the last that had.
-    unanswered: u32,
+    /// Something was sent, and nothing of the worker has been heard since.
+    unheard: Option<Unheard>,
 }
 
 /// Whether to go on waiting.
@@ -73,6 +80,17 @@ struct Wait {
     looked: Instant,
     /// Bytes that had arrived, here or there, at the last look; `None` before the first.
     arrived: Option<u64>,
+}
+
+/// What is known of a worker that says nothing to what is sent.
+#[derive(Debug)]
+struct Unheard {
+    /// When to ask about it.
+    ask_at: Instant,
+    /// Questions without an answer since the last that had one.
+    unanswered: u32,
+    /// Bytes that had arrived when it last seemed to be there.
+    arrived: u64,
 }
 
 /// How far a connection is, as this side's kernel knows.
@@ -105,8 +123,7 @@ impl Patient {
             round_trip: Duration::ZERO,
             sent: 0,
             sending: None,
-            ask_at: None,
-            unanswered: 0,
+            unheard: None,
         })
     }
 
@@ -178,9 +195,7 @@ impl Patient {
         let mut wait = Wait::new(Instant::now());
         loop {
             match call(&mut self.channel) {
-                Err(error) if is_turn_over(&error) => {
-                    self.waiting.look(&mut wait, self.standing())?;
-                }
+                Err(error) if is_turn_over(&error) => self.look(&mut wait, self.standing())?,
                 result => return result,
             }
         }
@@ -200,18 +215,18 @@ impl Patient {
         {
             let standing = self.standing();
             match &mut wait {
-                Some(wait) if standing.unacknowledged > 0 => self.waiting.look(wait, standing)?,
-                _ => {
-                    wait = None;
-                    self.ask_if_unheard()?;
-                }
+                Some(wait) if standing.unacknowledged > 0 => self.look(wait, standing)?,
+                _ => wait = None,
             }
+            self.ask_if_unheard(standing)?;
         }
         let mut wait = wait.unwrap_or_else(|| Wait::new(Instant::now()));
         loop {
             match call(&mut self.channel) {
                 Err(error) if is_turn_over(&error) => {
-                    self.waiting.look(&mut wait, self.standing())?;
+                    let standing = self.standing();
+                    self.look(&mut wait, standing)?;
+                    self.ask_if_unheard(standing)?;
                 }
                 result => {
                     if let Ok(sent) = result
@@ -221,41 +236,66 @@ impl Patient {
                     }
                     // Behind an error too: what TLS does not do is done in another way.
                     self.sending = Some(wait);
-                    self.ask_at.get_or_insert_with(|| Instant::now() + UNHEARD);
+                    if self.unheard.is_none() {
+                        self.unheard = Some(Unheard::new(self.standing()));
+                    }
                     return result;
                 }
             }
         }
     }
 
-    /// Everything has arrived, as far as the peer's kernel says; the worker itself has long said nothing.
-    fn ask_if_unheard(&mut self) -> io::Result<()> {
-        let Some(watched) = &self.waiting.watched else {
+    /// A turn has passed without anything to give, or a while with something on the way. Decides whether to go on.
+    fn look(&mut self, wait: &mut Wait, standing: Standing) -> io::Result<()> {
+        self.waiting.look(wait, standing)?;
+        match &self.waiting.watched {
+            Some(watched) if Instant::now() >= wait.next_probe => {
+                let again = judge(probe(watched, self.probe_limit()))?;
+                wait.next_probe = Instant::now() + again;
+                if let Some(unheard) = &mut self.unheard {
+                    unheard.put_off(again);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What was sent arrives, as far as the peer's kernel says; the worker itself has long said nothing.
+    fn ask_if_unheard(&mut self, standing: Standing) -> io::Result<()> {
+        let limit = self.probe_limit();
+        let (Some(watched), Some(unheard)) = (&self.waiting.watched, &mut self.unheard) else {
             return Ok(());
         };
-        if self.ask_at.is_none_or(|due| due > Instant::now()) {
+        if standing.arrived.wrapping_sub(unheard.arrived) > MOST_BUFFERED {
+            *unheard = Unheard::new(standing);
+        }
+        if Instant::now() < unheard.ask_at {
             return Ok(());
         }
-        let probed = probe(watched, PROBE_LIMIT);
-        self.unanswered = match probed {
-            Probed::Dead => self.unanswered + 1,
-            _ => 0,
-        };
-        let again = match probed {
+        let again = match probe(watched, limit) {
+            Probed::Dead if unheard.unanswered + 1 < UNANSWERED => {
+                unheard.unanswered += 1;
+                return Ok(());
+            }
             // One that is shut down lets its transfers finish; one that was killed has ended this connection, too.
             Probed::Refused => QUIET,
-            Probed::Dead if self.unanswered < UNANSWERED => TURN,
             probed => judge(probed)?,
         };
-        self.ask_at = Some(Instant::now() + again);
+        unheard.put_off(again);
         Ok(())
+    }
+
+    /// How long the answer to a question may take: what waits on the way delays that, too.
+    fn probe_limit(&self) -> Duration {
+        let round_trip = sys::socket::round_trip(self.socket()).unwrap_or_default();
+        PROBE_LIMIT + MOST_DELAY.min(round_trip * ROUND_TRIPS)
     }
 
     /// The worker has said something.
     fn hear<T>(&mut self, heard: io::Result<T>) -> io::Result<T> {
         if heard.is_ok() {
-            self.ask_at = None;
-            self.unanswered = 0;
+            self.unheard = None;
         }
         heard
     }
@@ -267,6 +307,23 @@ impl Patient {
             arrived: moved.wrapping_sub(unacknowledged),
             unacknowledged,
         }
+    }
+}
+
+impl Unheard {
+    /// It seems to be there, and that much has arrived.
+    fn new(standing: Standing) -> Self {
+        Self {
+            ask_at: Instant::now() + UNHEARD,
+            unanswered: 0,
+            arrived: standing.arrived,
+        }
+    }
+
+    /// A question has had an answer: the next one comes after so long.
+    fn put_off(&mut self, again: Duration) {
+        self.unanswered = 0;
+        self.ask_at = Instant::now() + again;
     }
 }
 
@@ -289,7 +346,7 @@ impl Waiting {
         }
     }
 
-    /// A turn has passed without anything to give, or a while with something on the way. Decides whether to go on.
+    /// Notes what has moved since the last look, and fails where nothing has for too long.
     fn look(&self, wait: &mut Wait, standing: Standing) -> io::Result<()> {
         self.check()?;
         let now = Instant::now();
@@ -299,16 +356,8 @@ impl Waiting {
             wait.next_probe = now + QUIET;
         }
         wait.looked = now;
-        let silent = now.duration_since(wait.moved);
-        if silent >= self.limit {
+        if now.duration_since(wait.moved) >= self.limit {
             return Err(Halt::Lost(format!("no answer for {} s", self.limit.as_secs())).into());
-        }
-        match &self.watched {
-            Some(watched) if now >= wait.next_probe => {
-                let again = judge(probe(watched, PROBE_LIMIT))?;
-                wait.next_probe = Instant::now() + again;
-            }
-            _ => {}
         }
         Ok(())
     }

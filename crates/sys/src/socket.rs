@@ -1,7 +1,9 @@
 //! What the kernel knows about a connection and std does not tell.
 
 use std::io;
+use std::mem::zeroed;
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 /// Bytes written to `socket` that the peer's kernel has not acknowledged: `SIOCOUTQ`, tcp(7).
 ///
@@ -16,6 +18,31 @@ pub fn unacknowledged(socket: impl AsFd) -> io::Result<u64> {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(u64::try_from(bytes).unwrap_or(0)),
     }
+}
+
+/// How long a round trip takes, as the kernel has smoothed what it measured on `socket`, all that waits on the way counted:
+/// `tcpi_rtt` of `TCP_INFO`, tcp(7).
+///
+/// # Errors
+/// `ENOTSOCK` for what is no socket, `EOPNOTSUPP` for one that is not of TCP.
+pub fn round_trip(socket: impl AsFd) -> io::Result<Duration> {
+    // SAFETY: it is made of numbers alone, which may be zero.
+    let mut info: libc::tcp_info = unsafe { zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of_val(&info)).unwrap_or(0);
+    // SAFETY: the kernel writes at most `length` bytes, which are there, and sets `length`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Duration::from_micros(info.tcpi_rtt.into()))
 }
 
 #[cfg(test)]
@@ -44,11 +71,22 @@ mod tests {
     }
 
     #[test]
+    fn a_round_trip_has_been_measured_once_something_was_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        sender.write_all(b"ping").unwrap();
+        while unacknowledged(&sender).unwrap() > 0 {
+            std::thread::yield_now();
+        }
+        let measured = round_trip(&sender).unwrap();
+        assert!(!measured.is_zero() && measured < Duration::from_secs(5));
+    }
+
+    #[test]
     fn a_file_is_no_socket() {
         let file = tempfile::tempfile().unwrap();
-        assert_eq!(
-            unacknowledged(&file).unwrap_err().raw_os_error(),
-            Some(libc::ENOTTY)
-        );
+        let asked = [unacknowledged(&file).err(), round_trip(&file).err()];
+        let codes = asked.map(|error| error.and_then(|error| error.raw_os_error()));
+        assert_eq!(codes, [Some(libc::ENOTTY), Some(libc::ENOTSOCK)]);
     }
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::harness::{
-    Client, PATIENCE, Place, Router, Server, master_binary, peers_of, random_bytes, slave_binary,
-    staged, wait_until, write_file,
+    Client, PATIENCE, Place, Router, Server, is_connected_to, is_still_sent_to, master_binary,
+    peers_of, random_bytes, slave_binary, staged, wait_until, write_file,
 };
 
 pub(super) const SLAVES: usize = 3;
@@ -161,6 +161,12 @@ impl World {
         self.places[slave].run(|| peers_of(listens))
     }
 
+    /// Whether the client has a session with a slave.
+    pub(super) fn is_served_by(&self, slave: usize) -> bool {
+        let listens = self.slaves[slave].address;
+        self.outside().run(|| is_connected_to(listens))
+    }
+
     /// Does `work` where the router's counters can be read, as often as it likes.
     pub(super) fn counting<T: Send>(
         &self,
@@ -187,18 +193,25 @@ impl World {
         });
     }
 
-    /// Waits until the master offers every slave.
+    /// Waits until the master offers every slave, and the client's kernel has nothing left for any: a transfer that gave one up
+    /// leaves there what it did not take.
     pub(super) fn wait_for_slaves(&self) {
         let end = Instant::now() + PATIENCE;
         loop {
             let answer = self.outside().run(|| self.client.run(["slaves"]));
             let up = |line: &&str| line.contains(" up ");
             if answer.stdout.lines().filter(up).count() == SLAVES {
-                return;
+                break;
             }
             assert!(Instant::now() < end, "{}\n{}", answer.stdout, answer.stderr);
             thread::sleep(LOOK);
         }
+        let is_left = |slave: &Server| is_still_sent_to(slave.address);
+        wait_until(
+            "what was left for the slaves to arrive",
+            2 * PATIENCE,
+            || self.outside().run(|| !self.slaves.iter().any(is_left)),
+        );
     }
 }
 

@@ -158,6 +158,45 @@ fn a_peer_that_is_stopped_is_lost_though_its_kernel_takes_everything() {
     assert!(start.elapsed() >= UNHEARD + 2 * PROBE_LIMIT);
 }
 
+/// What its kernel takes ends while it is being asked about: that is not waited for anew.
+#[test]
+fn a_peer_that_is_stopped_is_lost_in_time_where_its_buffer_is_full_meanwhile() {
+    let mut pair = pair(Duration::from_secs(30));
+    let start = Instant::now();
+    let is_doubted = |patient: &Patient| {
+        let unheard = patient.unheard.as_ref();
+        unheard.is_some_and(|unheard| unheard.unanswered > 0)
+    };
+    while !is_doubted(&pair.patient) {
+        pair.patient.write_all(&[0; 16]).unwrap();
+        std::thread::sleep(TURN / 5);
+    }
+    let error = loop {
+        if let Err(error) = pair.patient.write(&[0; 65_536]) {
+            break error;
+        }
+    };
+    assert_eq!(cause(&error), "it does not answer");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+/// Who cannot be asked, because nobody is let in there, is not lost while it takes what is sent.
+#[test]
+fn a_peer_that_takes_more_than_buffers_hold_is_not_asked_about() {
+    let mut pair = pair(Duration::from_secs(30));
+    let mut peer = pair.peer.try_clone().unwrap();
+    let reading = std::thread::Builder::new()
+        .spawn(move || io::copy(&mut peer, &mut io::sink()))
+        .unwrap();
+    let start = Instant::now();
+    while start.elapsed() < UNHEARD + 2 * (PROBE_LIMIT + TURN) {
+        pair.patient.write_all(&[0; 4 * 1024 * 1024]).unwrap();
+        std::thread::sleep(TURN / 10);
+    }
+    drop(pair.patient);
+    assert!(reading.join().unwrap().unwrap() > MOST_BUFFERED);
+}
+
 /// A slave that is shut down listens no more, and lets its transfers finish.
 #[test]
 fn a_peer_that_takes_nobody_new_is_sent_to_as_before() {
