@@ -62,7 +62,7 @@ abuse: ## stall with CLIENTS=5000, guess 200 passwords a second, SECONDS=60 long
 	    $(CARGO) test --release --locked -p mini-ftp --test suite abuse::attack -- --nocapture --test-threads 1
 
 failover: ## lose the slave of a running get and put, ROUNDS=200 times each, and time how it goes on (takes root or user namespaces)
-	TMPDIR='$(BENCH_TMP)' MINI_FTP_MUST=1 MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MILLISECONDS=3000 \
+	TMPDIR='$(BENCH_TMP)' MINI_FTP_MUST=1 MINI_FTP_ROUNDS=$(ROUNDS) MINI_FTP_MILLISECONDS=2500 \
 	    $(CARGO) test --release --locked -p mini-ftp --test suite faults::failover -- --nocapture
 
 restart: ## kill the master of SLAVES=50, RESTARTS=20 times, and time how it is back

@@ -274,10 +274,14 @@ impl<'a> Watch<'a> {
     /// The slave that serves, or does most of it, once that is under way. The kernels may still carry what a transfer before
     /// has left to one that is well again.
     fn busiest(&self) -> Option<usize> {
-        let serving = (0..SLAVES).filter(|slave| self.world.is_served_by(*slave));
         let moved = self.moved();
-        let busiest = serving.max_by_key(|slave| moved[*slave]);
-        busiest.filter(|slave| moved[*slave] >= BEGUN)
+        if moved.iter().all(|moved| *moved < BEGUN) {
+            return None;
+        }
+        let serving = self.world.serving();
+        let under_way = |slave: &usize| serving[*slave] && moved[*slave] >= BEGUN;
+        let under_way = (0..SLAVES).filter(under_way);
+        under_way.max_by_key(|slave| moved[*slave])
     }
 
     /// Sees the transfer to its end.

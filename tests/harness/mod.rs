@@ -32,7 +32,7 @@ pub use machine::{
 };
 pub use namespace::{HERE, Place};
 pub use proc::{
-    children, descendants, field, free_descriptors, is_alive, is_connected_to, is_still_sent_to,
+    children, connected_to, descendants, field, free_descriptors, is_alive, is_still_sent_to,
     is_stopped, limit_of, open_descriptors, owner_of_connection, peers_of, processor_time,
     resident_bytes, status_of, thread_count, what_it_does,
 };

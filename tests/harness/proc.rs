@@ -162,10 +162,13 @@ pub fn peers_of(local: SocketAddr) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Whether anybody here has an established IPv4 connection to `peer`.
-pub fn is_connected_to(peer: SocketAddr) -> bool {
-    let mut sockets = connections().into_iter();
-    sockets.any(|socket| socket.peer == peer && socket.state == ESTABLISHED)
+/// The ends of the established IPv4 connections here.
+pub fn connected_to() -> Vec<SocketAddr> {
+    let sockets = connections().into_iter();
+    sockets
+        .filter(|socket| socket.state == ESTABLISHED)
+        .map(|socket| socket.peer)
+        .collect()
 }
 
 /// Whether the kernel still has something for `peer` of connections that nobody here has open any more.

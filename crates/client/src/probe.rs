@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use auth::tls::{Connector, Trust};
@@ -13,6 +15,9 @@ use protocol::{
 
 use crate::channel::{Channel, is_turn_over};
 use crate::dial::is_busy;
+
+/// A handshake of TLS is the most that stands on it.
+const STACK: usize = 256 * 1024;
 
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +43,7 @@ pub(crate) struct Asked {
 }
 
 /// Asks a slave about one of its workers.
-pub(crate) fn probe(asked: &Asked, limit: Duration) -> Probed {
+fn probe(asked: &Asked, limit: Duration) -> Probed {
     match ask(asked, Instant::now() + limit) {
         Ok(silent) => Probed::Alive { silent },
         Err(error) => {
@@ -51,6 +56,21 @@ pub(crate) fn probe(asked: &Asked, limit: Duration) -> Probed {
             }
         }
     }
+}
+
+/// The same on a thread of its own: what is asked meanwhile goes on. One whose answer nobody waits for ends by itself.
+///
+/// # Errors
+/// No thread is to be had.
+pub(crate) fn ask_aside(asked: Asked, limit: Duration) -> io::Result<Receiver<Probed>> {
+    let (answer, receiver) = channel();
+    let ask = move || {
+        let told = answer.send(probe(&asked, limit));
+        tracing::trace!(?told, "probe");
+    };
+    let builder = Builder::new().name("probe".to_owned()).stack_size(STACK);
+    builder.spawn(ask)?;
+    Ok(receiver)
 }
 
 fn ask(asked: &Asked, end: Instant) -> Result<Duration, ConnectionError> {
@@ -207,7 +227,7 @@ pub(crate) mod tests {
     fn with_peer(answer: impl FnOnce(TcpStream) + Send + 'static) -> Probed {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let answering = std::thread::Builder::new()
+        let answering = Builder::new()
             .spawn(move || answer(listener.accept().unwrap().0))
             .unwrap();
         let probed = probe(&in_clear(address), LIMIT);
@@ -256,7 +276,7 @@ pub(crate) mod tests {
                 ..in_clear(listener.local_addr().unwrap())
             };
             let mut tls = Acceptor::new(&identity).unwrap().start().unwrap();
-            let answering = std::thread::Builder::new()
+            let answering = Builder::new()
                 .spawn(move || {
                     let (mut stream, _) = listener.accept().unwrap();
                     stream.write_all(b"220 mini-ftp ready\r\n").unwrap();

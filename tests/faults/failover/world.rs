@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::harness::{
-    Client, PATIENCE, Place, Router, Server, is_connected_to, is_still_sent_to, master_binary,
+    Client, PATIENCE, Place, Router, Server, connected_to, is_still_sent_to, master_binary,
     peers_of, random_bytes, slave_binary, staged, wait_until, write_file,
 };
 
@@ -161,10 +161,10 @@ impl World {
         self.places[slave].run(|| peers_of(listens))
     }
 
-    /// Whether the client has a session with a slave.
-    pub(super) fn is_served_by(&self, slave: usize) -> bool {
-        let listens = self.slaves[slave].address;
-        self.outside().run(|| is_connected_to(listens))
+    /// Whether the client has a session, with each slave.
+    pub(super) fn serving(&self) -> [bool; SLAVES] {
+        let connected = self.outside().run(connected_to);
+        std::array::from_fn(|slave| connected.contains(&self.slaves[slave].address))
     }
 
     /// Does `work` where the router's counters can be read, as often as it likes.

@@ -1,0 +1,77 @@
+//! Tests of `waiting`.
+
+use std::net::TcpListener;
+
+use super::*;
+use crate::probe::tests::answer_probe;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Waits for one that listens, to which `sent` bytes were sent long ago.
+fn waiting(listener: &TcpListener, sent: u64) -> Waiting {
+    let mut waiting = Waiting::new(Interrupt::default(), Duration::from_secs(30));
+    waiting.watched = Some(Asked {
+        address: listener.local_addr().unwrap(),
+        worker: 7,
+        key: None,
+    });
+    waiting.unheard = Some(Unheard {
+        ask_at: Instant::now(),
+        arrived: sent,
+    });
+    waiting
+}
+
+fn at(arrived: u64) -> Standing {
+    Standing {
+        arrived,
+        unacknowledged: 1,
+        round_trip: Duration::ZERO,
+    }
+}
+
+#[test]
+fn what_has_arrived_counts_from_the_last_sign_of_life() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut waiting = waiting(&listener, 0);
+    let mut wait = Wait::new(Instant::now());
+    waiting.look(&mut wait, at(60 * MIB)).unwrap();
+    answer_probe(listener.accept().unwrap().0, Duration::ZERO);
+    while waiting.question.is_some() {
+        std::thread::yield_now();
+        waiting.look(&mut wait, at(60 * MIB)).unwrap();
+    }
+    let unheard = waiting.unheard.as_mut().unwrap();
+    assert_eq!(unheard.arrived, 60 * MIB);
+    unheard.ask_at = Instant::now();
+    // Less than its kernel may hold, though more than that since the beginning.
+    waiting.look(&mut wait, at(70 * MIB)).unwrap();
+    assert!(waiting.question.is_some());
+    waiting.look(&mut wait, at(125 * MIB)).unwrap();
+    assert!(waiting.question.is_none());
+}
+
+#[test]
+fn a_question_about_silence_is_dropped_once_something_moves() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut waiting = waiting(&listener, 0);
+    waiting.unheard = None;
+    let mut wait = Wait::new(Instant::now());
+    wait.ask_at = Instant::now();
+    waiting.look(&mut wait, at(1)).unwrap();
+    assert!(waiting.question.is_some());
+    waiting.look(&mut wait, at(1)).unwrap();
+    assert!(waiting.question.is_some());
+    waiting.look(&mut wait, at(2)).unwrap();
+    assert!(waiting.question.is_none());
+}
+
+#[test]
+fn an_answer_may_take_as_much_longer_as_the_line_is_long() {
+    let far = Duration::from_millis(300);
+    assert_eq!(limit(true, far), PROBE_LIMIT + 4 * far);
+    assert_eq!(limit(false, far), UNHEARD_LIMIT + 4 * far);
+    assert_eq!(limit(true, 100 * far), PROBE_LIMIT + MOST_DELAY);
+    // When a segment that opens a connection is sent again (RFC 6298, section 2).
+    assert!(limit(false, Duration::ZERO) > Duration::from_secs(1));
+}
