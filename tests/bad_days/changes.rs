@@ -101,9 +101,13 @@ fn a_file_that_is_removed_while_it_is_read_arrives_whole() {
 #[test]
 fn a_file_that_never_stands_still_is_refused() {
     const SIZE: usize = 4 * MEBIBYTE;
-    let cluster = Cluster::start(1);
+    // Slow enough that many writes fall into every try, also beside other tests: at the slave, whose kernel would take all of it
+    // at once from one that may send as it likes.
+    let slowly = ["--limit-session-rate", "6M"];
+    let cluster = Setup::new(1).slave_options(slowly).start();
     cluster.write("a.bin", &random_bytes(6, SIZE));
     let over = AtomicBool::new(false);
+    let is_written = AtomicBool::new(false);
     let scribble = || {
         let path = cluster.path("a.bin");
         let file = File::options().write(true).open(path).unwrap();
@@ -113,15 +117,16 @@ fn a_file_that_never_stands_still_is_refused() {
             }
             let place = count * 4099 % (SIZE as u64 - 8);
             file.write_all_at(&count.to_be_bytes(), place).unwrap();
+            is_written.store(true, SeqCst);
             thread::sleep(Duration::from_millis(1));
         }
     };
-    // Slow enough that many writes fall into every try, also beside other tests.
-    let client = cluster.client().options(["--limit-rate", "6M"]);
+    let client = cluster.client();
     let finished = thread::scope(|threads| {
         thread::Builder::new()
             .spawn_scoped(threads, scribble)
             .unwrap();
+        wait_until("somebody to write", PATIENCE, || is_written.load(SeqCst));
         let finished = client.run(["get", "a.bin"]);
         over.store(true, SeqCst);
         finished
