@@ -22,8 +22,11 @@ pub(super) const UNHEARD: Duration = Duration::from_secs(2);
 /// How long the answer may take then, where nothing else is amiss: a lost segment of the question is sent again meanwhile.
 pub(super) const UNHEARD_LIMIT: Duration = Duration::from_millis(1_500);
 
-/// Round trips that an answer may take beyond that: connecting and asking are three within TLS, and one is to spare.
+/// Round trips that an answer may take: connecting and asking are three within TLS, and one is to spare.
 const ROUND_TRIPS: u32 = 4;
+
+/// So much of them is within the limit; what they take beyond that comes on top.
+const NEAR: Duration = Duration::from_millis(500);
 
 /// But no more than this, whatever the kernel has measured.
 const MOST_DELAY: Duration = Duration::from_secs(8);
@@ -214,7 +217,8 @@ fn limit(is_about_silence: bool, round_trip: Duration) -> Duration {
         true => PROBE_LIMIT,
         false => UNHEARD_LIMIT,
     };
-    limit + MOST_DELAY.min(round_trip * ROUND_TRIPS)
+    let far = (round_trip * ROUND_TRIPS).saturating_sub(NEAR);
+    limit + far.min(MOST_DELAY)
 }
 
 /// What follows from an answer; after how long to ask again.
