@@ -96,8 +96,9 @@ fn slave(storm: &Storm<'_>, event: &Event) -> Struck {
             return wake(&slave, &[], event);
         }
         Kind::StopSlave => {
-            let family = slave.family();
             slave.signal_all(Signal::STOP);
+            // Only now does the supervisor start no more of them.
+            let family = slave.family();
             return wake(&slave, &family, event);
         }
         Kind::KillSupervisor => drop(slave.process.kill()),
