@@ -10,9 +10,10 @@ use crate::fault::Halt;
 use crate::probe::{Asked, Probed, ask_aside};
 
 /// Silence after which the worker is asked about.
-pub(super) const QUIET: Duration = Duration::from_millis(1_500);
+pub(super) const QUIET: Duration = Duration::from_secs(1);
 
-/// How long the answer may take: with [`QUIET`] and two turns less than the five seconds that are promised.
+/// How long the answer may take: with [`QUIET`], two turns, and what a rate limit leaves in the kernel's buffers for two seconds,
+/// less than the five seconds that are promised.
 pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(1);
 
 /// A sender that hears nothing asks about the worker after so long, even while more and more is acknowledged: the kernel of one
@@ -22,11 +23,9 @@ pub(super) const UNHEARD: Duration = Duration::from_secs(2);
 /// How long the answer may take then, where nothing else is amiss: a lost segment of the question is sent again meanwhile.
 pub(super) const UNHEARD_LIMIT: Duration = Duration::from_millis(1_500);
 
-/// Round trips that an answer may take: connecting and asking are three within TLS, and one is to spare.
+/// Round trips that an answer may take beyond that, since what is sent waits on the way, and so does a question: connecting and
+/// asking are three within TLS, and one is to spare.
 const ROUND_TRIPS: u32 = 4;
-
-/// So much of them is within the limit; what they take beyond that comes on top.
-const NEAR: Duration = Duration::from_millis(500);
 
 /// But no more than this, whatever the kernel has measured.
 const MOST_DELAY: Duration = Duration::from_secs(8);
@@ -211,14 +210,12 @@ impl Unheard {
     }
 }
 
-/// How long an answer may take.
+/// How long an answer may take. Where nothing moves at all, a far slave has had its time before it was asked about.
 fn limit(is_about_silence: bool, round_trip: Duration) -> Duration {
-    let limit = match is_about_silence {
+    match is_about_silence {
         true => PROBE_LIMIT,
-        false => UNHEARD_LIMIT,
-    };
-    let far = (round_trip * ROUND_TRIPS).saturating_sub(NEAR);
-    limit + far.min(MOST_DELAY)
+        false => UNHEARD_LIMIT + MOST_DELAY.min(round_trip * ROUND_TRIPS),
+    }
 }
 
 /// What follows from an answer; after how long to ask again.
