@@ -150,25 +150,21 @@ pub fn owner_of_connection(local: SocketAddr, peer: SocketAddr, candidates: &[u3
         .find(|&pid| open_descriptors(pid).contains(&link))
 }
 
-/// How the kernel's table writes it.
-const ESTABLISHED: &str = "01";
-
 /// The established IPv4 connections accepted at `local`: the addresses of their peers.
 pub fn peers_of(local: SocketAddr) -> Vec<SocketAddr> {
-    let sockets = connections().into_iter();
-    sockets
-        .filter(|socket| socket.local == local && socket.state == ESTABLISHED)
-        .map(|socket| socket.peer)
-        .collect()
+    let accepted = established().filter(|socket| socket.local == local);
+    accepted.map(|socket| socket.peer).collect()
 }
 
-/// The ends of the established IPv4 connections here.
+/// The other ends of the established IPv4 connections here.
 pub fn connected_to() -> Vec<SocketAddr> {
+    established().map(|socket| socket.peer).collect()
+}
+
+fn established() -> impl Iterator<Item = Socket> {
+    const ESTABLISHED: &str = "01";
     let sockets = connections().into_iter();
-    sockets
-        .filter(|socket| socket.state == ESTABLISHED)
-        .map(|socket| socket.peer)
-        .collect()
+    sockets.filter(|socket| socket.state == ESTABLISHED)
 }
 
 /// Whether the kernel still has something for `peer` of connections that nobody here has open any more.

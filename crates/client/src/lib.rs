@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | who serves: masters, offers, tickets, failover | `route`, `master`, `renewal`, `session`, `retry` |
 //! | who the user is, who the server is, and to whom a secret may be said | `login`, `trust`, `secrecy` |
-//! | a connection that never waits in vain, in clear or over TLS | `dial`, `patient`, `channel`, `probe` |
+//! | a connection that never waits in vain, in clear or over TLS | `dial`, `patient`, `channel`, `probe`, `aside` |
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
 //! | what is kept between two tries | `formats`, `trailer`, `state_folder`, `upload_record`, `known_digest` |
 //! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending` |
@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod aside;
 mod backlog;
 mod batch;
 mod block_digests;

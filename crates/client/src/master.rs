@@ -59,13 +59,13 @@ pub(crate) struct First<'a> {
 }
 
 impl First<'_> {
-    const NUMBER_OF_MASTERS: u32 = 1;
-    const NUMBER_OF_SLAVES: u32 = 2;
+    const NUMBER_TO_MASTER: u32 = 1;
+    const NUMBER_TO_SLAVE: u32 = 2;
 
     fn ask(self, connection: &mut Connection<Patient>) {
-        connection.send(Self::NUMBER_OF_MASTERS, self.of_master);
+        connection.send(Self::NUMBER_TO_MASTER, self.of_master);
         if let Some(request) = self.of_slave {
-            connection.send(Self::NUMBER_OF_SLAVES, request);
+            connection.send(Self::NUMBER_TO_SLAVE, request);
         }
     }
 }
@@ -123,7 +123,7 @@ fn reach_address(
             let mut master = Master {
                 connection,
                 host: address.ip(),
-                last_request: First::NUMBER_OF_SLAVES,
+                last_request: First::NUMBER_TO_SLAVE,
                 ahead: ahead.map(|first| first.of_master.clone()),
             };
             if let Some(login) = &context.options.login {
@@ -141,9 +141,9 @@ fn reach_address(
             let mut session = Session::new(connection, &preface, key, context);
             session.log_in(&preface, context)?;
             if let Some(first) = ahead {
-                session.note_strange(First::NUMBER_OF_MASTERS);
+                session.note_strange(First::NUMBER_TO_MASTER);
                 if let Some(request) = first.of_slave {
-                    session.note_ahead(First::NUMBER_OF_SLAVES, request);
+                    session.note_ahead(First::NUMBER_TO_SLAVE, request);
                 }
             }
             Ok(Reached::Slave(Box::new(session)))
@@ -176,7 +176,7 @@ impl Master {
     /// Asks one thing and waits for the answer.
     pub(crate) fn ask(&mut self, request: &MasterRequest) -> Attempt<MasterReply> {
         let number = match self.ahead.take() {
-            Some(ahead) if ahead == *request => First::NUMBER_OF_MASTERS,
+            Some(ahead) if ahead == *request => First::NUMBER_TO_MASTER,
             _ => {
                 let number = self.next_number();
                 self.connection.send(number, request);

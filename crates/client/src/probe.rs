@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use auth::tls::{Connector, Trust};
@@ -13,11 +12,9 @@ use protocol::{
     ServerPreface,
 };
 
+use crate::aside::spawn;
 use crate::channel::{Channel, is_turn_over};
 use crate::dial::is_busy;
-
-/// A handshake of TLS is the most that stands on it.
-const STACK: usize = 256 * 1024;
 
 /// What a probe found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,18 +55,16 @@ fn probe(asked: &Asked, limit: Duration) -> Probed {
     }
 }
 
-/// The same on a thread of its own: what is asked meanwhile goes on. One whose answer nobody waits for ends by itself.
+/// The same, while whoever asks goes on.
 ///
 /// # Errors
 /// No thread is to be had.
 pub(crate) fn ask_aside(asked: Asked, limit: Duration) -> io::Result<Receiver<Probed>> {
     let (answer, receiver) = channel();
-    let ask = move || {
+    spawn("probe", move || {
         let told = answer.send(probe(&asked, limit));
         tracing::trace!(?told, "probe");
-    };
-    let builder = Builder::new().name("probe".to_owned()).stack_size(STACK);
-    builder.spawn(ask)?;
+    })?;
     Ok(receiver)
 }
 
@@ -227,7 +222,7 @@ pub(crate) mod tests {
     fn with_peer(answer: impl FnOnce(TcpStream) + Send + 'static) -> Probed {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let answering = Builder::new()
+        let answering = std::thread::Builder::new()
             .spawn(move || answer(listener.accept().unwrap().0))
             .unwrap();
         let probed = probe(&in_clear(address), LIMIT);
@@ -276,7 +271,7 @@ pub(crate) mod tests {
                 ..in_clear(listener.local_addr().unwrap())
             };
             let mut tls = Acceptor::new(&identity).unwrap().start().unwrap();
-            let answering = Builder::new()
+            let answering = std::thread::Builder::new()
                 .spawn(move || {
                     let (mut stream, _) = listener.accept().unwrap();
                     stream.write_all(b"220 mini-ftp ready\r\n").unwrap();

@@ -26,9 +26,20 @@ pub(crate) struct Command {
     pub(crate) words: RangeInclusive<usize>,
     /// Whether it asks something of a slave.
     pub(crate) needs_slave: bool,
-    /// Whether it first asks what its first name is; with `true`, what a link leads to.
-    pub(crate) looks_first: Option<bool>,
+    /// What it asks before anything else, if it does.
+    pub(crate) looks_first: Option<Look>,
     pub(crate) run: fn(&mut Session, &Invocation) -> Result<(), Failure>,
+}
+
+/// What is asked of the first name of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// What it is.
+    AtName,
+    /// What it is, or what a link leads to.
+    Through,
+    /// The same; without a name, of the current folder.
+    ThroughOrHere,
 }
 
 /// Whether a value belongs to an option: behind an equals sign, or as the next word.
@@ -72,7 +83,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         details: TRANSFER_OPTIONS,
         options: "rfn",
         words: 1..=ANY,
-        looks_first: Some(true),
+        looks_first: Some(Look::Through),
         run: get::get,
         ..ON_SLAVE
     },
@@ -114,7 +125,7 @@ pub(crate) static COMMANDS: &[Command] = &[
             -R  the folders in it too, as paths",
         options: "laR",
         words: 0..=1,
-        looks_first: Some(true),
+        looks_first: Some(Look::ThroughOrHere),
         run: list::list,
         ..ON_SLAVE
     },
@@ -123,7 +134,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         synopsis: "cd [PATH]",
         about: "go to another folder (without PATH: to the root)",
         words: 0..=1,
-        looks_first: Some(true),
+        looks_first: Some(Look::Through),
         run: folders::change,
         ..ON_SLAVE
     },
@@ -178,7 +189,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         synopsis: "stat PATH",
         about: "show what is known of a name",
         words: 1..=1,
-        looks_first: Some(false),
+        looks_first: Some(Look::AtName),
         run: facts::stat,
         ..ON_SLAVE
     },

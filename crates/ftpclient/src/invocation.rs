@@ -2,7 +2,7 @@
 
 use protocol::RemotePath;
 
-use crate::command::{Command, Value, find};
+use crate::command::{Command, Look, Value, find};
 use crate::failure::Failure;
 use crate::names::is_plain;
 use crate::session::Session;
@@ -82,13 +82,13 @@ impl Invocation {
     /// The name that is looked at before anything else is done, seen from `folder`, and whether a link there is followed;
     /// `None` where that cannot be told.
     pub(crate) fn looks_at(&self, folder: &RemotePath) -> Option<(RemotePath, bool)> {
-        let follow = self.command.looks_first?;
+        let look = self.command.looks_first?;
         let path = match self.word(0) {
             Some(word) if is_plain(word) => folder.resolve(word.literal()).ok()?,
-            None if self.command.name == "ls" => folder.clone(),
+            None if look == Look::ThroughOrHere => folder.clone(),
             _ => return None,
         };
-        Some((path, follow))
+        Some((path, look != Look::AtName))
     }
 
     /// Does it.

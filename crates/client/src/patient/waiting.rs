@@ -72,8 +72,16 @@ struct Unheard {
 #[derive(Debug)]
 struct Question {
     answer: Receiver<Probed>,
-    /// Because nothing moves, not only because nothing is heard.
-    is_about_silence: bool,
+    doubt: Doubt,
+}
+
+/// Why a worker is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Nothing moves.
+    Silence,
+    /// What is sent arrives, but nothing is heard.
+    Unheard,
 }
 
 /// How far a connection is, as this side's kernel knows.
@@ -122,7 +130,7 @@ impl Waiting {
 
     /// A wait begins, now that whatever was waited for has moved.
     pub(super) fn begin(&mut self) -> Wait {
-        self.drop_question(true);
+        self.settle(Doubt::Silence);
         Wait::new(Instant::now())
     }
 
@@ -148,7 +156,7 @@ impl Waiting {
         if before.is_some_and(|before| before != standing.arrived) {
             wait.moved = now;
             wait.ask_at = now + QUIET;
-            self.drop_question(true);
+            self.settle(Doubt::Silence);
         }
         wait.looked = now;
         if now.duration_since(wait.moved) >= self.limit {
@@ -157,9 +165,9 @@ impl Waiting {
         self.inquire(wait, standing, now)
     }
 
-    fn drop_question(&mut self, is_about_silence: bool) {
-        let is_moot = |question: &mut Question| question.is_about_silence == is_about_silence;
-        self.question.take_if(is_moot);
+    /// There is no such doubt any more.
+    fn settle(&mut self, doubt: Doubt) {
+        self.question.take_if(|question| question.doubt == doubt);
     }
 
     /// Asks about the worker when it is time to, and hears what is answered.
@@ -171,34 +179,38 @@ impl Waiting {
             && standing.arrived.saturating_sub(unheard.arrived) > MOST_BUFFERED
         {
             unheard.put_off(now + UNHEARD, standing);
-            self.drop_question(false);
+            self.settle(Doubt::Unheard);
         }
         if let Some(question) = &self.question {
             let probed = match question.answer.try_recv() {
                 Err(TryRecvError::Empty) => return Ok(()),
                 answer => answer.unwrap_or(Probed::Dead),
             };
-            let again = now + judge(probed, question.is_about_silence)?;
+            let again = now + judge(probed, question.doubt)?;
             self.question = None;
             wait.ask_at = again;
             if let Some(unheard) = &mut self.unheard {
                 unheard.put_off(again, standing);
             }
         }
-        let is_about_silence = now >= wait.ask_at;
-        let is_unheard = self
-            .unheard
-            .as_ref()
-            .is_some_and(|unheard| now >= unheard.ask_at);
-        if is_about_silence || is_unheard {
-            let limit = limit(is_about_silence, standing.round_trip);
+        self.question = self.doubt(wait, now).and_then(|doubt| {
             // Without a thread for it the next turn tries again.
-            self.question = ask_aside(watched, limit).ok().map(|answer| Question {
-                answer,
-                is_about_silence,
-            });
-        }
+            let answer = ask_aside(watched, doubt.limit(standing.round_trip)).ok()?;
+            Some(Question { answer, doubt })
+        });
         Ok(())
+    }
+
+    /// Why it is time to ask, if it is.
+    fn doubt(&self, wait: &Wait, now: Instant) -> Option<Doubt> {
+        let is_due = |unheard: &Unheard| now >= unheard.ask_at;
+        if now >= wait.ask_at {
+            Some(Doubt::Silence)
+        } else if self.unheard.as_ref().is_some_and(is_due) {
+            Some(Doubt::Unheard)
+        } else {
+            None
+        }
     }
 }
 
@@ -210,19 +222,21 @@ impl Unheard {
     }
 }
 
-/// How long an answer may take. Where nothing moves at all, a far slave has had its time before it was asked about.
-fn limit(is_about_silence: bool, round_trip: Duration) -> Duration {
-    match is_about_silence {
-        true => PROBE_LIMIT,
-        false => UNHEARD_LIMIT + MOST_DELAY.min(round_trip * ROUND_TRIPS),
+impl Doubt {
+    /// How long the answer may take. Where nothing moves at all, a far slave has had its time before it was asked about.
+    fn limit(self, round_trip: Duration) -> Duration {
+        match self {
+            Self::Silence => PROBE_LIMIT,
+            Self::Unheard => UNHEARD_LIMIT + MOST_DELAY.min(round_trip * ROUND_TRIPS),
+        }
     }
 }
 
 /// What follows from an answer; after how long to ask again.
-fn judge(probed: Probed, is_about_silence: bool) -> io::Result<Duration> {
+fn judge(probed: Probed, doubt: Doubt) -> io::Result<Duration> {
     match probed {
         // One that is shut down lets its transfers finish; one that was killed has ended this connection, too.
-        Probed::Refused if !is_about_silence => Ok(QUIET),
+        Probed::Refused if doubt == Doubt::Unheard => Ok(QUIET),
         Probed::Dead | Probed::Refused => Err(Halt::Lost("it does not answer".to_owned()).into()),
         Probed::Alive { silent } if silent > HANGING => {
             Err(Halt::Lost("its worker hangs".to_owned()).into())

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use protocol::{Digest, ErrorCode, Reply, Request};
 
 use crate::ClientErrorKind;
+use crate::aside::spawn;
 use crate::error::unless_broken;
 use crate::fault::{Attempt, Fault};
 use crate::master::Offer;
@@ -398,10 +399,4 @@ fn is_fatal(fault: &Fault) -> bool {
         error.kind(),
         ClientErrorKind::Local(_) | ClientErrorKind::Interrupted | ClientErrorKind::Identity
     )
-}
-
-/// Work that may end after the file does: whoever waits for a dead host is not waited for.
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let builder = Builder::new().name(name.to_owned()).stack_size(STACK);
-    builder.spawn(work).map(drop)
 }

@@ -69,9 +69,9 @@ fn a_question_about_silence_is_dropped_once_something_moves() {
 #[test]
 fn while_more_arrives_an_answer_may_take_as_much_longer_as_the_line_is_long() {
     let far = Duration::from_millis(300);
-    assert_eq!(limit(false, far), UNHEARD_LIMIT + 4 * far);
-    assert_eq!(limit(false, 100 * far), UNHEARD_LIMIT + MOST_DELAY);
-    assert_eq!(limit(true, far), PROBE_LIMIT);
+    assert_eq!(Doubt::Unheard.limit(far), UNHEARD_LIMIT + 4 * far);
+    assert_eq!(Doubt::Unheard.limit(100 * far), UNHEARD_LIMIT + MOST_DELAY);
+    assert_eq!(Doubt::Silence.limit(far), PROBE_LIMIT);
     // When a segment that opens a connection is sent again (RFC 6298, section 2).
-    assert!(limit(false, Duration::ZERO) > Duration::from_secs(1));
+    assert!(Doubt::Unheard.limit(Duration::ZERO) > Duration::from_secs(1));
 }
