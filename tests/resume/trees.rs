@@ -1,5 +1,6 @@
 //! Trees: what has been moved is not moved again, and nothing is left lying about.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,14 +54,21 @@ fn beneath(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Those that are no part of one that is still to come.
+fn whole(folder: &Path) -> BTreeSet<PathBuf> {
+    let files = beneath(folder).into_iter();
+    files.filter(|path| !is_part(path)).collect()
+}
+
+fn is_part(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "part")
+}
+
 fn assert_clean(cluster: &Cluster, client: &Client) {
     let (ours, theirs) = (tree(&client.folder()), tree(&cluster.root()));
     assert_eq!(ours, theirs);
-    let is_part = |path: &PathBuf| {
-        path.extension()
-            .is_some_and(|extension| extension == "part")
-    };
-    assert!(!ours.keys().any(is_part), "{:?}", ours.keys());
+    assert!(!ours.keys().any(|path| is_part(path)), "{:?}", ours.keys());
     assert_eq!(staged(&cluster.root()), Vec::<PathBuf>::new());
 }
 
@@ -136,10 +144,16 @@ fn put_of_a_tree_goes_on_with_the_other_slave() {
 fn ctrl_c_during_a_tree_keeps_what_is_there() {
     for way in [get, put] {
         let (cluster, client, mut transfer) = way(Setup::new(1));
+        // One side has the whole tree from the beginning.
+        let arrived = || -> BTreeSet<PathBuf> {
+            let sides = [client.path("tree"), cluster.path("tree")].map(|side| whole(&side));
+            let [one, other] = sides;
+            if one.len() < other.len() { one } else { other }
+        };
+        wait_until("some files to be there", PATIENCE, || arrived().len() >= 10);
+        let before = arrived();
         transfer.signal(Signal::INT);
         assert_eq!(transfer.wait_code(PATIENCE), 130);
-        // Small files come before the large one, and do not wait for it.
-        assert!(beneath(&client.path("tree")).len() >= 10);
-        assert!(beneath(&cluster.path("tree")).len() >= 10);
+        assert!(arrived().is_superset(&before));
     }
 }
