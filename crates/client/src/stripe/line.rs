@@ -20,7 +20,7 @@ pub(crate) struct Line<'a> {
     session: &'a mut Session,
     stream: Stream,
     asked: VecDeque<Asked>,
-    /// The block that is being received.
+    /// The block that is being received; without memory of its own until something of it has come.
     block: Vec<u8>,
     filled: usize,
     /// Blocks received whole within the last data frame: it may be padding, which only the next frame tells.
@@ -60,7 +60,7 @@ impl<'a> Line<'a> {
             session,
             stream,
             asked: VecDeque::new(),
-            block: new_buffer(),
+            block: Vec::new(),
             filled: 0,
             unsure: Vec::new(),
             spare: Vec::new(),
@@ -117,9 +117,10 @@ impl<'a> Line<'a> {
     }
 
     fn write_unsure(&mut self) -> Attempt<()> {
-        for (index, block) in self.unsure.drain(..) {
+        for (index, mut block) in self.unsure.drain(..) {
             self.desk.note_partial(0, block.len());
             self.desk.write(self.stream, index, &block)?;
+            block.resize(BLOCK_LENGTH, 0);
             self.spare.push(block);
         }
         Ok(())
@@ -163,6 +164,9 @@ impl<'a> Line<'a> {
             let Some(asked) = self.asked.front_mut() else {
                 break;
             };
+            if self.block.is_empty() {
+                self.block = self.spare.pop().unwrap_or_else(new_buffer);
+            }
             let index = asked.position / BLOCK;
             let block_end = asked.end.min((index + 1) * BLOCK);
             let left = usize::try_from(block_end - asked.position).unwrap_or(0);
@@ -179,10 +183,8 @@ impl<'a> Line<'a> {
             self.desk.note_partial(read, 0);
             self.session.mark_progress();
             if asked.position == block_end {
-                let fresh = self.spare.pop().unwrap_or_default();
-                let mut whole = std::mem::replace(&mut self.block, fresh);
+                let mut whole = std::mem::take(&mut self.block);
                 whole.truncate(self.filled);
-                self.block.resize(BLOCK_LENGTH, 0);
                 self.filled = 0;
                 self.unsure.push((index, whole));
             }
