@@ -127,13 +127,13 @@ pub(crate) struct EntryRecord<'a> {
 }
 
 impl<'a> EntryRecord<'a> {
-    pub(crate) fn listed(entry: &'a Listed) -> Self {
+    pub(crate) fn listed(Listed { name, facts }: &Listed<'a>) -> Self {
         Self {
-            name: String::from_utf8_lossy(&entry.name),
-            name_base64: cli::base64_unless_text(&entry.name),
-            r#type: type_word(entry.kind),
-            size: entry.size,
-            modified: listed::time(entry.modified_ns),
+            name: String::from_utf8_lossy(name),
+            name_base64: cli::base64_unless_text(name),
+            r#type: type_word(facts.kind),
+            size: facts.size,
+            modified: listed::time(facts.modified_ns),
             mode: None,
             blake3: None,
         }
@@ -244,6 +244,7 @@ mod tests {
 
     use super::*;
     use crate::failure::cannot;
+    use crate::listed::Facts;
 
     fn transferred() -> Transferred {
         Transferred {
@@ -300,14 +301,16 @@ mod tests {
 
     #[test]
     fn an_entry_is_the_promised_object() {
-        let entry = Listed {
-            name: b"caf\xe9".to_vec(),
-            kind: EntryKind::Directory,
-            size: 0,
-            modified_ns: 1_500_000_000,
+        let listed = Listed {
+            name: b"caf\xe9",
+            facts: Facts {
+                kind: EntryKind::Directory,
+                size: 0,
+                modified_ns: 1_500_000_000,
+            },
         };
         assert_eq!(
-            EntryRecord::listed(&entry).to_json(),
+            EntryRecord::listed(&listed).to_json(),
             "{\"name\":\"caf\u{fffd}\",\"name_base64\":\"Y2Fm6Q==\",\"type\":\"dir\",\"size\":0,\
              \"modified\":\"1970-01-01T00:00:01.5Z\"}"
         );

@@ -1,6 +1,7 @@
 //! Names as listings show them: what is kept of each, their order, their columns.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use jiff::Timestamp;
 use jiff::tz::Offset;
@@ -11,26 +12,73 @@ use crate::json::type_word;
 /// The longest word for a type, `other`, has so many letters.
 const TYPE_WIDTH: usize = 5;
 
-/// What a listing keeps of an entry: a folder of a hundred thousand names is sorted in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) name: Vec<u8>,
+/// A name as a listing shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listed<'a> {
+    pub(crate) name: &'a [u8],
+    pub(crate) facts: Facts,
+}
+
+/// What a listing keeps of a name beside the name itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
     pub(crate) kind: EntryKind,
     pub(crate) size: u64,
     pub(crate) modified_ns: i64,
 }
 
-impl Listed {
-    /// The entry under the name that it is to be shown by.
-    pub(crate) const fn new(name: Vec<u8>, entry: &Entry) -> Self {
+/// The names of a listing: a folder of a hundred thousand of them is sorted in memory, so they stand in one piece.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    names: Vec<u8>,
+    /// Where in `names` each stands, and its facts.
+    rows: Vec<(Range<usize>, Facts)>,
+}
+
+impl Rows {
+    /// Adds the name that is made of these `parts`.
+    pub(crate) fn add(&mut self, parts: &[&[u8]], facts: Facts) {
+        let start = self.names.len();
+        for part in parts {
+            self.names.extend_from_slice(part);
+        }
+        self.rows.push((start..self.names.len(), facts));
+    }
+
+    /// By bytes, component by component: what is in a folder stands right behind it.
+    pub(crate) fn sort(&mut self) {
+        let names = self.names.as_slice();
+        let name =
+            |(place, _): &(Range<usize>, Facts)| names.get(place.clone()).unwrap_or_default();
+        self.rows
+            .sort_by(|one, other| by_name(name(one), name(other)));
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.rows.iter().map(|(place, facts)| Listed {
+            name: self.names.get(place.clone()).unwrap_or_default(),
+            facts: *facts,
+        })
+    }
+
+    /// How many digits the longest size has.
+    pub(crate) fn size_width(&self) -> usize {
+        let longest = self.rows.iter().map(|(_, facts)| facts.size).max();
+        longest.unwrap_or(0).to_string().len()
+    }
+}
+
+impl From<&Entry> for Facts {
+    fn from(entry: &Entry) -> Self {
         Self {
-            name,
             kind: entry.kind,
             size: entry.size,
             modified_ns: entry.modified_ns,
         }
     }
+}
 
+impl Facts {
     /// Appends the columns before the name: type, size (as wide as `width`) and time.
     pub(crate) fn columns(&self, width: usize, line: &mut Vec<u8>) {
         let word = type_word(self.kind).as_bytes();
@@ -52,21 +100,13 @@ pub(crate) fn is_hidden(name: &[u8]) -> bool {
         .any(|component| component.first() == Some(&b'.'))
 }
 
-/// By bytes, component by component: what is in a folder stands right behind it.
-pub(crate) fn by_name(one: &Listed, other: &Listed) -> Ordering {
-    let (one, other) = (one.name.as_slice(), other.name.as_slice());
+fn by_name(one: &[u8], other: &[u8]) -> Ordering {
     match one.iter().zip(other).find(|(byte, other)| byte != other) {
         Some((b'/', _)) => Ordering::Less,
         Some((_, b'/')) => Ordering::Greater,
         Some((byte, other)) => byte.cmp(other),
         None => one.len().cmp(&other.len()),
     }
-}
-
-/// How many digits the longest size has.
-pub(crate) fn size_width(entries: &[Listed]) -> usize {
-    let longest = entries.iter().map(|entry| entry.size).max();
-    longest.unwrap_or(0).to_string().len()
 }
 
 /// RFC 3339 in UTC, as exact as known.
@@ -106,27 +146,30 @@ fn timestamp(nanoseconds: i64) -> Timestamp {
 mod tests {
     use super::*;
 
-    fn listed(name: &str) -> Listed {
-        Listed {
-            name: name.into(),
-            kind: EntryKind::File,
-            size: 1234,
-            modified_ns: -1,
-        }
-    }
+    const FACTS: Facts = Facts {
+        kind: EntryKind::File,
+        size: 1234,
+        modified_ns: -1,
+    };
 
     #[test]
     fn folders_stand_before_what_they_hold() {
-        let mut entries = ["a-b", "a/x", "a", "B", "\u{e9}"].map(listed);
-        entries.sort_by(by_name);
-        let names = entries.map(|entry| String::from_utf8(entry.name).unwrap());
+        let mut rows = Rows::default();
+        for name in ["a-b", "a/x", "a", "B", "\u{e9}"] {
+            rows.add(&[name.as_bytes()], FACTS);
+        }
+        rows.sort();
+        let names: Vec<_> = rows
+            .iter()
+            .map(|listed| str::from_utf8(listed.name).unwrap())
+            .collect();
         assert_eq!(names, ["B", "a", "a/x", "a-b", "\u{e9}"]);
     }
 
     #[test]
     fn columns_and_times() {
         let mut line = b"> ".to_vec();
-        listed("a").columns(6, &mut line);
+        FACTS.columns(6, &mut line);
         assert_eq!(line, b"> file    1234 1969-12-31T23:59:59Z ");
         for nanoseconds in [i64::MIN, 0, 1_709_210_096_999_999_999, i64::MAX] {
             let second = nanoseconds.div_euclid(1_000_000_000);
@@ -135,8 +178,10 @@ mod tests {
         }
         assert_eq!(time(-1), "1969-12-31T23:59:59.999999999Z");
         assert_eq!(time(i64::MAX), "2262-04-11T23:47:16.854775807Z");
-        assert_eq!(size_width(&[listed("a")]), 4);
-        assert_eq!(size_width(&[]), 1);
+        let mut rows = Rows::default();
+        assert_eq!(rows.size_width(), 1);
+        rows.add(&[b"a", b"b"], FACTS);
+        assert_eq!(rows.size_width(), 4);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 use crate::human;
 use crate::json::{EntryRecord, TransferRecord};
-use crate::listed::{Listed, size_width};
+use crate::listed::Rows;
 use crate::screen::Screen;
 use crate::transfer::Direction;
 
@@ -80,18 +80,18 @@ impl Output {
     }
 
     /// A listing in its order; `long` adds type, size and time.
-    pub(crate) fn entries(&mut self, entries: &[Listed], long: bool) -> Result<(), Failure> {
-        let width = size_width(entries);
+    pub(crate) fn rows(&mut self, rows: &Rows, long: bool) -> Result<(), Failure> {
+        let width = rows.size_width();
         let mut line = Vec::new();
-        entries.iter().try_for_each(|entry| {
+        rows.iter().try_for_each(|listed| {
             if self.is_json() {
-                return self.record(&EntryRecord::listed(entry));
+                return self.record(&EntryRecord::listed(&listed));
             }
             line.clear();
             if long {
-                entry.columns(width, &mut line);
+                listed.facts.columns(width, &mut line);
             }
-            self.end_with_name(&mut line, &entry.name);
+            self.end_with_name(&mut line, listed.name);
             self.result(|stdout| stdout.write_all(&line))
         })
     }
@@ -269,11 +269,12 @@ mod tests {
     use protocol::EntryKind;
 
     use super::*;
+    use crate::listed::Facts;
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct Paper(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Page {
+    impl Write for Paper {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -308,18 +309,19 @@ mod tests {
     }
 
     fn listing(is_terminal: bool, long: bool) -> Vec<u8> {
-        let page = Page::default();
-        let entry = |name: &[u8], size| Listed {
-            name: name.to_vec(),
+        let paper = Paper::default();
+        let facts = |size| Facts {
             kind: EntryKind::File,
             size,
             modified_ns: 0,
         };
-        let entries = [entry(b"caf\xe9\n", 5), entry(b"b", 1000)];
-        output(page.clone(), is_terminal)
-            .entries(&entries, long)
+        let mut rows = Rows::default();
+        rows.add(&[b"caf\xe9\n"], facts(5));
+        rows.add(&[b"b"], facts(1000));
+        output(paper.clone(), is_terminal)
+            .rows(&rows, long)
             .unwrap();
-        page.0.lock().unwrap().clone()
+        paper.0.lock().unwrap().clone()
     }
 
     #[test]

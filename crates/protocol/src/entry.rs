@@ -22,6 +22,19 @@ pub struct Entry {
     pub digest: Option<Digest>,
 }
 
+impl Entry {
+    /// How many bytes of a payload it takes.
+    #[must_use]
+    pub fn encoded_length(&self) -> usize {
+        // The name's length, kind, size, modification time, mode, and whether there are a version and a digest.
+        const FIXED: usize = 2 + 1 + 8 + 8 + 2 + 1 + 1;
+        let version = self.version.as_ref();
+        let version = version.map_or(0, |version| 2 + version.as_bytes().len());
+        let digest = self.digest.map_or(0, |digest| digest.0.len());
+        FIXED + self.name.len() + version + digest
+    }
+}
+
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum EntryKind {

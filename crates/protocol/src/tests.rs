@@ -188,6 +188,16 @@ proptest! {
     }
 
     #[test]
+    fn an_entry_is_as_long_as_it_says(entry: Entry) {
+        let length = |entries| {
+            let mut payload = Vec::new();
+            Reply::Entries { entries, unreadable: Vec::new(), more: false }.encode(&mut payload);
+            payload.len()
+        };
+        prop_assert_eq!(length(vec![entry.clone()]) - length(Vec::new()), entry.encoded_length());
+    }
+
+    #[test]
     fn optional_fields_of_later_versions_are_skipped(message: Request, tag in 1_u16.., value in vec(any::<u8>(), 0..50)) {
         let mut payload = Vec::new();
         message.encode(&mut payload);

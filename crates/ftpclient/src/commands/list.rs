@@ -5,7 +5,7 @@ use protocol::{EntryKind, RemotePath};
 
 use crate::failure::{Failure, Several, cannot};
 use crate::invocation::Invocation;
-use crate::listed::{Listed, by_name, is_hidden};
+use crate::listed::{Facts, Rows, is_hidden};
 use crate::names::{self, Named};
 use crate::session::Session;
 use crate::words::Word;
@@ -19,20 +19,18 @@ pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(),
         recursive: invocation.has(b'R'),
         hidden: invocation.has(b'a'),
         facts: invocation.has(b'l') || session.output.is_json(),
-        entries: Vec::new(),
+        rows: Rows::default(),
         several: Several::default(),
     };
     if let [only] = named.as_slice() {
         lister.only(session, only)?;
     } else {
         for name in named {
-            lister.one_of_several(session, name)?;
+            lister.one_of_several(session, &name)?;
         }
     }
-    lister.entries.sort_by(by_name);
-    session
-        .output
-        .entries(&lister.entries, invocation.has(b'l'))?;
+    lister.rows.sort();
+    session.output.rows(&lister.rows, invocation.has(b'l'))?;
     lister.several.finish()
 }
 
@@ -40,7 +38,7 @@ struct Lister {
     recursive: bool,
     hidden: bool,
     facts: bool,
-    entries: Vec<Listed>,
+    rows: Rows,
     several: Several,
 }
 
@@ -54,14 +52,14 @@ impl Lister {
         if entry.kind == EntryKind::Directory {
             return self.folder(session, &name.path, b"");
         }
-        self.entries.push(Listed::new(name.shown.clone(), &entry));
+        self.rows.add(&[&name.shown], Facts::from(&entry));
         Ok(())
     }
 
     fn one_of_several(
         &mut self,
         session: &mut Session,
-        name: Named<RemotePath>,
+        name: &Named<RemotePath>,
     ) -> Result<(), Failure> {
         let tried = cannot("list", name.path.as_bytes());
         let entry = session.client()?.stat(&name.path, false);
@@ -73,7 +71,7 @@ impl Lister {
             let prefix = [&name.shown, b"/".as_slice()].concat();
             self.folder(session, &name.path, &prefix)?;
         }
-        self.entries.push(Listed::new(name.shown, &entry));
+        self.rows.add(&[&name.shown], Facts::from(&entry));
         Ok(())
     }
 
@@ -83,18 +81,16 @@ impl Lister {
         path: &RemotePath,
         prefix: &[u8],
     ) -> Result<(), Failure> {
-        let (entries, hidden) = (&mut self.entries, self.hidden);
+        let (rows, hidden) = (&mut self.rows, self.hidden);
         let listing = Listing {
             recursive: self.recursive,
             facts: self.facts,
         };
         let unreadable = session
             .client()?
-            .list(path, listing, &mut |mut entry| {
+            .list(path, listing, &mut |entry| {
                 if hidden || !is_hidden(&entry.name) {
-                    let mut name = std::mem::take(&mut entry.name);
-                    name.splice(..0, prefix.iter().copied());
-                    entries.push(Listed::new(name, &entry));
+                    rows.add(&[prefix, &entry.name], Facts::from(&entry));
                 }
             })
             .map_err(Failure::of(cannot("list", path.as_bytes())))?;

@@ -14,7 +14,7 @@ use protocol::{EntryKind, ErrorCode};
 use crate::failure::{Failure, Several, cannot};
 use crate::invocation::Invocation;
 use crate::json::FolderRecord;
-use crate::listed::{Listed, by_name, is_hidden};
+use crate::listed::{Facts, Rows, is_hidden};
 use crate::names;
 use crate::session::Session;
 use crate::words::Word;
@@ -52,13 +52,13 @@ pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(),
     let word = invocation.word(0).unwrap_or(&here);
     let named = names::local(&session.local, word, "list")?;
     let mut several = Several::default();
-    let mut entries = Vec::new();
+    let mut rows = Rows::default();
     let is_only = named.len() == 1;
     for name in named {
         let added = if is_only && name.path.is_dir() || name.path.as_os_str().is_empty() {
-            add_folder(&mut entries, &name.path, invocation.has(b'a'))
+            add_folder(&mut rows, &name.path, invocation.has(b'a'))
         } else {
-            add(&mut entries, name.shown, &name.path)
+            add(&mut rows, &name.shown, &name.path)
         };
         let tried = cannot("list", name.path.as_os_str().as_bytes());
         if let Err(failure) = added.map_err(Failure::of(tried)) {
@@ -66,8 +66,8 @@ pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(),
             several.note(&failure)?;
         }
     }
-    entries.sort_by(by_name);
-    session.output.entries(&entries, invocation.has(b'l'))?;
+    rows.sort();
+    session.output.rows(&rows, invocation.has(b'l'))?;
     several.finish()
 }
 
@@ -98,28 +98,28 @@ pub(crate) fn shell(session: &mut Session, invocation: &Invocation) -> Result<()
     }
 }
 
-fn add_folder(entries: &mut Vec<Listed>, path: &Path, hidden: bool) -> io::Result<()> {
+fn add_folder(rows: &mut Rows, path: &Path, hidden: bool) -> io::Result<()> {
     for entry in fs::read_dir(folder(path))? {
         let entry = entry?;
         let name = entry.file_name().into_vec();
         if hidden || !is_hidden(&name) {
-            add(entries, name, &entry.path())?;
+            add(rows, &name, &entry.path())?;
         }
     }
     Ok(())
 }
 
-fn add(entries: &mut Vec<Listed>, name: Vec<u8>, path: &Path) -> io::Result<()> {
+fn add(rows: &mut Rows, name: &[u8], path: &Path) -> io::Result<()> {
     let facts = fs::symlink_metadata(path)?;
-    entries.push(Listed {
-        name,
+    let facts = Facts {
         kind: kind(&facts),
         size: if facts.is_file() { facts.len() } else { 0 },
         modified_ns: facts
             .mtime()
             .saturating_mul(1_000_000_000)
             .saturating_add(facts.mtime_nsec()),
-    });
+    };
+    rows.add(&[name], facts);
     Ok(())
 }
 
@@ -193,11 +193,13 @@ mod tests {
         for name in [".a", "b"] {
             fs::write(folder.path().join(name), "12345").unwrap();
         }
-        let mut entries = Vec::new();
-        add_folder(&mut entries, folder.path(), false).unwrap();
-        assert_eq!(entries.len(), 1);
-        assert_eq!((entries[0].kind, entries[0].size), (EntryKind::File, 5));
-        add_folder(&mut entries, folder.path(), true).unwrap();
-        assert_eq!(entries.len(), 3);
+        let mut rows = Rows::default();
+        add_folder(&mut rows, folder.path(), false).unwrap();
+        let listed: Vec<_> = rows.iter().collect();
+        assert_eq!(listed.len(), 1);
+        let facts = listed[0].facts;
+        assert_eq!((facts.kind, facts.size), (EntryKind::File, 5));
+        add_folder(&mut rows, folder.path(), true).unwrap();
+        assert_eq!(rows.iter().count(), 3);
     }
 }

@@ -11,8 +11,11 @@ use super::{Session, error_reply};
 /// Entries are sent on when they fill so much of a frame, bytes. An entry of the longest name still fits behind.
 const ENTRIES_FILL: usize = 32 * 1024;
 
-/// Room that an entry takes beside its name, at most.
-const ENTRY_FIXED: usize = 160;
+/// What an entry of a short name takes, bytes.
+const SHORT_ENTRY: usize = 64;
+
+/// Room that a folder which could not be read takes beside its name.
+const UNREADABLE_FIXED: usize = 4;
 
 impl Session<'_> {
     pub(super) fn probe(&mut self, request: u32, worker: u32) {
@@ -154,7 +157,7 @@ struct Part {
 impl Default for Part {
     fn default() -> Self {
         Self {
-            entries: Vec::with_capacity(ENTRIES_FILL / ENTRY_FIXED),
+            entries: Vec::with_capacity(ENTRIES_FILL / SHORT_ENTRY),
             unreadable: Vec::new(),
             fill: 0,
         }
@@ -165,7 +168,7 @@ impl Part {
     fn add(&mut self, found: Found) {
         match found {
             Found::Entry(entry) => {
-                self.fill += entry.name.len() + ENTRY_FIXED;
+                self.fill += entry.encoded_length();
                 self.entries.push(entry);
             }
             Found::Unreadable { name, error } => {
@@ -173,7 +176,7 @@ impl Part {
                     error = &error as &dyn std::error::Error,
                     "folder left out of a listing"
                 );
-                self.fill += name.len() + ENTRY_FIXED;
+                self.fill += name.len() + UNREADABLE_FIXED;
                 self.unreadable.push(Unreadable {
                     name,
                     code: error.code(),
