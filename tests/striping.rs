@@ -1,6 +1,7 @@
 //! One large file from several slaves at once, through the real programs: whoever dies, stops or lies.
 
 mod copies;
+mod kept;
 mod sources;
 
 use std::ffi::OsString;

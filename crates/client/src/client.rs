@@ -17,6 +17,7 @@ use crate::retry::{Backoff, Retries};
 use crate::route::Route;
 use crate::session::Session;
 use crate::state_folder::state_directory;
+use crate::stripe::reserve::Reserve;
 use crate::stripe::roster::Way;
 use crate::{ClientError, ClientErrorKind, Interrupt, Options, Result, Target};
 
@@ -33,6 +34,9 @@ pub struct Client {
     pub(crate) state: Option<PathBuf>,
     route: Route,
     session: Option<Session>,
+    /// Streams of the last file, for the next one, where there is to be one.
+    pub(crate) reserve: Reserve,
+    pub(crate) keeps_streams: bool,
     /// What is asked first of the next slave that is met.
     first: Option<Request>,
     /// What the last look at one name found.
@@ -127,6 +131,8 @@ impl Client {
             context,
             state: state_directory(),
             session: None,
+            reserve: Reserve::default(),
+            keeps_streams: false,
             first: None,
             seen: None,
             lost: None,
@@ -145,6 +151,8 @@ impl Client {
             context,
             state: self.state.clone(),
             session: None,
+            reserve: Reserve::default(),
+            keeps_streams: false,
             first: None,
             seen: None,
             lost: None,
@@ -160,6 +168,15 @@ impl Client {
         self.route.settle(session.id());
         self.session = Some(session);
         Ok(())
+    }
+
+    /// Whether further files are about to be fetched: the streams of one are kept for the next, each of which takes a place at
+    /// its slave meanwhile. Says what was so before.
+    pub fn keep_streams(&mut self, keeps: bool) -> bool {
+        if !keeps {
+            self.reserve = Reserve::default();
+        }
+        std::mem::replace(&mut self.keeps_streams, keeps)
     }
 
     /// Keeps the records by which interrupted uploads are known again, and the digests of what was sent, in another folder

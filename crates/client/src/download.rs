@@ -102,7 +102,8 @@ impl Client {
         }
         let entry = self.take_seen(remote);
         let what = (remote, entry);
-        let mut stripe = Stripe::new(&self.context, what, (part, resume), self.scout());
+        let means = (self.scout(), std::mem::take(&mut self.reserve));
+        let mut stripe = Stripe::new(&self.context, what, (part, resume), means);
         let mut is_striped = None;
         let fetched = self.attempt_with(|mut session| {
             let suits = match is_striped {
@@ -124,6 +125,9 @@ impl Client {
         });
         if is_striped == Some(true) {
             self.mark_failed(stripe.failed());
+        }
+        if self.keeps_streams {
+            self.reserve = stripe.into_reserve();
         }
         fetched
     }

@@ -17,6 +17,7 @@ mod jury;
 mod line;
 mod pace;
 pub(crate) mod plan;
+pub(crate) mod reserve;
 pub(crate) mod roster;
 mod work;
 
@@ -39,6 +40,7 @@ use crate::stripe::crew::Crew;
 use crate::stripe::desk::Desk;
 use crate::stripe::ended::Ended;
 use crate::stripe::plan::Plan;
+use crate::stripe::reserve::Reserve;
 use crate::stripe::roster::{Distance, Quota, Roster};
 use crate::stripe::work::Work;
 use crate::trailer::Trailer;
@@ -60,6 +62,7 @@ pub(crate) struct Stripe<'a> {
     part: &'a PartFile,
     resume: bool,
     roster: Roster,
+    reserve: Reserve,
     scout: Scout,
     /// What a slave said of the file a moment ago.
     entry: Option<Entry>,
@@ -69,13 +72,13 @@ pub(crate) struct Stripe<'a> {
 }
 
 impl<'a> Stripe<'a> {
-    /// Fetches `remote` into `part`, going on with what is there where `resume` says so; `entry` is what a slave has just
-    /// said of it.
+    /// Fetches `remote` into `part`, going on with what is there where `resume` says so, over sessions of the `reserve` where
+    /// they serve; `entry` is what a slave has just said of it.
     pub(crate) fn new(
         context: &Context,
         (remote, entry): (&RemotePath, Option<Entry>),
         (part, resume): (&'a PartFile, bool),
-        scout: Scout,
+        (scout, reserve): (Scout, Reserve),
     ) -> Self {
         Self {
             context: context.clone(),
@@ -83,6 +86,7 @@ impl<'a> Stripe<'a> {
             part,
             resume,
             roster: Roster::default(),
+            reserve,
             scout,
             entry,
             work: None,
@@ -155,6 +159,11 @@ impl<'a> Stripe<'a> {
                 Err(fault) => return (session, Err(fault)),
             }
         }
+    }
+
+    /// The sessions that are left, for the next file.
+    pub(crate) fn into_reserve(self) -> Reserve {
+        self.reserve
     }
 
     /// Slaves that failed, and should come last from now on.
@@ -267,6 +276,7 @@ impl<'a> Stripe<'a> {
         let is_told_elsewhere = matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_)));
         let except = slot.as_ref().filter(|_| is_told_elsewhere);
         ended.tell_rest(&self.context, except.map(Session::address));
+        self.reserve.add(ended.at_rest);
         match fault {
             Some(fault) => Err(fault),
             None if work.plan.is_complete() => Ok(()),
@@ -282,14 +292,13 @@ impl<'a> Stripe<'a> {
             false => work.plan.kept().collect(),
         };
         let needs_digest = self.context.options.verify && work.announced.is_none();
-        let way = self.roster.way(home).filter(|_| needs_digest);
         let (events, arriving) = channel();
         let state = (
             std::mem::replace(&mut work.plan, Plan::new(0)),
             work.digests.clone(),
         );
         let desk = Desk::new(&self.context, self.part, &work.trailer, state, events);
-        let roster = &mut self.roster;
+        let (roster, reserve) = (&mut self.roster, &mut self.reserve);
         let result = scope(|threads| -> std::io::Result<(Ended, bool)> {
             let hash = || desk.hash_kept(&kept);
             let builder = Builder::new().name("kept".to_owned());
@@ -297,9 +306,10 @@ impl<'a> Stripe<'a> {
                 true => None,
                 false => Some(builder.spawn_scoped(threads, hash)?),
             };
-            let mut crew = Crew::new(&desk, threads, (roster, &self.scout), distance);
-            if let Some(way) = way {
-                crew.ask_for_digest(way)?;
+            let slaves = (roster, reserve, &self.scout);
+            let mut crew = Crew::new(&desk, threads, slaves, distance);
+            if needs_digest {
+                crew.ask_for_digest(home)?;
             }
             crew.begin(home, session)?;
             let ended = crew.manage(&arriving);

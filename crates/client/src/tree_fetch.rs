@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use protocol::{Digest, ErrorCode, RemotePath, Reply};
+use protocol::{Digest, Entry, ErrorCode, RemotePath, Reply};
 
 use crate::backlog::Backlog;
 use crate::batch::{Batch, Waiting};
@@ -42,8 +42,26 @@ pub(crate) struct Shared<'a, 'r> {
     pub(crate) report: &'a TreeReport<'r>,
 }
 
-/// A file that is fetched for itself: its remote path, and that beneath the root.
-pub(crate) type Alone = (RemotePath, PathBuf);
+/// A file that is fetched for itself.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    pub(crate) remote: RemotePath,
+    /// Beneath the root.
+    pub(crate) relative: PathBuf,
+    /// What the listing has said of it: it is used with the version that it belongs to.
+    pub(crate) entry: Option<Entry>,
+}
+
+impl Alone {
+    /// One that has to be looked at anew.
+    fn new(remote: RemotePath, relative: PathBuf) -> Self {
+        Self {
+            remote,
+            relative,
+            entry: None,
+        }
+    }
+}
 
 /// The fetching of small files over one session at a time.
 pub(crate) struct TreeFetch<'a, 'r> {
@@ -174,7 +192,8 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
             }
             Ok(Ended::Again) => self.again.push_front(job),
             Ok(Ended::Later) => {
-                self.shared.set_aside(job.remote, job.relative);
+                let file = Alone::new(job.remote, job.relative);
+                self.shared.set_aside(file);
                 self.shared.desk.done();
             }
             Err(Fault::Failed(error)) if is_worth_another_try(&error) => {
@@ -184,7 +203,8 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                     self.again.push_back(job);
                 } else if error.is(ErrorCode::Corrupt) {
                     // By itself it is repaired, or it is found out whose fault it is.
-                    self.shared.set_aside(job.remote, job.relative);
+                    let file = Alone::new(job.remote, job.relative);
+                    self.shared.set_aside(file);
                     self.shared.desk.done();
                 } else {
                     self.give_up(&job, error)?;
@@ -298,7 +318,8 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                 Ok(()) => shared.report.done(waiting.transferred),
                 // Somebody was quicker: looked at like anything that was there before.
                 Err(error) if error.kind() == TAKEN => {
-                    shared.set_aside(remote.clone(), waiting.relative);
+                    let file = Alone::new(remote.clone(), waiting.relative);
+                    shared.set_aside(file);
                 }
                 Err(error) => {
                     let stop = stop_if_hopeless(shared.report, remote, local.clone(), error);
@@ -337,8 +358,8 @@ fn check(
 
 impl Shared<'_, '_> {
     /// Leaves a file to be fetched for itself.
-    pub(crate) fn set_aside(&self, remote: RemotePath, relative: PathBuf) {
+    pub(crate) fn set_aside(&self, file: Alone) {
         let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        alone.push_back((remote, relative));
+        alone.push_back(file);
     }
 }

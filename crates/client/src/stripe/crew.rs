@@ -1,17 +1,17 @@
 //! The streams of one file together: opens them, takes those that end, tells who was lost, looks for more slaves when too
 //! few are left. It ends when the plan is complete, or when no stream is left.
 
+mod recruit;
+
 use std::io;
-use std::ops::Range;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread::{Builder, Scope};
+use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use protocol::{Digest, ErrorCode, Reply, Request};
+use protocol::{Digest, ErrorCode, Reply, Request, Version};
 
 use crate::ClientErrorKind;
 use crate::aside::spawn;
-use crate::error::unless_broken;
 use crate::fault::{Attempt, Fault};
 use crate::master::Offer;
 use crate::notice::Notice;
@@ -19,21 +19,16 @@ use crate::renewal::Scout;
 use crate::session::{Session, unexpected};
 use crate::stripe::desk::Desk;
 use crate::stripe::ended::Ended;
-use crate::stripe::line::{Line, question};
 use crate::stripe::plan::{Origin, Stream};
-use crate::stripe::roster::{Distance, Quota, Roster, Way};
+use crate::stripe::reserve::Reserve;
+use crate::stripe::roster::{Distance, Roster};
+use recruit::Recruit;
 
 /// How often it looks around when nothing happens; how often progress is told.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// How often a master is asked for more slaves.
-const ASKING: Duration = Duration::from_secs(2);
-
 /// Streams that have nothing more to do get this long to notice it before they are cut off.
 const GRACE: Duration = Duration::from_millis(10);
-
-/// A stream needs little: the blocks it holds are not on its stack.
-const STACK: usize = 256 * 1024;
 
 /// What happens to a crew.
 #[derive(Debug)]
@@ -49,19 +44,10 @@ pub(crate) enum Event {
     Opened(Recruit, Attempt<Box<Session>>),
     /// A master's answer to the question for more slaves.
     Offers(Vec<Offer>),
-    /// What a slave says of the whole.
-    Digest(Attempt<Digest>),
+    /// What a slave says of the whole, and the session on which it was asked.
+    Digest(Attempt<Digest>, Option<Box<Session>>),
     /// The last block is there.
     Complete,
-}
-
-/// A stream that is about to begin.
-#[derive(Debug)]
-pub(crate) struct Recruit {
-    stream: Stream,
-    origin: Origin,
-    /// Blocks that are reserved for it.
-    first: Option<Range<u64>>,
 }
 
 /// The crew.
@@ -69,6 +55,8 @@ pub(crate) struct Crew<'scope, 'env> {
     desk: &'env Desk<'env>,
     threads: &'scope Scope<'scope, 'env>,
     roster: &'env mut Roster,
+    /// Sessions that are open already.
+    reserve: &'env mut Reserve,
     scout: &'env Scout,
     /// Streams that somebody asked for, and how far the slaves are.
     wanted: (Option<u32>, Distance),
@@ -94,13 +82,14 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     pub(crate) fn new(
         desk: &'env Desk<'env>,
         threads: &'scope Scope<'scope, 'env>,
-        (roster, scout): (&'env mut Roster, &'env Scout),
+        (roster, reserve, scout): (&'env mut Roster, &'env mut Reserve, &'env Scout),
         distance: Distance,
     ) -> Self {
         Self {
             desk,
             threads,
             roster,
+            reserve,
             scout,
             wanted: (desk.context.options.streams, distance),
             most: 1,
@@ -119,77 +108,36 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     }
 
     /// Asks a slave for the digest of the whole, on a session of its own: it may have to read the whole file for that.
-    pub(crate) fn ask_for_digest(&mut self, way: Way) -> io::Result<()> {
+    pub(crate) fn ask_for_digest(&mut self, origin: Origin) -> io::Result<()> {
+        let Some(way) = self.roster.way(origin) else {
+            return Ok(());
+        };
+        let kept = self.reserve.take(self.roster, origin);
         let context = self.desk.context.clone();
         let trailer = self.desk.trailer.clone();
         let events = self.desk.events().clone();
-        let ask = move || -> Attempt<Digest> {
+        let ask = move || {
             let sum = Request::Checksum {
                 path: trailer.remote,
                 fresh: false,
             };
-            match way.open(Some(&sum), &context)?.ask(&sum)? {
-                Reply::Sum {
-                    digest, version, ..
-                } if version == trailer.version => Ok(digest),
-                Reply::Sum { .. } => Err(Fault::nonsense("the digest of another version")),
-                other => Err(unexpected(&other)),
-            }
+            let opened = match kept {
+                Some(session) => Ok(session),
+                None => way.open(Some(&sum), &context),
+            };
+            let (digest, session) = match opened {
+                Ok(mut session) => {
+                    let reply = session.ask(&sum);
+                    let digest = reply.and_then(|reply| digest_in(&reply, &trailer.version));
+                    (digest, Some(Box::new(session)))
+                }
+                Err(fault) => (Err(fault), None),
+            };
+            drop(events.send(Event::Digest(digest, session)));
         };
-        spawn("digest", move || drop(events.send(Event::Digest(ask()))))?;
+        spawn("digest", ask)?;
         self.waits_for_digest = true;
         Ok(())
-    }
-
-    /// Puts the session that is there first to work.
-    pub(crate) fn begin(&mut self, origin: Origin, session: Session) -> io::Result<()> {
-        self.round_trip = session.round_trip();
-        let recruit = self.enlist(origin);
-        self.hire(recruit, session)
-    }
-
-    fn enlist(&mut self, origin: Origin) -> Recruit {
-        self.next_stream += 1;
-        let stream = Stream(self.next_stream);
-        Recruit {
-            stream,
-            origin,
-            first: self.desk.enlist(stream, origin, self.round_trip),
-        }
-    }
-
-    /// Puts a session to work.
-    fn hire(&mut self, recruit: Recruit, mut session: Session) -> io::Result<()> {
-        let Recruit {
-            stream,
-            origin,
-            first,
-        } = recruit;
-        let facts = (session.round_trip(), session.socket().ok());
-        self.desk.begin(stream, first.is_some(), facts);
-        self.roster.joined(origin);
-        self.ended.told.remove(&session.address());
-        self.running.push((stream, origin));
-        let desk = self.desk;
-        let work = move || {
-            let result = unless_broken(|| Line::new(desk, &mut session, stream).run(first));
-            desk.leave(stream);
-            desk.tell(Event::Ended {
-                stream,
-                origin,
-                session: Box::new(session),
-                result,
-            });
-        };
-        let name = format!("stream {}", stream.0);
-        let builder = Builder::new().name(name).stack_size(STACK);
-        let begun = builder.spawn_scoped(self.threads, work).map(drop);
-        if begun.is_err() {
-            desk.leave(stream);
-            self.running.pop();
-            self.roster.left(origin);
-        }
-        begun
     }
 
     /// Sees the work through.
@@ -265,17 +213,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             }
             Event::Opened(recruit, Ok(session)) => {
                 self.recruits.retain(|stream| *stream != recruit.stream);
-                let origin = recruit.origin;
-                self.roster.opened(origin);
-                if self.desk.is_over() || self.desk.is_complete() {
-                    self.desk.leave(recruit.stream);
-                    return;
-                }
-                self.roster.note_address(origin, session.address());
-                if let Err(error) = self.hire(recruit, *session) {
-                    tracing::debug!(%error, "no thread for another stream");
-                    self.roster.lost(origin, false, Instant::now());
-                }
+                self.welcome(recruit, *session);
             }
             Event::Opened(recruit, Err(fault)) => {
                 self.recruits.retain(|stream| *stream != recruit.stream);
@@ -294,8 +232,11 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 self.is_asking = false;
                 self.roster.learn(offers);
             }
-            Event::Digest(digest) => {
+            Event::Digest(digest, session) => {
                 self.waits_for_digest = false;
+                let session = session.map(|session| *session);
+                let at_rest = session.filter(|_| digest.is_ok());
+                self.ended.at_rest.extend(at_rest);
                 self.ended.digest = digest
                     .inspect_err(|fault| tracing::debug!(cause = fault.cause(), "no digest"))
                     .ok();
@@ -351,42 +292,16 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 .notice(&Notice::SlaveLost { slave, cause, next });
         }
     }
+}
 
-    /// Opens more streams where they would help, and asks for more slaves where there are too few.
-    fn recruit(&mut self) {
-        if self.desk.is_complete() {
-            return;
-        }
-        let now = Instant::now();
-        let (asked, distance) = self.wanted;
-        let mut quota = Quota::new(asked, distance, self.roster.good());
-        self.most = self.most.max(quota.all);
-        quota.all = self.most;
-        while let Some((origin, way)) = self.roster.next(quota, now) {
-            let recruit = self.enlist(origin);
-            let stream = recruit.stream;
-            let blocks = recruit.first.as_ref();
-            let ahead = blocks.map(|blocks| question(self.desk.trailer, blocks));
-            let context = self.desk.context.clone();
-            let events = self.desk.events().clone();
-            let open = move || {
-                let opened = way.open(ahead.as_ref(), &context).map(Box::new);
-                drop(events.send(Event::Opened(recruit, opened)));
-            };
-            if spawn("opening", open).is_err() {
-                self.desk.leave(stream);
-                self.roster.not_opened(origin, now);
-                return;
-            }
-            self.recruits.push(stream);
-        }
-        let is_due = self.asked_at.is_none_or(|asked| now - asked >= ASKING);
-        if self.has_lost && is_due && !self.is_asking && self.roster.is_short(quota) {
-            let (scout, events) = (self.scout.clone(), self.desk.events().clone());
-            let ask = move || drop(events.send(Event::Offers(scout.ask())));
-            self.asked_at = Some(now);
-            self.is_asking = spawn("scout", ask).is_ok();
-        }
+/// What a slave has said of the whole, if it is about this version.
+fn digest_in(reply: &Reply, expected: &Version) -> Attempt<Digest> {
+    match reply {
+        Reply::Sum {
+            digest, version, ..
+        } if version == expected => Ok(*digest),
+        Reply::Sum { .. } => Err(Fault::nonsense("the digest of another version")),
+        other => Err(unexpected(other)),
     }
 }
 

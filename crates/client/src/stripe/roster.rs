@@ -135,10 +135,7 @@ impl Roster {
 
     /// The place of a slave with which a session is open, whether it was known or not.
     pub(crate) fn place_of(&mut self, session: &Session) -> Origin {
-        let is_it = |slave: &Slave| match session.id() {
-            Some(id) => slave.id == Some(id),
-            None => slave.address == Some(session.address()),
-        };
+        let is_it = |slave: &Slave| slave.is_with(session);
         let place = self.slaves.iter().position(is_it).unwrap_or_else(|| {
             let way = Way::Again(session.address(), session.key().clone());
             self.slaves.push(Slave::new(session.id(), way, true));
@@ -147,6 +144,12 @@ impl Roster {
         let origin = Origin(u16::try_from(place).unwrap_or(u16::MAX));
         self.note_address(origin, session.address());
         origin
+    }
+
+    /// Whether a session is with that slave.
+    pub(crate) fn is_with(&self, origin: Origin, session: &Session) -> bool {
+        let slave = self.slaves.get(usize::from(origin.0));
+        slave.is_some_and(|slave| slave.is_with(session))
     }
 
     /// Where the slave was reached.
@@ -288,6 +291,13 @@ impl Slave {
             failures: 0,
             rests_until: None,
             is_out: false,
+        }
+    }
+
+    fn is_with(&self, session: &Session) -> bool {
+        match session.id() {
+            Some(id) => self.id == Some(id),
+            None => self.address == Some(session.address()),
         }
     }
 

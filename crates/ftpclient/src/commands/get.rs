@@ -31,14 +31,17 @@ pub(crate) fn get(session: &mut Session, invocation: &Invocation) -> Result<(), 
         _ => Sources::Several,
     };
     let target = Target::find(transfer.session, last, kind)?;
-    for (remote, is_tree) in found {
+    transfer.session.client()?.keep_streams(found.len() > 1);
+    let moved = found.into_iter().try_for_each(|(remote, is_tree)| {
         let job = Job {
             local: target.name_for(&remote),
             remote,
             is_tree,
         };
-        transfer.run(&job)?;
-    }
+        transfer.run(&job)
+    });
+    transfer.session.client()?.keep_streams(false);
+    moved?;
     transfer.finish()
 }
 
