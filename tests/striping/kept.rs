@@ -19,7 +19,11 @@ struct Kept {
 
 impl Kept {
     fn new() -> Self {
-        let mut cluster = Setup::new(0).start();
+        Self::on(Setup::new(0))
+    }
+
+    fn on(slaves: Setup) -> Self {
+        let mut cluster = slaves.start();
         let proxies = [Proxy::listen(), Proxy::listen()];
         for proxy in &proxies {
             cluster.add_slave_behind(proxy);
@@ -93,7 +97,15 @@ fn a_session_keeps_no_stream_beyond_its_command() {
 
 #[test]
 fn streams_that_were_lost_between_two_files_are_opened_anew() {
-    let mut kept = Kept::new();
+    goes_on_without_a_slave(Kept::new());
+}
+
+#[test]
+fn the_last_place_is_not_held_by_a_stream_that_waits_for_the_next_file() {
+    goes_on_without_a_slave(Kept::on(Setup::new(0).workers(1).sessions(1)));
+}
+
+fn goes_on_without_a_slave(mut kept: Kept) {
     let slowly = ["--limit-rate", "20M", "get", "-r", "tree"];
     let mut transfer = kept.client.spawn(slowly);
     wait_until("a file to be there", PATIENCE, || {

@@ -174,9 +174,14 @@ impl Client {
     /// its slave meanwhile. Says what was so before.
     pub fn keep_streams(&mut self, keeps: bool) -> bool {
         if !keeps {
-            self.reserve = Reserve::default();
+            self.release_streams();
         }
         std::mem::replace(&mut self.keeps_streams, keeps)
+    }
+
+    /// Gives back the places of the streams that are kept: for a while in which nothing is fetched.
+    pub fn release_streams(&mut self) {
+        self.reserve.empty();
     }
 
     /// Keeps the records by which interrupted uploads are known again, and the digests of what was sent, in another folder
@@ -307,6 +312,8 @@ impl Client {
                 cause: "connection closed".to_owned(),
                 was_idle: true,
             });
+            // The next slave may have no other place than those.
+            self.release_streams();
         }
         let end = Instant::now() + self.context.options.wait;
         let first = self.first.take();

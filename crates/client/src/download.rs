@@ -117,17 +117,21 @@ impl Client {
                 }
                 Ok(false) => {
                     is_striped = Some(false);
+                    drop(stripe.take_reserve());
                     let fetched = classic.step(&mut session);
                     (Some(session), fetched)
                 }
-                Err(fault) => (Some(session), Err(fault)),
+                Err(fault) => {
+                    drop(stripe.take_reserve());
+                    (Some(session), Err(fault))
+                }
             }
         });
         if is_striped == Some(true) {
             self.mark_failed(stripe.failed());
         }
         if self.keeps_streams {
-            self.reserve = stripe.into_reserve();
+            self.reserve = stripe.take_reserve();
         }
         fetched
     }

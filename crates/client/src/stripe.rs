@@ -162,8 +162,8 @@ impl<'a> Stripe<'a> {
     }
 
     /// The sessions that are left, for the next file.
-    pub(crate) fn into_reserve(self) -> Reserve {
-        self.reserve
+    pub(crate) fn take_reserve(&mut self) -> Reserve {
+        std::mem::take(&mut self.reserve)
     }
 
     /// Slaves that failed, and should come last from now on.
@@ -276,7 +276,12 @@ impl<'a> Stripe<'a> {
         let is_told_elsewhere = matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_)));
         let except = slot.as_ref().filter(|_| is_told_elsewhere);
         ended.tell_rest(&self.context, except.map(Session::address));
-        self.reserve.add(ended.at_rest);
+        if is_told_elsewhere {
+            // The next slave may have no other place than those.
+            self.reserve.empty();
+        } else {
+            self.reserve.add(ended.at_rest);
+        }
         match fault {
             Some(fault) => Err(fault),
             None if work.plan.is_complete() => Ok(()),
@@ -346,6 +351,8 @@ impl<'a> Stripe<'a> {
             return Err(ClientError::not_verified().into());
         }
         let slaves = self.roster.in_use();
+        // They are asked on new sessions, for which there has to be a place.
+        self.reserve.empty();
         let heard = jury::hear(&self.context, &work.trailer, &slaves, is_checked)?;
         let Some((whole, right)) = jury::verdict(work.announced, work.trailer.size, heard) else {
             return Err(ClientError::contradicted().into());

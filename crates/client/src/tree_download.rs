@@ -139,11 +139,7 @@ impl<'a, 'r> Incoming<'a, 'r> {
         }
         let relative = PathBuf::from(OsStr::from_bytes(&entry.name));
         if entry.kind == EntryKind::File {
-            self.shared()?.set_aside(Alone {
-                remote,
-                relative,
-                entry: Some(entry),
-            });
+            self.shared()?.set_aside(remote, relative);
         } else if let Err(error) = root.make_beneath(&relative, entry.mode) {
             let local = self.request.local.join(&relative);
             stop_if_hopeless(self.report, &remote, local, error.into())?;
@@ -218,23 +214,24 @@ impl<'a, 'r> Incoming<'a, 'r> {
         self.fetch_alone(client)
     }
 
-    /// Fetches, each for itself, what is not fetched otherwise.
+    /// Fetches, each for itself, what is not fetched otherwise; the streams of one serve the next, and nobody behind the
+    /// last.
     fn fetch_alone(&self, client: &mut Client) -> Result<()> {
         let kept_streams = client.keep_streams(true);
         let fetched = self.fetch_each(client);
+        client.release_streams();
         client.keep_streams(kept_streams);
         fetched
     }
 
     fn fetch_each(&self, client: &mut Client) -> Result<()> {
-        while let Some(file) = self.next_alone() {
-            match self.fetch_one(client, &file) {
+        while let Some((remote, relative)) = self.next_alone() {
+            let local = self.request.local.join(&relative);
+            match self.fetch_one(client, &remote, &relative) {
                 Ok(done) => self.report.done(done),
                 Err(error) => {
-                    let local = self.request.local.join(&file.relative);
-                    let remote = file.remote.clone();
                     if error.is_absence() {
-                        self.alone().push_front(file);
+                        self.alone().push_front((remote.clone(), relative));
                     }
                     stop_if_hopeless(self.report, &remote, local, error)?;
                 }
@@ -251,19 +248,16 @@ impl<'a, 'r> Incoming<'a, 'r> {
         self.alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fetch_one(&self, client: &mut Client, file: &Alone) -> Result<crate::Transferred> {
-        let Alone {
-            remote,
-            relative,
-            entry,
-        } = file;
+    fn fetch_one(
+        &self,
+        client: &mut Client,
+        remote: &RemotePath,
+        relative: &Path,
+    ) -> Result<crate::Transferred> {
         let name = relative.file_name().unwrap_or_default().to_owned();
         let folder = self
             .root()?
             .beneath(relative.parent().unwrap_or(Path::new("")))?;
-        if let Some(entry) = entry {
-            client.note_seen(remote, entry);
-        }
         client.download_into(remote, &Place { folder, name }, self.request.conflict)
     }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use protocol::{Digest, Entry, ErrorCode, RemotePath, Reply};
+use protocol::{Digest, ErrorCode, RemotePath, Reply};
 
 use crate::backlog::Backlog;
 use crate::batch::{Batch, Waiting};
@@ -42,26 +42,8 @@ pub(crate) struct Shared<'a, 'r> {
     pub(crate) report: &'a TreeReport<'r>,
 }
 
-/// A file that is fetched for itself.
-#[derive(Debug)]
-pub(crate) struct Alone {
-    pub(crate) remote: RemotePath,
-    /// Beneath the root.
-    pub(crate) relative: PathBuf,
-    /// What the listing has said of it: it is used with the version that it belongs to.
-    pub(crate) entry: Option<Entry>,
-}
-
-impl Alone {
-    /// One that has to be looked at anew.
-    fn new(remote: RemotePath, relative: PathBuf) -> Self {
-        Self {
-            remote,
-            relative,
-            entry: None,
-        }
-    }
-}
+/// A file that is fetched for itself: its remote path, and that beneath the root.
+pub(crate) type Alone = (RemotePath, PathBuf);
 
 /// The fetching of small files over one session at a time.
 pub(crate) struct TreeFetch<'a, 'r> {
@@ -192,8 +174,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
             }
             Ok(Ended::Again) => self.again.push_front(job),
             Ok(Ended::Later) => {
-                let file = Alone::new(job.remote, job.relative);
-                self.shared.set_aside(file);
+                self.shared.set_aside(job.remote, job.relative);
                 self.shared.desk.done();
             }
             Err(Fault::Failed(error)) if is_worth_another_try(&error) => {
@@ -203,8 +184,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                     self.again.push_back(job);
                 } else if error.is(ErrorCode::Corrupt) {
                     // By itself it is repaired, or it is found out whose fault it is.
-                    let file = Alone::new(job.remote, job.relative);
-                    self.shared.set_aside(file);
+                    self.shared.set_aside(job.remote, job.relative);
                     self.shared.desk.done();
                 } else {
                     self.give_up(&job, error)?;
@@ -318,8 +298,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                 Ok(()) => shared.report.done(waiting.transferred),
                 // Somebody was quicker: looked at like anything that was there before.
                 Err(error) if error.kind() == TAKEN => {
-                    let file = Alone::new(remote.clone(), waiting.relative);
-                    shared.set_aside(file);
+                    shared.set_aside(remote.clone(), waiting.relative);
                 }
                 Err(error) => {
                     let stop = stop_if_hopeless(shared.report, remote, local.clone(), error);
@@ -358,8 +337,8 @@ fn check(
 
 impl Shared<'_, '_> {
     /// Leaves a file to be fetched for itself.
-    pub(crate) fn set_aside(&self, file: Alone) {
+    pub(crate) fn set_aside(&self, remote: RemotePath, relative: PathBuf) {
         let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        alone.push_back(file);
+        alone.push_back((remote, relative));
     }
 }

@@ -150,9 +150,14 @@ impl<'s> Transfer<'s> {
 
     /// What a person wants done where the name is taken; `None` where there is nobody to ask, or the answer is no.
     fn ask(&mut self, job: &Job) -> Result<Option<Conflict>, Failure> {
-        let Some(person) = &mut self.session.person else {
+        let Session {
+            connection, person, ..
+        } = &mut *self.session;
+        let Some(person) = person else {
             return Ok(None);
         };
+        // A person may think for long.
+        connection.open()?.release_streams();
         let direction = self.report.direction;
         let answer = person.may_overwrite(direction.destination(job), &direction.tried(job))?;
         if answer == Answer::OverwriteAll {

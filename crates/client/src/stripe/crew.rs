@@ -234,9 +234,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             }
             Event::Digest(digest, session) => {
                 self.waits_for_digest = false;
+                // Where a stream is missing, it has become one.
                 let session = session.map(|session| *session);
-                let at_rest = session.filter(|_| digest.is_ok());
-                self.ended.at_rest.extend(at_rest);
+                self.reserve.add(session.filter(|_| digest.is_ok()));
                 self.ended.digest = digest
                     .inspect_err(|fault| tracing::debug!(cause = fault.cause(), "no digest"))
                     .ok();

@@ -5,7 +5,7 @@ use crate::session::Session;
 use crate::stripe::plan::Origin;
 use crate::stripe::roster::Roster;
 
-/// Sessions that nobody uses at the moment. Each takes a place at its slave.
+/// Sessions that nobody uses at the moment. Each takes a place at its slave: whoever may need one empties it first.
 #[derive(Debug, Default)]
 pub(crate) struct Reserve {
     sessions: Vec<Session>,
@@ -33,5 +33,10 @@ impl Reserve {
             }
         }
         None
+    }
+
+    /// Closes them all.
+    pub(crate) fn empty(&mut self) {
+        self.sessions.clear();
     }
 }

@@ -29,11 +29,14 @@ pub(crate) struct Recruit {
 }
 
 impl Crew<'_, '_> {
-    /// Puts the session that is there first to work.
+    /// Puts the session that is there first to work, and those of the reserve that are of use.
     pub(crate) fn begin(&mut self, origin: Origin, session: Session) -> io::Result<()> {
         self.round_trip = session.round_trip();
         let recruit = self.enlist(origin);
-        self.hire(recruit, session)
+        self.hire(recruit, session)?;
+        self.recruit();
+        self.reserve.empty();
+        Ok(())
     }
 
     fn enlist(&mut self, origin: Origin) -> Recruit {
@@ -105,7 +108,9 @@ impl Crew<'_, '_> {
         let mut quota = Quota::new(asked, distance, self.roster.good());
         self.most = self.most.max(quota.all);
         quota.all = self.most;
-        while let Some((origin, way)) = self.roster.next(quota, now) {
+        while !self.desk.is_complete()
+            && let Some((origin, way)) = self.roster.next(quota, now)
+        {
             let recruit = self.enlist(origin);
             if let Some(session) = self.reserve.take(self.roster, origin) {
                 self.welcome(recruit, session);
