@@ -34,7 +34,7 @@ pub struct Client {
     pub(crate) state: Option<PathBuf>,
     route: Route,
     session: Option<Session>,
-    /// Streams of the last file, for the next one, where there is to be one.
+    /// Streams of the last file for the next one, where that is about to come.
     pub(crate) reserve: Reserve,
     pub(crate) keeps_streams: bool,
     /// What is asked first of the next slave that is met.
@@ -170,20 +170,6 @@ impl Client {
         Ok(())
     }
 
-    /// Whether further files are about to be fetched: the streams of one are kept for the next, each of which takes a place at
-    /// its slave meanwhile. Says what was so before.
-    pub fn keep_streams(&mut self, keeps: bool) -> bool {
-        if !keeps {
-            self.release_streams();
-        }
-        std::mem::replace(&mut self.keeps_streams, keeps)
-    }
-
-    /// Gives back the places of the streams that are kept: for a while in which nothing is fetched.
-    pub fn release_streams(&mut self) {
-        self.reserve.empty();
-    }
-
     /// Keeps the records by which interrupted uploads are known again, and the digests of what was sent, in another folder
     /// than the user's state directory, or, with `None`, nowhere.
     pub fn set_state_directory(&mut self, folder: Option<PathBuf>) {
@@ -194,6 +180,11 @@ impl Client {
     #[must_use]
     pub fn slave(&self) -> Option<SocketAddr> {
         self.session.as_ref().map(Session::address)
+    }
+
+    /// Whether a slave serves, as far as is known without asking it.
+    pub(crate) fn is_served(&mut self) -> bool {
+        self.session.as_mut().is_some_and(Session::is_open)
     }
 
     pub(crate) fn targets(&self) -> &[Target] {

@@ -102,7 +102,7 @@ impl Client {
         }
         let entry = self.take_seen(remote);
         let what = (remote, entry);
-        let means = (self.scout(), std::mem::take(&mut self.reserve));
+        let means = (self.scout(), self.take_streams());
         let mut stripe = Stripe::new(&self.context, what, (part, resume), means);
         let mut is_striped = None;
         let fetched = self.attempt_with(|mut session| {
@@ -130,9 +130,7 @@ impl Client {
         if is_striped == Some(true) {
             self.mark_failed(stripe.failed());
         }
-        if self.keeps_streams {
-            self.reserve = stripe.take_reserve();
-        }
+        self.put_streams(stripe.take_reserve());
         fetched
     }
 

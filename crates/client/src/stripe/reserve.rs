@@ -1,6 +1,7 @@
 //! Streams of a file that has come, kept for the next one: over a line with latency a new one costs round trips, and begins
 //! slowly.
 
+use crate::Client;
 use crate::session::Session;
 use crate::stripe::plan::Origin;
 use crate::stripe::roster::Roster;
@@ -38,5 +39,36 @@ impl Reserve {
     /// Closes them all.
     pub(crate) fn empty(&mut self) {
         self.sessions.clear();
+    }
+}
+
+impl Client {
+    /// Whether further files are about to be fetched: the streams of one are kept for the next, each of which takes a place at
+    /// its slave meanwhile. Says what was so before.
+    pub fn keep_streams(&mut self, keeps: bool) -> bool {
+        if !keeps {
+            self.release_streams();
+        }
+        std::mem::replace(&mut self.keeps_streams, keeps)
+    }
+
+    /// Gives back the places of the streams that are kept: for a while in which nothing is fetched.
+    pub fn release_streams(&mut self) {
+        self.reserve.empty();
+    }
+
+    /// The streams that are kept, where a slave serves: one that has to be found may need their places.
+    pub(crate) fn take_streams(&mut self) -> Reserve {
+        if !self.is_served() {
+            self.release_streams();
+        }
+        std::mem::take(&mut self.reserve)
+    }
+
+    /// Takes back what a file has left of them.
+    pub(crate) fn put_streams(&mut self, left: Reserve) {
+        if self.keeps_streams {
+            self.reserve = left;
+        }
     }
 }
