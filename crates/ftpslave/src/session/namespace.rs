@@ -9,7 +9,7 @@ use storage::{Found, ListOptions, Storage, StorageError};
 use super::{Session, error_reply};
 
 /// Entries are sent on when they fill so much of a frame, bytes. An entry of the longest name still fits behind.
-const ENTRIES_FILL: usize = 32 * 1024;
+const ENTRIES_FILL: usize = 16 * 1024;
 
 /// What an entry of a short name takes, bytes.
 const SHORT_ENTRY: usize = 64;
