@@ -110,6 +110,10 @@ impl Client {
                 Some(is_striped) => Ok(is_striped),
                 None => stripe.suits(&mut session),
             };
+            if !matches!(suits, Ok(true)) {
+                // They are of no use, and hold places.
+                drop(stripe.take_reserve());
+            }
             match suits {
                 Ok(true) => {
                     is_striped = Some(true);
@@ -117,14 +121,10 @@ impl Client {
                 }
                 Ok(false) => {
                     is_striped = Some(false);
-                    drop(stripe.take_reserve());
                     let fetched = classic.step(&mut session);
                     (Some(session), fetched)
                 }
-                Err(fault) => {
-                    drop(stripe.take_reserve());
-                    (Some(session), Err(fault))
-                }
+                Err(fault) => (Some(session), Err(fault)),
             }
         });
         if is_striped == Some(true) {

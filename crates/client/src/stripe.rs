@@ -273,10 +273,10 @@ impl<'a> Stripe<'a> {
         }
         *slot = ended.session(home);
         let fault = ended.fault.take();
-        let is_told_elsewhere = matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_)));
-        let except = slot.as_ref().filter(|_| is_told_elsewhere);
-        ended.tell_rest(&self.context, except.map(Session::address));
-        if is_told_elsewhere {
+        let is_loss = matches!(fault, Some(Fault::Lost(_) | Fault::Refused(_)));
+        let told_elsewhere = slot.as_ref().filter(|_| is_loss);
+        ended.tell_rest(&self.context, told_elsewhere.map(Session::address));
+        if is_loss {
             // The next slave may have no other place than those.
             self.reserve.empty();
         } else {

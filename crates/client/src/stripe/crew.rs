@@ -234,7 +234,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             }
             Event::Digest(digest, session) => {
                 self.waits_for_digest = false;
-                // Where a stream is missing, it has become one.
+                // It becomes a stream, of this file or of the next.
                 let session = session.map(|session| *session);
                 self.reserve.add(session.filter(|_| digest.is_ok()));
                 self.ended.digest = digest
