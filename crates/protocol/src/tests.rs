@@ -188,13 +188,15 @@ proptest! {
     }
 
     #[test]
-    fn an_entry_is_as_long_as_it_says(entry: Entry) {
-        let length = |entries| {
+    fn what_is_listed_is_as_long_as_it_says(entry: Entry, folder: Unreadable) {
+        let length = |entries, unreadable| {
             let mut payload = Vec::new();
-            Reply::Entries { entries, unreadable: Vec::new(), more: false }.encode(&mut payload);
+            Reply::Entries { entries, unreadable, more: false }.encode(&mut payload);
             payload.len()
         };
-        prop_assert_eq!(length(vec![entry.clone()]) - length(Vec::new()), entry.encoded_length());
+        let empty = length(Vec::new(), Vec::new());
+        prop_assert_eq!(length(vec![entry.clone()], Vec::new()) - empty, entry.encoded_length());
+        prop_assert_eq!(length(Vec::new(), vec![folder.clone()]) - empty, folder.encoded_length());
     }
 
     #[test]

@@ -120,6 +120,16 @@ pub struct Unreadable {
     pub code: ErrorCode,
 }
 
+impl Unreadable {
+    /// How many bytes of a payload it takes.
+    #[must_use]
+    pub const fn encoded_length(&self) -> usize {
+        // The name's length, and the code.
+        const FIXED: usize = 2 + 2;
+        FIXED + self.name.len()
+    }
+}
+
 /// Where a slave can be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {

@@ -14,9 +14,6 @@ const ENTRIES_FILL: usize = 16 * 1024;
 /// What an entry of a short name takes, bytes.
 const SHORT_ENTRY: usize = 64;
 
-/// Room that a folder which could not be read takes beside its name.
-const UNREADABLE_FIXED: usize = 4;
-
 impl Session<'_> {
     pub(super) fn probe(&mut self, request: u32, worker: u32) {
         let scoreboard = &self.context.scoreboard;
@@ -176,11 +173,10 @@ impl Part {
                     error = &error as &dyn std::error::Error,
                     "folder left out of a listing"
                 );
-                self.fill += name.len() + UNREADABLE_FIXED;
-                self.unreadable.push(Unreadable {
-                    name,
-                    code: error.code(),
-                });
+                let code = error.code();
+                let folder = Unreadable { name, code };
+                self.fill += folder.encoded_length();
+                self.unreadable.push(folder);
             }
         }
     }
