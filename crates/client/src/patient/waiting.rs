@@ -183,7 +183,7 @@ impl Waiting {
         }
         if let Some(question) = &self.question {
             let probed = match question.answer.try_recv() {
-                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Empty) if !question.is_late(wait, now) => return Ok(()),
                 answer => answer.unwrap_or(Probed::Dead),
             };
             let again = now + judge(probed, question.doubt)?;
@@ -219,6 +219,13 @@ impl Unheard {
     fn put_off(&mut self, ask_at: Instant, standing: Standing) {
         self.ask_at = ask_at;
         self.arrived = standing.arrived;
+    }
+}
+
+impl Question {
+    /// Whether nothing has moved for so long meanwhile that a question about that would have been answered by now.
+    fn is_late(&self, wait: &Wait, now: Instant) -> bool {
+        self.doubt == Doubt::Unheard && now >= wait.ask_at + PROBE_LIMIT
     }
 }
 

@@ -67,6 +67,28 @@ fn a_question_about_silence_is_dropped_once_something_moves() {
 }
 
 #[test]
+fn where_nothing_moves_any_more_an_answer_has_no_more_time_than_silence_gives() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut waiting = waiting(&listener, 0);
+    let mut wait = Wait::new(Instant::now());
+    let far = Standing {
+        round_trip: MOST_DELAY,
+        ..at(1)
+    };
+    waiting.look(&mut wait, far).unwrap();
+    let question = waiting.question.as_ref().unwrap();
+    assert_eq!(question.doubt, Doubt::Unheard);
+    wait.ask_at = Instant::now();
+    waiting.look(&mut wait, far).unwrap();
+    wait.ask_at -= PROBE_LIMIT;
+    waiting.look(&mut wait, far).unwrap_err();
+    // What moves has its time again.
+    let moved = Standing { arrived: 2, ..far };
+    waiting.look(&mut wait, moved).unwrap();
+    assert!(waiting.question.is_some());
+}
+
+#[test]
 fn while_more_arrives_an_answer_may_take_as_much_longer_as_the_line_is_long() {
     let far = Duration::from_millis(300);
     assert_eq!(Doubt::Unheard.limit(far), UNHEARD_LIMIT + 4 * far);
