@@ -287,6 +287,57 @@ fn wildcards_match_on_both_sides() {
     client.run(["get", "*.nothing"]).failed(1, "*.nothing");
 }
 
+#[test]
+fn what_several_names_stand_for_is_moved_together_each_for_itself() {
+    let cluster = Cluster::start(2);
+    for n in 0..50_usize {
+        cluster.write(&format!("a/f{n:02}"), &random_bytes(n as u64, n * 97));
+    }
+    cluster.write("b/f00", b"of another folder");
+    cluster.write("a/large", &random_bytes(1, 9_000_000));
+    symlink("f01", cluster.path("a/link")).unwrap();
+    fs::create_dir(cluster.path("a/folder")).unwrap();
+    let client = cluster.client();
+    client.write("f02", b"mine");
+    let finished = client.run(["get", "a/*", "b/f00", "a/gone", "."]);
+    finished.failed(1, "'/a/f02'");
+    for refused in ["'/a/folder'", "'/b/f00'", "'/a/gone'"] {
+        assert!(finished.stderr.contains(refused), "{}", finished.stderr);
+    }
+    for name in (0..50)
+        .map(|n| format!("f{n:02}"))
+        .chain(["large".to_owned()])
+    {
+        let expected = match name.as_str() {
+            "f02" => b"mine".to_vec(),
+            _ => fs::read(cluster.path(&format!("a/{name}"))).unwrap(),
+        };
+        assert!(client.read(&name) == expected, "{name}");
+    }
+    assert_eq!(client.read("link"), client.read("f01"));
+    assert_eq!(client.names().len(), 52);
+
+    fs::create_dir_all(client.path("c/folder")).unwrap();
+    client.write("c/f03", b"of another folder");
+    fs::create_dir(cluster.path("up")).unwrap();
+    let finished = client.run(["put", "*", "c/f03", "up"]);
+    finished.failed(1, "'c'");
+    assert!(finished.stderr.contains("c/f03"), "{}", finished.stderr);
+    for name in client.names().iter().filter(|name| *name != "c") {
+        let stored = fs::read(cluster.path("up").join(name)).unwrap();
+        assert!(stored == fs::read(client.path("").join(name)).unwrap());
+    }
+    let again = client.run(["put", "f*", "up"]);
+    again.succeeded();
+    assert_eq!(fs::read_dir(cluster.path("up")).unwrap().count(), 52);
+
+    let listed = client.run(["ls", "up/f*"]);
+    listed.succeeded();
+    assert_eq!(listed.stdout.lines().count(), 50);
+    client.run(["rm", "up/f*", "up/gone"]).failed(1, "up/gone");
+    assert_eq!(fs::read_dir(cluster.path("up")).unwrap().count(), 2);
+}
+
 /// Folders in folders, an empty one among them, an empty file, and files of several sizes.
 fn plant(root: &std::path::Path) {
     for n in 0..40_usize {

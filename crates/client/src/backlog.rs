@@ -2,8 +2,11 @@
 //! listing need not wait for the fetching, and a tree of millions of names takes no more memory than one of thousands.
 
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use protocol::{Entry, Message, RemotePath, Reply};
 
@@ -19,11 +22,32 @@ const NEAR: usize = 4096;
 /// Names that are written and read together.
 const CHUNK: usize = 512;
 
+/// Where files are put beneath the local folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// As they are beneath the remote one.
+    Tree,
+    /// All of them in it.
+    Flat,
+}
+
+impl Layout {
+    /// The path beneath the local folder of what is called `name` beneath the remote one.
+    pub(crate) fn place(self, name: &[u8]) -> PathBuf {
+        let path = Path::new(OsStr::from_bytes(name));
+        match self {
+            Self::Tree => path.to_owned(),
+            Self::Flat => path.file_name().unwrap_or_default().into(),
+        }
+    }
+}
+
 /// The backlog. Names come out in the order in which they went in.
 #[derive(Debug)]
 pub(crate) struct Backlog {
     /// The folder that names are below.
     remote: RemotePath,
+    layout: Layout,
     near: VecDeque<Entry>,
     file: Spill,
     /// Behind what is in the file.
@@ -42,9 +66,10 @@ struct Spill {
 }
 
 impl Backlog {
-    pub(crate) fn new(remote: &RemotePath) -> Self {
+    pub(crate) fn new(remote: &RemotePath, layout: Layout) -> Self {
         Self {
             remote: remote.clone(),
+            layout,
             near: VecDeque::new(),
             file: Spill::default(),
             tail: Vec::new(),
@@ -83,7 +108,8 @@ impl Supply for Backlog {
         self.left.files -= 1;
         self.left.bytes = self.left.bytes.saturating_sub(entry.size);
         let remote = below(&self.remote, &entry.name)?;
-        Ok(Some(Job::new(remote, entry)))
+        let relative = self.layout.place(&entry.name);
+        Ok(Some(Job::new((remote, relative), entry)))
     }
 
     fn left(&self) -> Left {
@@ -160,8 +186,6 @@ impl Spill {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use protocol::EntryKind;
 
     use super::*;
@@ -194,7 +218,7 @@ mod tests {
     fn names_keep_their_order_and_memory_holds_few() {
         let directory = tempfile::tempdir().unwrap();
         let folder = Folder::open(directory.path()).unwrap();
-        let mut backlog = Backlog::new(&RemotePath::root());
+        let mut backlog = Backlog::new(&RemotePath::root(), Layout::Tree);
         let count = NEAR + 5 * CHUNK + 7;
         (0..count).for_each(|number| backlog.push(entry(number), &folder));
         assert!(backlog.near.len() + backlog.tail.len() <= NEAR + CHUNK);
@@ -215,7 +239,7 @@ mod tests {
         let Ok(folder) = Folder::open(Path::new("/proc")) else {
             return;
         };
-        let mut backlog = Backlog::new(&RemotePath::root());
+        let mut backlog = Backlog::new(&RemotePath::root(), Layout::Tree);
         let count = NEAR + 3 * CHUNK;
         (0..count).for_each(|number| backlog.push(entry(number), &folder));
         assert!(backlog.file.is_of_no_use);

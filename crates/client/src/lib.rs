@@ -65,6 +65,7 @@ mod route;
 mod secrecy;
 mod sending;
 mod session;
+mod several;
 mod source_file;
 mod state_folder;
 mod stripe;

@@ -2,6 +2,7 @@
 
 use protocol::{Condition, Entry};
 
+use crate::backlog::Layout;
 use crate::folder::Folder;
 use crate::mirror::{Change, MirrorItem, Outcome};
 use crate::mirror_work::Work;
@@ -35,7 +36,7 @@ impl Work<'_> {
             }
         }
         self.transfer(|client, report| {
-            let tree = Incoming::new(&download, report);
+            let tree = Incoming::new(&download, Layout::Tree, report);
             let recruits = client.recruits(false)?;
             client.fetch_tree(&tree, recruits, |_, added| {
                 for (entry, path, remote) in entries {

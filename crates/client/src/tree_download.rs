@@ -10,7 +10,7 @@ use std::thread::scope;
 
 use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
 
-use crate::backlog::Backlog;
+use crate::backlog::{Backlog, Layout};
 use crate::error::unless_broken;
 use crate::folder::Folder;
 use crate::notice::Notice;
@@ -30,6 +30,7 @@ pub(crate) struct Incoming<'a, 'r> {
     report: &'a TreeReport<'r>,
     /// Made when it is known that there is something to be put into it.
     root: OnceLock<Folder>,
+    layout: Layout,
     desk: Desk<Backlog>,
     /// Files that are fetched one by one.
     alone: Mutex<VecDeque<Alone>>,
@@ -48,7 +49,7 @@ impl Client {
         finished: &mut Finished<'_>,
     ) -> Result<TreeSummary> {
         let report = TreeReport::new(finished);
-        let tree = Incoming::new(request, &report);
+        let tree = Incoming::new(request, Layout::Tree, &report);
         let recruits = self.recruits(true)?;
         self.fetch_tree(&tree, recruits, |client, added| {
             client.list_tree(&tree, added)?;
@@ -121,12 +122,13 @@ impl Client {
 }
 
 impl<'a, 'r> Incoming<'a, 'r> {
-    pub(crate) fn new(request: &'a Download, report: &'a TreeReport<'r>) -> Self {
+    pub(crate) fn new(request: &'a Download, layout: Layout, report: &'a TreeReport<'r>) -> Self {
         Self {
             request,
             report,
             root: OnceLock::new(),
-            desk: Desk::new(Backlog::new(&request.remote)),
+            layout,
+            desk: Desk::new(Backlog::new(&request.remote, layout)),
             alone: Mutex::default(),
         }
     }
@@ -137,7 +139,7 @@ impl<'a, 'r> Incoming<'a, 'r> {
         if entry.kind == EntryKind::File && entry.size <= LARGE {
             return self.desk.add(|backlog| backlog.push(entry, root));
         }
-        let relative = PathBuf::from(OsStr::from_bytes(&entry.name));
+        let relative = self.layout.place(&entry.name);
         if entry.kind == EntryKind::File {
             self.shared()?.set_aside(remote, relative);
         } else if let Err(error) = root.make_beneath(&relative, entry.mode) {

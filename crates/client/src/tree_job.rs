@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -71,11 +70,11 @@ struct Entered {
 }
 
 impl Job {
-    /// The file that a listing means by `entry`.
-    pub(crate) fn new(remote: RemotePath, entry: Entry) -> Self {
+    /// The remote file that is what `entry` says, and where it is put beneath the root.
+    pub(crate) fn new((remote, relative): (RemotePath, PathBuf), entry: Entry) -> Self {
         Self {
             remote,
-            relative: PathBuf::from(OsString::from_vec(entry.name)),
+            relative,
             size: entry.size,
             version: entry.version,
             digest: entry.digest,
@@ -258,7 +257,8 @@ mod tests {
             version: None,
             digest: None,
         };
-        Job::new(RemotePath::root().join_all(&entry.name).unwrap(), entry)
+        let remote = RemotePath::root().join_all(&entry.name).unwrap();
+        Job::new((remote, name.into()), entry)
     }
 
     fn context() -> Context {

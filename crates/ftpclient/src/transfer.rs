@@ -8,7 +8,7 @@ use client::{
     Client, ClientError, ClientErrorKind, Conflict, Download, Transferred, TreeItem, TreeSummary,
     Upload,
 };
-use protocol::{ErrorCode, RemotePath};
+use protocol::{Entry, ErrorCode, RemotePath};
 
 use crate::ask::Answer;
 use crate::failure::{Failure, Several, cannot};
@@ -16,6 +16,9 @@ use crate::human::Tally;
 use crate::invocation::Invocation;
 use crate::output::Output;
 use crate::session::{Session, remote_seen_from, seen_from};
+
+/// Who hears of each of many files.
+type Finished<'a> = dyn FnMut(TreeItem) + Send + 'a;
 
 /// Which way content moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,12 +126,56 @@ impl<'s> Transfer<'s> {
 
     fn tree(&mut self, job: &Job) -> Result<(), Failure> {
         let direction = self.report.direction;
+        let moving = |client: &mut Client, conflict, finished: &mut Finished<'_>| {
+            direction.tree(client, job, conflict, finished)
+        };
+        let failure = |error| direction.failure(job, error);
+        self.many((Some(&job.remote), Some(&job.local)), moving, failure)
+    }
+
+    /// Fetches files into one folder, under their own names, no two of which are the same.
+    pub(crate) fn fetch_files(
+        &mut self,
+        files: Vec<(RemotePath, Entry)>,
+        local: &Path,
+    ) -> Result<(), Failure> {
+        let moving = |client: &mut Client, conflict, finished: &mut Finished<'_>| {
+            client.download_files(files, (local, conflict), finished)
+        };
+        let failure = Failure::of(cannot("get into", local.as_os_str().as_bytes()));
+        self.many((None, Some(local)), moving, failure)
+    }
+
+    /// Sends regular files to one remote folder, no two of them to one name.
+    pub(crate) fn send_files(&mut self, jobs: &[Job], remote: &RemotePath) -> Result<(), Failure> {
+        if self.conflict == Conflict::StoreBeside {
+            return jobs.iter().try_for_each(|job| self.file(job));
+        }
+        let moving = |client: &mut Client, conflict, finished: &mut Finished<'_>| {
+            let files: Vec<_> = jobs.iter().map(|job| job.upload(conflict)).collect();
+            client.upload_files(&files, finished)
+        };
+        let failure = Failure::of(cannot("put into", remote.as_bytes()));
+        self.many((Some(remote), None), moving, failure)
+    }
+
+    /// Moves many files at once, from or to these folders. `failure` names what ends all of them.
+    fn many(
+        &mut self,
+        (remote, local): (Option<&RemotePath>, Option<&Path>),
+        moving: impl FnOnce(
+            &mut Client,
+            Conflict,
+            &mut Finished<'_>,
+        ) -> Result<TreeSummary, ClientError>,
+        failure: impl FnOnce(ClientError) -> Failure,
+    ) -> Result<(), Failure> {
         let Session {
             connection, output, ..
         } = &mut *self.session;
         let report = &mut self.report;
         let before = report.tally.files();
-        let moved = direction.tree(connection.open()?, job, self.conflict, &mut |item| {
+        let moved = moving(connection.open()?, self.conflict, &mut |item| {
             report.item(output, item);
         });
         output.clear_bar();
@@ -137,10 +184,9 @@ impl<'s> Transfer<'s> {
         }
         if let Err(error) = moved {
             let error = with_count(error, self.report.tally.files() - before);
-            let failure = direction.failure(job, error);
-            self.failed(Some(&job.remote), Some(&job.local), &failure)?;
+            self.failed(remote, local, &failure(error))?;
         }
-        // The questions come when the tree is through: nobody has to sit beside it.
+        // The questions come when all is through: nobody has to sit beside it.
         let taken = self.report.taken.as_mut().map(std::mem::take);
         taken
             .unwrap_or_default()
@@ -178,7 +224,7 @@ struct Report {
     local: PathBuf,
     tally: Tally,
     several: Several,
-    /// Files of a tree whose names are taken, where a person can be asked about them.
+    /// Files of many whose names are taken, where a person can be asked about them.
     taken: Option<Vec<Job>>,
     /// What stdout said while a tree was moving.
     broken: Option<Failure>,
@@ -207,7 +253,7 @@ impl Report {
         self.several.note(failure)
     }
 
-    /// One file of a tree. Whether the tree goes on is the client library's to decide.
+    /// One file of many. Whether the others go on is the client library's to decide.
     fn item(&mut self, output: &mut Output, item: TreeItem) {
         let job = Job {
             remote: item.remote,
@@ -235,7 +281,7 @@ impl Report {
     }
 }
 
-/// A tree that a full disk or a quota has ended: a person makes room and asks again, and wants to know what is there.
+/// What a full disk or a quota has ended: a person makes room and asks again, and wants to know what is there.
 fn with_count(error: ClientError, stored: u64) -> ClientError {
     let full = [ErrorCode::NoSpace, ErrorCode::QuotaExceeded];
     if !full.iter().any(|code| error.word() == code.word()) {
@@ -340,7 +386,7 @@ impl Direction {
         client: &mut Client,
         job: &Job,
         conflict: Conflict,
-        finished: &mut (dyn FnMut(TreeItem) + Send),
+        finished: &mut Finished<'_>,
     ) -> Result<TreeSummary, ClientError> {
         match self {
             Self::Get => client.download_tree(&job.download(conflict), finished),

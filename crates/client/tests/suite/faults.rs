@@ -23,6 +23,8 @@ pub(crate) struct Faults {
     pub(crate) die_after_stored: Option<u32>,
     /// Says nothing any more, to anyone, after so many bytes of content sent.
     pub(crate) hang_after_sent: Option<u64>,
+    /// Keeps its answers until so many more requests have come.
+    pub(crate) keep_answers: u32,
     /// Rests before each piece of content, always.
     pub(crate) rest: Duration,
     /// Flips a bit of the byte of content at this offset of the file.

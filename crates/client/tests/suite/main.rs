@@ -16,6 +16,7 @@ mod front;
 mod master;
 mod mirrors;
 mod setting;
+mod several;
 mod slave;
 mod storage;
 mod striping;

@@ -55,6 +55,13 @@ pub(crate) fn error(code: ErrorCode) -> Reply {
     }
 }
 
+fn done_if(is_done: bool) -> Reply {
+    match is_done {
+        true => Reply::Done {},
+        false => error(ErrorCode::NotFound),
+    }
+}
+
 impl<'a> Talk<'a> {
     pub(crate) fn new(inner: &'a Inner, stream: TcpStream) -> Self {
         Self {
@@ -77,7 +84,7 @@ impl<'a> Talk<'a> {
         greet(&mut self.connection, Role::Slave)?;
         let mut is_open = !self.inner.needs_ticket;
         loop {
-            self.connection.flush()?;
+            self.give_answers()?;
             let Some(header) = self.connection.receive()? else {
                 return Ok(());
             };
@@ -128,6 +135,16 @@ impl<'a> Talk<'a> {
         }
     }
 
+    /// Sends what has been answered, unless that is to wait.
+    fn give_answers(&mut self) -> Result<(), End> {
+        let kept = self.faults().keep_answers;
+        self.faults().keep_answers = kept.saturating_sub(1);
+        if kept == 0 {
+            self.connection.flush()?;
+        }
+        Ok(())
+    }
+
     /// Waits, where that is asked for, until more has arrived than the preface and the ticket.
     fn await_question(&self) -> Result<(), End> {
         if self.faults().questions_ahead.is_none() {
@@ -152,7 +169,10 @@ impl<'a> Talk<'a> {
         let storage = self.inner.storage.clone();
         let changes = matches!(
             request,
-            Request::Remove { .. } | Request::MakeDirectory { .. } | Request::Rename { .. }
+            Request::Remove { .. }
+                | Request::RemoveDirectory { .. }
+                | Request::MakeDirectory { .. }
+                | Request::Rename { .. }
         );
         let reply = match request {
             Request::Stat { path, .. } => match storage.lock().entry(&path) {
@@ -176,10 +196,8 @@ impl<'a> Talk<'a> {
                 storage.lock().folders.push(path);
                 Reply::Done {}
             }
-            Request::Remove { path, .. } => match storage.lock().files.remove(&path) {
-                Some(_) => Reply::Done {},
-                None => error(ErrorCode::NotFound),
-            },
+            Request::Remove { path, .. } => done_if(storage.lock().files.remove(&path).is_some()),
+            Request::RemoveDirectory { path } => self.remove_folder(&path),
             Request::Rename { from, to, .. } => self.rename(&from, to),
             Request::List { path, .. } => return self.list(number, &path),
             Request::Blocks { .. } => self.blocks(&request),
@@ -201,6 +219,13 @@ impl<'a> Talk<'a> {
         }
         self.connection.send(number, &reply);
         Ok(())
+    }
+
+    fn remove_folder(&self, path: &RemotePath) -> Reply {
+        let mut storage = self.inner.storage.lock();
+        let before = storage.folders.len();
+        storage.folders.retain(|folder| folder != path);
+        done_if(storage.folders.len() < before)
     }
 
     fn rename(&self, from: &RemotePath, to: RemotePath) -> Reply {

@@ -64,16 +64,14 @@ pub(crate) fn make(session: &mut Session, invocation: &Invocation) -> Result<(),
 /// `rm`
 pub(crate) fn remove(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
     let (recursive, force) = (invocation.has(b'r'), invocation.has(b'f'));
-    each(session, invocation, force, |client, path| {
-        client.remove(path, recursive)
+    each(session, invocation, force, |client, paths| {
+        client.remove_each(paths, recursive)
     })
 }
 
 /// `rmdir`
 pub(crate) fn remove_empty(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
-    each(session, invocation, false, |client, path| {
-        client.remove_directory(path)
-    })
+    each(session, invocation, false, Client::remove_each_directory)
 }
 
 /// `mv`
@@ -111,19 +109,25 @@ fn each(
     session: &mut Session,
     invocation: &Invocation,
     force: bool,
-    remove: impl Fn(&mut Client, &RemotePath) -> Result<(), ClientError>,
+    remove: impl Fn(&mut Client, &[RemotePath]) -> Result<Vec<Result<(), ClientError>>, ClientError>,
 ) -> Result<(), Failure> {
     let mut several = Several::default();
     for word in &invocation.words {
         let mut failures = Vec::new();
         match names::remote(session, word, "remove") {
             Ok(named) => {
-                for name in named {
-                    let tried = cannot("remove", name.path.as_bytes());
-                    let removed = remove(session.client()?, &name.path);
-                    failures.extend(removed.map_err(Failure::of(tried)).err());
-                    if failures.last().is_some_and(Failure::ends_the_command) {
-                        break;
+                let paths: Vec<_> = named.into_iter().map(|name| name.path).collect();
+                let tried = |path: &RemotePath| cannot("remove", path.as_bytes());
+                match remove(session.client()?, &paths) {
+                    Ok(removed) => {
+                        let ended = paths.iter().zip(removed);
+                        failures.extend(ended.filter_map(|(path, ended)| {
+                            ended.map_err(Failure::of(tried(path))).err()
+                        }));
+                    }
+                    Err(error) => {
+                        let first = paths.first().map_or_else(String::new, tried);
+                        failures.push(Failure::of(first)(error));
                     }
                 }
             }

@@ -1,12 +1,13 @@
 //! `get`: which remote names, and under which local ones.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use protocol::{EntryKind, ErrorCode, RemotePath};
+use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::destination::{Existing, Placement, Sources, is_closed, place};
 use crate::failure::{Failure, cannot};
@@ -26,23 +27,53 @@ pub(crate) fn get(session: &mut Session, invocation: &Invocation) -> Result<(), 
     let found = find(&mut transfer, sources, invocation.has(b'r'))?;
     let kind = match found.as_slice() {
         [] => return transfer.finish(),
-        [(_, true)] if sources.len() == 1 => Sources::OneTree,
+        [only] if sources.len() == 1 && only.is_tree() => Sources::OneTree,
         [_] if sources.len() == 1 => Sources::OneFile,
         _ => Sources::Several,
     };
     let target = Target::find(transfer.session, last, kind)?;
     transfer.session.client()?.keep_streams(found.len() > 1);
-    let moved = found.into_iter().try_for_each(|(remote, is_tree)| {
-        let job = Job {
-            local: target.name_for(&remote),
-            remote,
-            is_tree,
-        };
-        transfer.run(&job)
-    });
+    let moved = found
+        .chunk_by(|one, next| one.is_file() && next.is_file())
+        .try_for_each(|together| fetch(&mut transfer, &target, together));
     transfer.session.client()?.keep_streams(false);
     moved?;
     transfer.finish()
+}
+
+/// A name that is there.
+struct Found {
+    path: RemotePath,
+    /// What it is, or what the link leads to.
+    entry: Entry,
+}
+
+impl Found {
+    fn is_tree(&self) -> bool {
+        self.entry.kind == EntryKind::Directory
+    }
+
+    fn is_file(&self) -> bool {
+        self.entry.kind == EntryKind::File
+    }
+}
+
+fn fetch(transfer: &mut Transfer<'_>, target: &Target, found: &[Found]) -> Result<(), Failure> {
+    let names: HashSet<_> = found.iter().map(|found| found.path.name()).collect();
+    // Files of the same name follow one another: the later one finds the earlier.
+    if found.len() > 1 && names.len() == found.len() {
+        let files = found
+            .iter()
+            .map(|found| (found.path.clone(), found.entry.clone()));
+        return transfer.fetch_files(files.collect(), &target.path);
+    }
+    found.iter().try_for_each(|found| {
+        transfer.run(&Job {
+            local: target.name_for(&found.path),
+            remote: found.path.clone(),
+            is_tree: found.is_tree(),
+        })
+    })
 }
 
 /// The files and trees that are there; what is not is told.
@@ -50,38 +81,43 @@ fn find(
     transfer: &mut Transfer<'_>,
     words: &[Word],
     recursive: bool,
-) -> Result<Vec<(RemotePath, bool)>, Failure> {
-    let mut found = Vec::new();
+) -> Result<Vec<Found>, Failure> {
+    let mut paths = Vec::new();
     for word in words {
         match names::remote(transfer.session, word, "get") {
             Err(failure) => {
                 let path = transfer.session.folder.resolve(word.literal()).ok();
                 transfer.failed(path.as_ref(), None, &failure)?;
             }
-            Ok(names) => {
-                for name in names {
-                    match is_tree(transfer.session, &name.path, recursive) {
-                        Ok(is_tree) => found.push((name.path, is_tree)),
-                        Err(failure) => transfer.failed(Some(&name.path), None, &failure)?,
-                    }
-                }
+            Ok(names) => paths.extend(names.into_iter().map(|name| name.path)),
+        }
+    }
+    let Some(first) = paths.first() else {
+        return Ok(Vec::new());
+    };
+    let looked = match transfer.session.client()?.stat_each(&paths, true) {
+        Ok(looked) => looked,
+        Err(error) => {
+            let failure = Failure::of(cannot("get", first.as_bytes()))(error);
+            transfer.failed(Some(first), None, &failure)?;
+            return Ok(Vec::new());
+        }
+    };
+    let mut found = Vec::with_capacity(paths.len());
+    for (path, entry) in paths.into_iter().zip(looked) {
+        let tried = || cannot("get", path.as_bytes());
+        let entry = match entry {
+            Ok(entry) if entry.kind == EntryKind::Directory && !recursive => {
+                Err(is_a_directory(tried()))
             }
+            entry => entry.map_err(Failure::of(tried())),
+        };
+        match entry {
+            Ok(entry) => found.push(Found { path, entry }),
+            Err(failure) => transfer.failed(Some(&path), None, &failure)?,
         }
     }
     Ok(found)
-}
-
-fn is_tree(session: &mut Session, path: &RemotePath, recursive: bool) -> Result<bool, Failure> {
-    let tried = || cannot("get", path.as_bytes());
-    let entry = session
-        .client()?
-        .stat(path, true)
-        .map_err(Failure::of(tried()))?;
-    match entry.kind {
-        EntryKind::Directory if recursive => Ok(true),
-        EntryKind::Directory => Err(is_a_directory(tried())),
-        _ => Ok(false),
-    }
 }
 
 /// A folder, without `-r`.

@@ -20,18 +20,16 @@ pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(),
         hidden: invocation.has(b'a'),
         facts: invocation.has(b'l') || session.output.is_json(),
         rows: Rows::default(),
-        several: Several::default(),
+        failures: Several::default(),
     };
     if let [only] = named.as_slice() {
         lister.only(session, only)?;
     } else {
-        for name in named {
-            lister.one_of_several(session, &name)?;
-        }
+        lister.several(session, &named)?;
     }
     lister.rows.sort();
     session.output.rows(&lister.rows, invocation.has(b'l'))?;
-    lister.several.finish()
+    lister.failures.finish()
 }
 
 struct Lister {
@@ -39,7 +37,7 @@ struct Lister {
     hidden: bool,
     facts: bool,
     rows: Rows,
-    several: Several,
+    failures: Several,
 }
 
 impl Lister {
@@ -56,22 +54,30 @@ impl Lister {
         Ok(())
     }
 
-    fn one_of_several(
+    fn several(
         &mut self,
         session: &mut Session,
-        name: &Named<RemotePath>,
+        named: &[Named<RemotePath>],
     ) -> Result<(), Failure> {
-        let tried = cannot("list", name.path.as_bytes());
-        let entry = session.client()?.stat(&name.path, false);
-        let entry = match entry.map_err(Failure::of(tried)) {
-            Ok(entry) => entry,
-            Err(failure) => return self.failed(session, &failure),
-        };
-        if self.recursive && entry.kind == EntryKind::Directory {
-            let prefix = [&name.shown, b"/".as_slice()].concat();
-            self.folder(session, &name.path, &prefix)?;
+        let tried = |name: &Named<RemotePath>| cannot("list", name.path.as_bytes());
+        let paths: Vec<_> = named.iter().map(|name| name.path.clone()).collect();
+        let first = named.first().map_or_else(String::new, tried);
+        let looked = session.client()?.stat_each(&paths, false);
+        let looked = looked.map_err(Failure::of(first))?;
+        for (name, entry) in named.iter().zip(looked) {
+            let entry = match entry.map_err(Failure::of(tried(name))) {
+                Ok(entry) => entry,
+                Err(failure) => {
+                    self.failed(session, &failure)?;
+                    continue;
+                }
+            };
+            if self.recursive && entry.kind == EntryKind::Directory {
+                let prefix = [&name.shown, b"/".as_slice()].concat();
+                self.folder(session, &name.path, &prefix)?;
+            }
+            self.rows.add(&[&name.shown], Facts::from(&entry));
         }
-        self.rows.add(&[&name.shown], Facts::from(&entry));
         Ok(())
     }
 
@@ -107,6 +113,6 @@ impl Lister {
 
     fn failed(&mut self, session: &mut Session, failure: &Failure) -> Result<(), Failure> {
         session.output.failure(failure);
-        self.several.note(failure)
+        self.failures.note(failure)
     }
 }

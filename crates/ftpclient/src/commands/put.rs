@@ -1,5 +1,6 @@
 //! `put`: which local names, and under which remote ones.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -34,17 +35,35 @@ pub(crate) fn put(session: &mut Session, invocation: &Invocation) -> Result<(), 
         _ => Sources::Several,
     };
     let target = Target::find(transfer.session, last, kind)?;
+    let mut jobs = Vec::with_capacity(found.len());
     for (local, is_tree) in found {
         match target.name_for(&local) {
-            Ok(remote) => transfer.run(&Job {
+            Ok(remote) => jobs.push(Job {
                 remote,
                 local,
                 is_tree,
-            })?,
+            }),
             Err(failure) => transfer.failed(None, Some(&local), &failure)?,
         }
     }
+    let both_plain = |one: &Job, next: &Job| is_plain_file(one) && is_plain_file(next);
+    jobs.chunk_by(both_plain)
+        .try_for_each(|together| send(&mut transfer, &target, together))?;
     transfer.finish()
+}
+
+/// A link is followed where it is named, so it is sent for itself.
+fn is_plain_file(job: &Job) -> bool {
+    fs::symlink_metadata(&job.local).is_ok_and(|facts| facts.is_file())
+}
+
+fn send(transfer: &mut Transfer<'_>, target: &Target, jobs: &[Job]) -> Result<(), Failure> {
+    let names: HashSet<_> = jobs.iter().map(|job| job.remote.as_bytes()).collect();
+    // Files of the same name follow one another: the later one finds the earlier.
+    if jobs.len() > 1 && names.len() == jobs.len() {
+        return transfer.send_files(jobs, &target.path);
+    }
+    jobs.iter().try_for_each(|job| transfer.run(job))
 }
 
 /// `put *.txt` where the shell found two files would upload one under the other's name.

@@ -1,0 +1,262 @@
+//! Names that a person's wildcards match, or a script has listed: looked at or removed with many requests under way, and moved
+//! like the files of a tree. One after another each would take a far slave one to three round trips.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use protocol::{Condition, Entry, EntryKind, ErrorCode, RemotePath, Reply, Request};
+
+use crate::backlog::Layout;
+use crate::context::Context;
+use crate::fault::{Attempt, Fault};
+use crate::session::{Session, unexpected};
+use crate::tree_download::Incoming;
+use crate::tree_outgoing::Outgoing;
+use crate::tree_report::{Finished, TreeReport};
+use crate::tree_spread::{Large, Outlet};
+use crate::tree_upload::LARGE;
+use crate::under_way::{Collected, UnderWay};
+use crate::{Client, Conflict, Download, Result, TreeSummary, Upload};
+
+impl Client {
+    /// Facts about each name, in that order; with `follow`, about what a symbolic link leads to. What is said of one name says
+    /// nothing of the others.
+    ///
+    /// # Errors
+    /// Where nothing can go on: all slaves are lost, an interrupt.
+    pub fn stat_each(&mut self, paths: &[RemotePath], follow: bool) -> Result<Vec<Result<Entry>>> {
+        if let [path] = paths {
+            return match self.stat(path, follow) {
+                Err(error) if !error.is_remote() => Err(error),
+                facts => Ok(vec![facts]),
+            };
+        }
+        let request = |path: &RemotePath| Request::Stat {
+            path: path.clone(),
+            follow,
+        };
+        let mut each = Each::new(&self.context, paths, &request, |reply| match reply {
+            Reply::Facts { entry } => Ok(entry),
+            other => Err(unexpected(&other)),
+        });
+        self.attempt(|session| each.step(session))?;
+        Ok(each.ended)
+    }
+
+    /// Removes each of these files and links, with `recursive` folders and all in them; what became of each, in that order.
+    ///
+    /// # Errors
+    /// As [`stat_each`](Self::stat_each).
+    pub fn remove_each(
+        &mut self,
+        paths: &[RemotePath],
+        recursive: bool,
+    ) -> Result<Vec<Result<()>>> {
+        self.remove_with(paths, &|path| Request::Remove {
+            path: path.clone(),
+            recursive,
+        })
+    }
+
+    /// Removes each of these empty folders; what became of each, in that order.
+    ///
+    /// # Errors
+    /// As [`stat_each`](Self::stat_each).
+    pub fn remove_each_directory(&mut self, paths: &[RemotePath]) -> Result<Vec<Result<()>>> {
+        self.remove_with(paths, &|path| Request::RemoveDirectory {
+            path: path.clone(),
+        })
+    }
+
+    fn remove_with(
+        &mut self,
+        paths: &[RemotePath],
+        request: &dyn Fn(&RemotePath) -> Request,
+    ) -> Result<Vec<Result<()>>> {
+        let mut each = Each::new(&self.context, paths, request, |reply| match reply {
+            Reply::Done {} => Ok(()),
+            other => Err(unexpected(&other)),
+        });
+        self.attempt(|session| each.step(session))?;
+        let repeated = each.repeated;
+        let ended = each.ended.into_iter().enumerate();
+        // What is gone before it is asked for again was removed by the slave that was lost.
+        let removed = |(place, ended): (usize, Result<()>)| match ended {
+            Err(error) if place < repeated && error.is(ErrorCode::NotFound) => Ok(()),
+            ended => ended,
+        };
+        Ok(ended.map(removed).collect())
+    }
+
+    /// Fetches remote files, each as [`stat_each`](Self::stat_each) found it, into the folder `local`, each under its own name; no two
+    /// have the same. Each is given to `finished` as it ends, from any thread, in no certain order; one that fails does not
+    /// hold the others up.
+    ///
+    /// # Errors
+    /// Where nothing can go on: the local disk is full, all slaves are lost, an interrupt.
+    pub fn download_files(
+        &mut self,
+        files: Vec<(RemotePath, Entry)>,
+        (local, conflict): (&Path, Conflict),
+        finished: &mut Finished<'_>,
+    ) -> Result<TreeSummary> {
+        let report = TreeReport::new(finished);
+        let request = Download {
+            remote: RemotePath::root(),
+            local: local.to_owned(),
+            conflict,
+        };
+        let incoming = Incoming::new(&request, Layout::Flat, &report);
+        let recruits = self.recruits(false)?;
+        self.fetch_tree(&incoming, recruits, |_, added| {
+            files.into_iter().try_for_each(|(remote, entry)| {
+                // As a listing of the root would have it.
+                let name = remote.as_bytes().iter().skip(1).copied().collect();
+                added(incoming.add(Entry { name, ..entry }, remote)?);
+                Ok(())
+            })
+        })?;
+        Ok(report.summary())
+    }
+
+    /// Sends regular files, no two of them to one name, into folders that are there. Each is given to `finished` as it ends, from
+    /// any thread, in no certain order; one that fails does not hold the others up.
+    ///
+    /// None may have [`Conflict::StoreBeside`]: which other name is free shows only when a file
+    /// is sent for itself.
+    ///
+    /// # Errors
+    /// Where nothing can go on: all slaves are lost, the storage is full, an interrupt.
+    pub fn upload_files(
+        &mut self,
+        files: &[Upload],
+        finished: &mut Finished<'_>,
+    ) -> Result<TreeSummary> {
+        let report = TreeReport::new(finished);
+        let asked = files.iter().filter(|file| !file.conflict.replaces());
+        let asked: Vec<_> = asked.map(|file| file.remote.clone()).collect();
+        let mut there = VecDeque::from(self.stat_each(&asked, true)?);
+        self.send_all(&report, |outlet| {
+            files.iter().try_for_each(|file| {
+                let there = match file.conflict.replaces() {
+                    true => None,
+                    false => there.pop_front(),
+                };
+                match add(file, there, outlet)? {
+                    Ok(()) => {}
+                    Err(error) => report.failed(&file.remote, file.local.clone(), error),
+                }
+                Ok(())
+            })
+        })?;
+        if report.has_unchanged() {
+            self.sync()?;
+        }
+        Ok(report.summary())
+    }
+}
+
+/// Adds a file to what is sent. `there`: what was said of its name, where that matters. Fails within where this file cannot be
+/// sent.
+fn add(file: &Upload, there: Option<Result<Entry>>, outlet: &mut Outlet<'_>) -> Result<Result<()>> {
+    let size = match std::fs::symlink_metadata(&file.local) {
+        Ok(facts) => facts.len(),
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let (local, remote) = (file.local.clone(), file.remote.clone());
+    if size > LARGE {
+        outlet.large(Large {
+            local,
+            remote,
+            conflict: file.conflict,
+        });
+        return Ok(Ok(()));
+    }
+    let store =
+        |condition| Outgoing::file(local.clone(), remote.clone(), remote.clone(), condition);
+    let outgoing = match there {
+        None => store(Condition::Any),
+        Some(Err(error)) if error.is(ErrorCode::NotFound) => store(Condition::Absent),
+        Some(Err(error)) => return Ok(Err(error)),
+        Some(Ok(entry)) => match entry.kind {
+            EntryKind::File => Outgoing::compare(local, remote, entry, None),
+            EntryKind::Directory => return Ok(Err(ErrorCode::IsDirectory.into())),
+            EntryKind::Link | EntryKind::Other => return Ok(Err(ErrorCode::Exists.into())),
+        },
+    };
+    outlet.file(0, outgoing.of_size(size)).map(Ok)
+}
+
+/// One request for each of many names, many of them under way at once.
+struct Each<'a, T> {
+    context: Context,
+    paths: &'a [RemotePath],
+    request: &'a dyn Fn(&RemotePath) -> Request,
+    take: fn(Reply) -> Attempt<T>,
+    /// What was answered for the first of them, so far.
+    ended: Vec<Result<T>>,
+    under_way: UnderWay<()>,
+    /// So many of them were asked for already, of a slave that was lost.
+    repeated: usize,
+}
+
+impl<'a, T> Each<'a, T> {
+    fn new(
+        context: &Context,
+        paths: &'a [RemotePath],
+        request: &'a dyn Fn(&RemotePath) -> Request,
+        take: fn(Reply) -> Attempt<T>,
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            paths,
+            request,
+            take,
+            ended: Vec::with_capacity(paths.len()),
+            under_way: UnderWay::new(),
+            repeated: 0,
+        }
+    }
+
+    fn asked(&self) -> usize {
+        self.ended.len() + self.under_way.len()
+    }
+
+    /// Goes on with one slave until there is an answer to all.
+    fn step(&mut self, session: &mut Session) -> Attempt<()> {
+        self.repeated = self.asked();
+        self.under_way.drain().for_each(drop);
+        loop {
+            self.context.check()?;
+            self.ask(session);
+            session.flush()?;
+            let Some(oldest) = self.under_way.take_oldest() else {
+                return Ok(());
+            };
+            let answer = session.answer(oldest.request.number).and_then(self.take);
+            match answer {
+                Ok(answer) => self.ended.push(Ok(answer)),
+                Err(Fault::Failed(error)) if error.is_remote() => self.ended.push(Err(error)),
+                Err(fault) => {
+                    self.under_way.put_back(oldest);
+                    return Err(fault);
+                }
+            }
+            session.mark_progress();
+        }
+    }
+
+    /// Sends requests, many at a time: only when half of the window is free again.
+    fn ask(&mut self, session: &mut Session) {
+        if !self.under_way.is_half_free(session) {
+            return;
+        }
+        for path in self.paths.iter().skip(self.asked()) {
+            if !self.under_way.has_room(session) {
+                return;
+            }
+            let collected = Collected::new(session, &(self.request)(path));
+            self.under_way.push(collected, (), 0);
+        }
+    }
+}
