@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use client::{Client, Listing};
-use protocol::{ErrorCode, RemotePath};
+use client::{Client, ClientError, Listing};
+use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::failure::{Failure, cannot};
 use crate::glob::{self, Pattern};
@@ -18,6 +18,8 @@ use crate::words::Word;
 pub(crate) struct Named<P> {
     pub(crate) path: P,
     pub(crate) shown: Vec<u8>,
+    /// What a listing has said of it, where facts were asked for.
+    pub(crate) entry: Option<Entry>,
 }
 
 /// The remote paths that `word` names; with wildcards, at least one. `verb` is what is to be done with them.
@@ -26,17 +28,69 @@ pub(crate) fn remote(
     word: &Word,
     verb: &str,
 ) -> Result<Vec<Named<RemotePath>>, Failure> {
+    remote_with(session, word, (verb, false))
+}
+
+/// The same, with facts about those that are found in a listing.
+pub(crate) fn remote_with_facts(
+    session: &mut Session,
+    word: &Word,
+    verb: &str,
+) -> Result<Vec<Named<RemotePath>>, Failure> {
+    remote_with(session, word, (verb, true))
+}
+
+fn remote_with(
+    session: &mut Session,
+    word: &Word,
+    (verb, facts): (&str, bool),
+) -> Result<Vec<Named<RemotePath>>, Failure> {
     let folder = session.folder.clone();
     // Nobody is asked about a plain name: what is done with it will show whether it is there.
     if is_plain(word) {
         let path = folder
             .resolve(word.literal())
             .map_err(Failure::of(cannot(verb, word.literal())))?;
-        let shown = word.literal().to_vec();
-        return Ok(vec![Named { path, shown }]);
+        return Ok(vec![Named::typed(path, word)]);
     }
     let client = session.client()?;
-    named(&mut Remote { client, folder }, word, verb)
+    let mut names = Remote {
+        client,
+        folder,
+        facts,
+    };
+    named(&mut names, word, verb)
+}
+
+/// A name, and what it is.
+type Looked = (Named<RemotePath>, Result<Entry, ClientError>);
+
+/// What each of these names is: as a listing has said, else as the slave says now; with `follow` a link is what it leads to.
+pub(crate) fn look(
+    session: &mut Session,
+    named: Vec<Named<RemotePath>>,
+    (verb, follow): (&str, bool),
+) -> Result<Vec<Looked>, Failure> {
+    let is_unknown = |name: &Named<RemotePath>| {
+        let entry = name.entry.as_ref();
+        entry.is_none_or(|entry| follow && entry.kind == EntryKind::Link)
+    };
+    let unknown = named.iter().filter(|name| is_unknown(name));
+    let unknown: Vec<_> = unknown.map(|name| name.path.clone()).collect();
+    let mut looked = Vec::new().into_iter();
+    if let Some(first) = unknown.first() {
+        let failure = Failure::of(cannot(verb, first.as_bytes()));
+        let entries = session.client()?.stat_each(&unknown, follow);
+        looked = entries.map_err(failure)?.into_iter();
+    }
+    let with_entry = |mut name: Named<RemotePath>| {
+        let entry = match is_unknown(&name) {
+            true => looked.next(),
+            false => name.entry.take().map(Ok),
+        };
+        entry.map(|entry| (name, entry))
+    };
+    Ok(named.into_iter().filter_map(with_entry).collect())
 }
 
 /// The one remote path that `word` names, for commands that take one.
@@ -63,6 +117,17 @@ pub(crate) fn one_local(folder: &Path, word: &Word, verb: &str) -> Result<PathBu
     only(local(folder, word, verb)?, word, verb)
 }
 
+impl<P> Named<P> {
+    /// As it was typed.
+    fn typed(path: P, word: &Word) -> Self {
+        Self {
+            path,
+            shown: word.literal().to_vec(),
+            entry: None,
+        }
+    }
+}
+
 fn only<P>(mut paths: Vec<Named<P>>, word: &Word, verb: &str) -> Result<P, Failure> {
     match (paths.pop(), paths.is_empty()) {
         (Some(only), true) => Ok(only.path),
@@ -74,6 +139,9 @@ fn only<P>(mut paths: Vec<Named<P>>, word: &Word, verb: &str) -> Result<P, Failu
     }
 }
 
+/// A name in a folder.
+type Child = (Vec<u8>, Option<Entry>);
+
 /// Where names are looked up.
 trait Names {
     type Path: Clone;
@@ -84,8 +152,8 @@ trait Names {
     /// Whether there is such a name, be it a link that leads nowhere.
     fn exists(&mut self, path: &Self::Path) -> Result<bool, Failure>;
 
-    /// The names in a folder, in no order; none where it is no folder or cannot be read.
-    fn children(&mut self, path: &Self::Path) -> Result<Vec<Vec<u8>>, Failure>;
+    /// The names in a folder, in no order, and what is known of each; none where it is no folder or cannot be read.
+    fn children(&mut self, path: &Self::Path) -> Result<Vec<Child>, Failure>;
 }
 
 /// Whether a word stands for itself alone.
@@ -99,8 +167,7 @@ fn named<N: Names>(names: &mut N, word: &Word, verb: &str) -> Result<Vec<Named<N
     if let Some(path) = names.path(word.literal())
         && (is_plain(word) || names.exists(&path)?)
     {
-        let shown = word.literal().to_vec();
-        return Ok(vec![Named { path, shown }]);
+        return Ok(vec![Named::typed(path, word)]);
     }
     let found = matching(names, word.pattern())?;
     if found.is_empty() {
@@ -111,7 +178,7 @@ fn named<N: Names>(names: &mut N, word: &Word, verb: &str) -> Result<Vec<Named<N
 
 /// Goes down component by component, with every path that matches so far.
 fn matching<N: Names>(names: &mut N, pattern: &[u8]) -> Result<Vec<Named<N::Path>>, Failure> {
-    let mut found: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut found: Vec<Child> = vec![(Vec::new(), None)];
     // What a listing named is there; what was typed behind it may not be.
     let mut is_listed = false;
     for (index, component) in pattern.split(|&byte| byte == b'/').enumerate() {
@@ -121,31 +188,29 @@ fn matching<N: Names>(names: &mut N, pattern: &[u8]) -> Result<Vec<Named<N::Path
             .as_ref()
             .is_none_or(|name| is_listed && name.is_empty());
         let mut deeper = Vec::new();
-        for mut prefix in found {
+        for (mut prefix, _) in found {
             if index > 0 {
                 prefix.push(b'/');
             }
             if let Some(name) = &literal {
-                deeper.push([prefix, name.clone()].concat());
+                deeper.push(([prefix, name.clone()].concat(), None));
             } else if let Some(folder) = names.path(&prefix) {
-                let mut children = names.children(&folder)?;
-                children.retain(|name| component.matches(name));
+                let children = names.children(&folder)?.into_iter();
+                let matching = children.filter(|(name, _)| component.matches(name));
                 deeper.extend(
-                    children
-                        .iter()
-                        .map(|name| [&prefix, name.as_slice()].concat()),
+                    matching.map(|(name, entry)| ([prefix.as_slice(), &name].concat(), entry)),
                 );
             }
         }
         found = deeper;
     }
-    found.sort_unstable();
+    found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     let mut there = Vec::with_capacity(found.len());
-    for shown in found {
+    for (shown, entry) in found {
         if let Some(path) = names.path(&shown)
             && (is_listed || names.exists(&path)?)
         {
-            there.push(Named { path, shown });
+            there.push(Named { path, shown, entry });
         }
     }
     Ok(there)
@@ -154,12 +219,13 @@ fn matching<N: Names>(names: &mut N, pattern: &[u8]) -> Result<Vec<Named<N::Path
 struct Remote<'a> {
     client: &'a mut Client,
     folder: RemotePath,
+    facts: bool,
 }
 
 impl Remote<'_> {
     /// What the server said, unless it only said that there is nothing to find.
     fn unless_absent<T>(
-        result: Result<T, client::ClientError>,
+        result: Result<T, ClientError>,
         path: &RemotePath,
     ) -> Result<Option<T>, Failure> {
         let failure = match result {
@@ -194,15 +260,17 @@ impl Names for Remote<'_> {
         Ok(Self::unless_absent(entry, path)?.is_some())
     }
 
-    fn children(&mut self, path: &RemotePath) -> Result<Vec<Vec<u8>>, Failure> {
+    fn children(&mut self, path: &RemotePath) -> Result<Vec<Child>, Failure> {
         let mut names = Vec::new();
+        let facts = self.facts;
         let listing = Listing {
             recursive: false,
-            facts: false,
+            facts,
         };
-        let listed = self
-            .client
-            .list(path, listing, &mut |entry| names.push(entry.name));
+        let listed = self.client.list(path, listing, &mut |mut entry| {
+            let name = std::mem::take(&mut entry.name);
+            names.push((name, Some(entry).filter(|_| facts)));
+        });
         Ok(Self::unless_absent(listed, path)?.map_or(Vec::new(), |_| names))
     }
 }
@@ -222,14 +290,15 @@ impl Names for Local {
         Ok(path.symlink_metadata().is_ok())
     }
 
-    fn children(&mut self, path: &PathBuf) -> Result<Vec<Vec<u8>>, Failure> {
+    fn children(&mut self, path: &PathBuf) -> Result<Vec<Child>, Failure> {
         let folder = if path.as_os_str().is_empty() {
             Path::new(".")
         } else {
             path
         };
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        Ok(entries.map(|entry| entry.file_name().into_vec()).collect())
+        let child = |entry: fs::DirEntry| (entry.file_name().into_vec(), None);
+        Ok(entries.map(child).collect())
     }
 }
 

@@ -82,29 +82,26 @@ fn find(
     words: &[Word],
     recursive: bool,
 ) -> Result<Vec<Found>, Failure> {
-    let mut paths = Vec::new();
+    let mut named = Vec::new();
     for word in words {
-        match names::remote(transfer.session, word, "get") {
+        match names::remote_with_facts(transfer.session, word, "get") {
             Err(failure) => {
                 let path = transfer.session.folder.resolve(word.literal()).ok();
                 transfer.failed(path.as_ref(), None, &failure)?;
             }
-            Ok(names) => paths.extend(names.into_iter().map(|name| name.path)),
+            Ok(names) => named.extend(names),
         }
     }
-    let Some(first) = paths.first() else {
-        return Ok(Vec::new());
-    };
-    let looked = match transfer.session.client()?.stat_each(&paths, true) {
+    let looked = match names::look(transfer.session, named, ("get", true)) {
         Ok(looked) => looked,
-        Err(error) => {
-            let failure = Failure::of(cannot("get", first.as_bytes()))(error);
-            transfer.failed(Some(first), None, &failure)?;
+        Err(failure) => {
+            transfer.failed(None, None, &failure)?;
             return Ok(Vec::new());
         }
     };
-    let mut found = Vec::with_capacity(paths.len());
-    for (path, entry) in paths.into_iter().zip(looked) {
+    let mut found = Vec::with_capacity(looked.len());
+    for (name, entry) in looked {
+        let path = name.path;
         let tried = || cannot("get", path.as_bytes());
         let entry = match entry {
             Ok(entry) if entry.kind == EntryKind::Directory && !recursive => {

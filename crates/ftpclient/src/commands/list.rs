@@ -14,7 +14,7 @@ use crate::words::Word;
 pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
     let here = Word::default();
     let word = invocation.word(0).unwrap_or(&here);
-    let named = names::remote(session, word, "list")?;
+    let named = names::remote_with_facts(session, word, "list")?;
     let mut lister = Lister {
         recursive: invocation.has(b'R'),
         hidden: invocation.has(b'a'),
@@ -25,7 +25,7 @@ pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(),
     if let [only] = named.as_slice() {
         lister.only(session, only)?;
     } else {
-        lister.several(session, &named)?;
+        lister.several(session, named)?;
     }
     lister.rows.sort();
     session.output.rows(&lister.rows, invocation.has(b'l'))?;
@@ -57,15 +57,11 @@ impl Lister {
     fn several(
         &mut self,
         session: &mut Session,
-        named: &[Named<RemotePath>],
+        named: Vec<Named<RemotePath>>,
     ) -> Result<(), Failure> {
-        let tried = |name: &Named<RemotePath>| cannot("list", name.path.as_bytes());
-        let paths: Vec<_> = named.iter().map(|name| name.path.clone()).collect();
-        let first = named.first().map_or_else(String::new, tried);
-        let looked = session.client()?.stat_each(&paths, false);
-        let looked = looked.map_err(Failure::of(first))?;
-        for (name, entry) in named.iter().zip(looked) {
-            let entry = match entry.map_err(Failure::of(tried(name))) {
+        for (name, entry) in names::look(session, named, ("list", false))? {
+            let tried = cannot("list", name.path.as_bytes());
+            let entry = match entry.map_err(Failure::of(tried)) {
                 Ok(entry) => entry,
                 Err(failure) => {
                     self.failed(session, &failure)?;
