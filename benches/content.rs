@@ -23,12 +23,21 @@ pub fn fill(path: &Path, mebibytes: u64) {
 pub fn plant(folder: &Path, count: usize) {
     for number in 0..count {
         let below = folder.join(format!("{:03}", number / 100));
-        if number % 100 == 0 {
-            fs::create_dir_all(&below).unwrap();
-        }
-        let content = crate::harness::random_bytes(number as u64, 4096);
-        fs::write(below.join(format!("{:02}", number % 100)), content).unwrap();
+        plant_one((&below, number % 100), number);
     }
+}
+
+/// The same, in one folder.
+pub fn plant_flat(folder: &Path, count: usize) {
+    (0..count).for_each(|number| plant_one((folder, number), number));
+}
+
+fn plant_one((folder, name): (&Path, usize), seed: usize) {
+    if name == 0 {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let content = crate::harness::random_bytes(seed as u64, 4096);
+    fs::write(folder.join(format!("{name:02}")), content).unwrap();
 }
 
 /// Says why `target` is not the copy of `source`: contents in the first round, the size in each.

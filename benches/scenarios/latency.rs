@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use super::{IN_THE_CLEAR, Transfer, World, share};
-use crate::content::{fill, plant, remove};
+use crate::content::{fill, plant, plant_flat, remove};
 use crate::contest::{Asked, Contest, Unit};
 use crate::delay::Line;
 use crate::harness::{Client, Cluster, Setup};
@@ -14,6 +14,7 @@ use crate::peers::clients::{Pair, pairs};
 
 const SLAVE: &str = "ftpslave + ftpclient";
 const MASTER: &str = "ftpmaster + ftpslave + ftpclient";
+const BY_WILDCARD: &str = "ftpslave + ftpclient, by a wildcard";
 const TREE_LIMIT: &str = "tar | nc | tar";
 const FILE_LIMIT: &str = "sendfile → splice, 4 streams";
 const MIB: u64 = 200;
@@ -49,6 +50,7 @@ fn over(world: &mut World, line: &Line, (tree, file, file_most): (&str, &str, f6
         .without_master();
     let cluster = line.server.run(|| alone.start());
     plant(&cluster.path("tree"), FILES);
+    plant_flat(&cluster.path("names"), FILES);
     fill(&cluster.path("file.bin"), MIB);
     share(&cluster);
     let led = Setup::new(1)
@@ -95,7 +97,15 @@ impl Scene<'_> {
         let within =
             || Transfer::tree(&world.settings, (&source, &target)).within(&self.line.client);
         let (received, ours) = (within(), within());
+        let (names, named) = (self.cluster.path("names"), self.client.path("named"));
+        let by_wildcard =
+            Transfer::tree(&world.settings, (&names, &named)).within(&self.line.client);
         let mut contest = Contest::new(Unit::Seconds);
+        contest.add(BY_WILDCARD, |round| {
+            std::fs::create_dir_all(&named).unwrap();
+            let words = ["get", "-f", "names/*", named.to_str().unwrap()];
+            by_wildcard.time(&mut self.client.command(words), round)
+        });
         contest.add(TREE_LIMIT, |round| {
             remove(&target);
             std::fs::create_dir(&target).unwrap();
@@ -118,9 +128,12 @@ impl Scene<'_> {
         }
         let standing = contest.hold(&world.settings);
         let peak = ours.peak();
-        world
-            .report
-            .judge(work, &standing, (SLAVE, TREE_LIMIT), Asked::AtMost(1.5));
+        for (who, how) in [(SLAVE, ""), (BY_WILDCARD, ", by a wildcard")] {
+            let work = format!("{work}{how}");
+            world
+                .report
+                .judge(&work, &standing, (who, TREE_LIMIT), Asked::AtMost(1.5));
+        }
         world.memory(&format!("{work}: the client's most memory"), peak);
     }
 

@@ -83,12 +83,16 @@ impl Invocation {
     /// `None` where that cannot be told.
     pub(crate) fn looks_at(&self, folder: &RemotePath) -> Option<(RemotePath, bool)> {
         let look = self.command.looks_first?;
-        let path = match self.word(0) {
-            Some(word) if is_plain(word) => folder.resolve(word.literal()).ok()?,
-            None if look == Look::ThroughOrHere => folder.clone(),
-            _ => return None,
-        };
-        Some((path, look != Look::AtName))
+        let follows = look != Look::AtName;
+        match self.word(0) {
+            // A name with wildcards may be there as it was typed, be it a link.
+            Some(word) => {
+                let path = folder.resolve(word.literal()).ok()?;
+                Some((path, follows && is_plain(word)))
+            }
+            None if look == Look::ThroughOrHere => Some((folder.clone(), follows)),
+            None => None,
+        }
     }
 
     /// Does it.
@@ -160,6 +164,18 @@ mod tests {
         let words: Vec<_> = get.words.iter().map(Word::literal).collect();
         assert_eq!(words, [b"a".as_slice(), b"b", b"-x"]);
         assert_eq!(read("put -").words.len(), 1);
+    }
+
+    #[test]
+    fn what_is_looked_at_first_is_the_name_as_it_was_typed() {
+        let looked = |line: &str| {
+            let (path, follows) = read(line).looks_at(&RemotePath::root())?;
+            Some((path.as_bytes().to_vec(), follows))
+        };
+        assert_eq!(looked("get a b"), Some((b"/a".to_vec(), true)));
+        assert_eq!(looked("get d/a* b"), Some((b"/d/a*".to_vec(), false)));
+        assert_eq!(looked("ls"), Some((b"/".to_vec(), true)));
+        assert_eq!(looked("put a"), None);
     }
 
     #[test]
