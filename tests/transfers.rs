@@ -291,7 +291,7 @@ fn wildcards_match_on_both_sides() {
 fn what_several_names_stand_for_is_moved_together_each_for_itself() {
     let cluster = Cluster::start(2);
     for n in 0..50_usize {
-        cluster.write(&format!("a/f{n:02}"), &random_bytes(n as u64, n * 97));
+        cluster.write(format!("a/f{n:02}"), &random_bytes(n as u64, n * 97));
     }
     cluster.write("b/f00", b"of another folder");
     cluster.write("a/large", &random_bytes(1, 9_000_000));
@@ -310,7 +310,7 @@ fn what_several_names_stand_for_is_moved_together_each_for_itself() {
     {
         let expected = match name.as_str() {
             "f02" => b"mine".to_vec(),
-            _ => fs::read(cluster.path(&format!("a/{name}"))).unwrap(),
+            _ => fs::read(cluster.path(format!("a/{name}"))).unwrap(),
         };
         assert!(client.read(&name) == expected, "{name}");
     }

@@ -163,11 +163,16 @@ impl Patient {
                     }
                     // Behind an error too: what TLS does not do is done in another way.
                     self.sending = Some(wait);
-                    self.waiting.note_sent(self.moved());
                     return result;
                 }
             }
         }
+    }
+
+    /// Something was sent, or could not be.
+    fn say<T>(&mut self, said: T) -> T {
+        self.waiting.note_sent(self.moved());
+        said
     }
 
     /// The worker has said something.
@@ -202,11 +207,14 @@ impl Read for Patient {
 
 impl Write for Patient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send_in_turns(|channel| channel.write(bytes))
+        let sent = self.send_in_turns(|channel| channel.write(bytes));
+        self.say(sent)
     }
 
+    /// What is waited for is what was waited for before: each frame ends so.
     fn flush(&mut self) -> io::Result<()> {
-        self.in_turns(Channel::finish_writing)
+        self.send_in_turns(|channel| channel.finish_writing().map(|()| 0))
+            .map(drop)
     }
 }
 
@@ -217,11 +225,13 @@ impl Wire for Patient {
     }
 
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
-        self.send_in_turns(|channel| channel.send_file(file, offset, most))
+        let sent = self.send_in_turns(|channel| channel.send_file(file, offset, most));
+        self.say(sent)
     }
 
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.send_in_turns(|channel| channel.write_more(bytes))
+        let sent = self.send_in_turns(|channel| channel.write_more(bytes));
+        self.say(sent)
     }
 }
 

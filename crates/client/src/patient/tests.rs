@@ -137,7 +137,8 @@ fn a_peer_that_stops_reading_is_lost_by_those_too_who_send_slowly() {
                 io::ErrorKind::Unsupported => pair.patient.write(&[0; 16]),
                 _ => Err(error),
             });
-            if let Err(error) = sent {
+            // Each frame ends so.
+            if let Err(error) = sent.and_then(|_| pair.patient.flush()) {
                 break error;
             }
             assert!(start.elapsed() < Duration::from_secs(5), "not noticed");
