@@ -317,6 +317,12 @@ fn what_several_names_stand_for_is_moved_together_each_for_itself() {
     assert_eq!(client.read("link"), client.read("f01"));
     assert_eq!(client.names().len(), 52);
 
+    for _ in 0..2 {
+        client.run(["get", "-n", "a/f0*", "."]).succeeded();
+        assert_eq!(client.names().len(), 53, "once beside the other");
+    }
+    fs::remove_file(client.path("newf02")).unwrap();
+
     fs::create_dir_all(client.path("c/folder")).unwrap();
     client.write("c/f03", b"of another folder");
     fs::create_dir(cluster.path("up")).unwrap();

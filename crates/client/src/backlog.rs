@@ -22,6 +22,9 @@ const NEAR: usize = 4096;
 /// Names that are written and read together.
 const CHUNK: usize = 512;
 
+/// A file that a person has named is gone on with where it stopped if it is larger, bytes: it is moved for itself.
+pub(crate) const WORTH_RESUMING: u64 = 1024 * 1024;
+
 /// Where files are put beneath the local folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -32,6 +35,14 @@ pub(crate) enum Layout {
 }
 
 impl Layout {
+    /// Files larger than this are fetched one by one, so that each can be gone on with and mended in part, bytes.
+    pub(crate) const fn large(self) -> u64 {
+        match self {
+            Self::Tree => 8 * 1024 * 1024,
+            Self::Flat => WORTH_RESUMING,
+        }
+    }
+
     /// The path beneath the local folder of what is called `name` beneath the remote one.
     pub(crate) fn place(self, name: &[u8]) -> PathBuf {
         let path = Path::new(OsStr::from_bytes(name));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use protocol::{Condition, Entry, EntryKind, ErrorCode, RemotePath, Reply, Request};
 
-use crate::backlog::Layout;
+use crate::backlog::{Layout, WORTH_RESUMING};
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::session::{Session, unexpected};
@@ -14,7 +14,6 @@ use crate::tree_download::Incoming;
 use crate::tree_outgoing::Outgoing;
 use crate::tree_report::{Finished, TreeReport};
 use crate::tree_spread::{Large, Outlet};
-use crate::tree_upload::LARGE;
 use crate::under_way::{Collected, UnderWay};
 use crate::{Client, Conflict, Download, Result, TreeSummary, Upload};
 
@@ -35,15 +34,23 @@ impl Client {
             path: path.clone(),
             follow,
         };
-        let mut each = Each::new(&self.context, paths, &request, |reply| match reply {
-            Reply::Facts { entry } => Ok(entry),
-            other => Err(unexpected(&other)),
-        });
-        self.attempt(|session| each.step(session))?;
-        Ok(each.ended)
+        let mut asking = Asking::new(&self.context, paths, &request);
+        let mut looked = Vec::with_capacity(paths.len());
+        self.attempt(|session| {
+            asking.step(session, &mut |reply, _| {
+                looked.push(match reply {
+                    Ok(Reply::Facts { entry }) => Ok(entry),
+                    Ok(other) => return Err(unexpected(&other)),
+                    Err(error) => Err(error),
+                });
+                Ok(())
+            })
+        })?;
+        Ok(looked)
     }
 
-    /// Removes each of these files and links, with `recursive` folders and all in them; what became of each, in that order.
+    /// Removes each of these files and links, with `recursive` folders and all in them. What became of each goes to `ended`, in that
+    /// order, as it is answered.
     ///
     /// # Errors
     /// As [`stat_each`](Self::stat_each).
@@ -51,41 +58,47 @@ impl Client {
         &mut self,
         paths: &[RemotePath],
         recursive: bool,
-    ) -> Result<Vec<Result<()>>> {
-        self.remove_with(paths, &|path| Request::Remove {
+        ended: &mut dyn FnMut(Result<()>),
+    ) -> Result<()> {
+        let request = |path: &RemotePath| Request::Remove {
             path: path.clone(),
             recursive,
-        })
+        };
+        self.remove_with(paths, &request, ended)
     }
 
-    /// Removes each of these empty folders; what became of each, in that order.
+    /// The same for empty folders.
     ///
     /// # Errors
     /// As [`stat_each`](Self::stat_each).
-    pub fn remove_each_directory(&mut self, paths: &[RemotePath]) -> Result<Vec<Result<()>>> {
-        self.remove_with(paths, &|path| Request::RemoveDirectory {
-            path: path.clone(),
-        })
+    pub fn remove_each_directory(
+        &mut self,
+        paths: &[RemotePath],
+        ended: &mut dyn FnMut(Result<()>),
+    ) -> Result<()> {
+        let request = |path: &RemotePath| Request::RemoveDirectory { path: path.clone() };
+        self.remove_with(paths, &request, ended)
     }
 
     fn remove_with(
         &mut self,
         paths: &[RemotePath],
         request: &dyn Fn(&RemotePath) -> Request,
-    ) -> Result<Vec<Result<()>>> {
-        let mut each = Each::new(&self.context, paths, request, |reply| match reply {
-            Reply::Done {} => Ok(()),
-            other => Err(unexpected(&other)),
-        });
-        self.attempt(|session| each.step(session))?;
-        let repeated = each.repeated;
-        let ended = each.ended.into_iter().enumerate();
-        // What is gone before it is asked for again was removed by the slave that was lost.
-        let removed = |(place, ended): (usize, Result<()>)| match ended {
-            Err(error) if place < repeated && error.is(ErrorCode::NotFound) => Ok(()),
-            ended => ended,
-        };
-        Ok(ended.map(removed).collect())
+        ended: &mut dyn FnMut(Result<()>),
+    ) -> Result<()> {
+        let mut asking = Asking::new(&self.context, paths, request);
+        self.attempt(|session| {
+            asking.step(session, &mut |reply, is_repeated| {
+                ended(match reply {
+                    Ok(Reply::Done {}) => Ok(()),
+                    Ok(other) => return Err(unexpected(&other)),
+                    // The slave that was lost has removed it.
+                    Err(error) if is_repeated && error.is(ErrorCode::NotFound) => Ok(()),
+                    Err(error) => Err(error),
+                });
+                Ok(())
+            })
+        })
     }
 
     /// Fetches remote files, each as [`stat_each`](Self::stat_each) found it, into the folder `local`, each under its own name; no two
@@ -164,7 +177,7 @@ fn add(file: &Upload, there: Option<Result<Entry>>, outlet: &mut Outlet<'_>) -> 
         Err(error) => return Ok(Err(error.into())),
     };
     let (local, remote) = (file.local.clone(), file.remote.clone());
-    if size > LARGE {
+    if size > WORTH_RESUMING {
         outlet.large(Large {
             local,
             remote,
@@ -188,43 +201,43 @@ fn add(file: &Upload, there: Option<Result<Entry>>, outlet: &mut Outlet<'_>) -> 
 }
 
 /// One request for each of many names, many of them under way at once.
-struct Each<'a, T> {
+struct Asking<'a> {
     context: Context,
     paths: &'a [RemotePath],
     request: &'a dyn Fn(&RemotePath) -> Request,
-    take: fn(Reply) -> Attempt<T>,
-    /// What was answered for the first of them, so far.
-    ended: Vec<Result<T>>,
+    /// So many of the first of them have their answers.
+    answered: usize,
     under_way: UnderWay<()>,
-    /// So many of them were asked for already, of a slave that was lost.
+    /// So many of the first of them were asked of a slave that was lost.
     repeated: usize,
 }
 
-impl<'a, T> Each<'a, T> {
+/// Takes what was answered to the next name, and whether a slave that was lost may have done it before.
+type Take<'a> = dyn FnMut(Result<Reply>, bool) -> Attempt<()> + 'a;
+
+impl<'a> Asking<'a> {
     fn new(
         context: &Context,
         paths: &'a [RemotePath],
         request: &'a dyn Fn(&RemotePath) -> Request,
-        take: fn(Reply) -> Attempt<T>,
     ) -> Self {
         Self {
             context: context.clone(),
             paths,
             request,
-            take,
-            ended: Vec::with_capacity(paths.len()),
+            answered: 0,
             under_way: UnderWay::new(),
             repeated: 0,
         }
     }
 
     fn asked(&self) -> usize {
-        self.ended.len() + self.under_way.len()
+        self.answered + self.under_way.len()
     }
 
     /// Goes on with one slave until there is an answer to all.
-    fn step(&mut self, session: &mut Session) -> Attempt<()> {
-        self.repeated = self.asked();
+    fn step(&mut self, session: &mut Session, take: &mut Take<'_>) -> Attempt<()> {
+        self.repeated = self.repeated.max(self.asked());
         self.under_way.drain().for_each(drop);
         loop {
             self.context.check()?;
@@ -233,15 +246,17 @@ impl<'a, T> Each<'a, T> {
             let Some(oldest) = self.under_way.take_oldest() else {
                 return Ok(());
             };
-            let answer = session.answer(oldest.request.number).and_then(self.take);
-            match answer {
-                Ok(answer) => self.ended.push(Ok(answer)),
-                Err(Fault::Failed(error)) if error.is_remote() => self.ended.push(Err(error)),
-                Err(fault) => {
-                    self.under_way.put_back(oldest);
-                    return Err(fault);
-                }
+            let is_repeated = self.answered < self.repeated;
+            let taken = match session.answer(oldest.request.number) {
+                Ok(reply) => take(Ok(reply), is_repeated),
+                Err(Fault::Failed(error)) if error.is_remote() => take(Err(error), is_repeated),
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = taken {
+                self.under_way.put_back(oldest);
+                return Err(fault);
             }
+            self.answered += 1;
             session.mark_progress();
         }
     }

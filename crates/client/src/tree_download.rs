@@ -21,9 +21,6 @@ use crate::tree_fetch::{Alone, Shared, TreeFetch};
 use crate::tree_report::{Finished, TreeReport};
 use crate::{Client, ClientError, ClientErrorKind, Download, Listing, Result, TreeSummary};
 
-/// Files larger than this are fetched one by one, so that each can be gone on with and mended in part, bytes.
-const LARGE: u64 = 8 * 1024 * 1024;
-
 /// A tree that is being fetched.
 pub(crate) struct Incoming<'a, 'r> {
     request: &'a Download,
@@ -136,7 +133,7 @@ impl<'a, 'r> Incoming<'a, 'r> {
     /// Adds a folder, which is made at once, or a file; says what waits then.
     pub(crate) fn add(&self, entry: Entry, remote: RemotePath) -> Result<Left> {
         let root = self.root()?;
-        if entry.kind == EntryKind::File && entry.size <= LARGE {
+        if entry.kind == EntryKind::File && entry.size <= self.layout.large() {
             return self.desk.add(|backlog| backlog.push(entry, root));
         }
         let relative = self.layout.place(&entry.name);

@@ -152,8 +152,9 @@ trait Names {
     /// Whether there is such a name, be it a link that leads nowhere.
     fn exists(&mut self, path: &Self::Path) -> Result<bool, Failure>;
 
-    /// The names in a folder, in no order, and what is known of each; none where it is no folder or cannot be read.
-    fn children(&mut self, path: &Self::Path) -> Result<Vec<Child>, Failure>;
+    /// The names in a folder, in no order, and, where they are the last component, what is known of each; none where it is no
+    /// folder or cannot be read.
+    fn children(&mut self, path: &Self::Path, is_last: bool) -> Result<Vec<Child>, Failure>;
 }
 
 /// Whether a word stands for itself alone.
@@ -181,6 +182,7 @@ fn matching<N: Names>(names: &mut N, pattern: &[u8]) -> Result<Vec<Named<N::Path
     let mut found: Vec<Child> = vec![(Vec::new(), None)];
     // What a listing named is there; what was typed behind it may not be.
     let mut is_listed = false;
+    let last = pattern.iter().filter(|&&byte| byte == b'/').count();
     for (index, component) in pattern.split(|&byte| byte == b'/').enumerate() {
         let component = Pattern::new(component);
         let literal = component.literal();
@@ -195,7 +197,7 @@ fn matching<N: Names>(names: &mut N, pattern: &[u8]) -> Result<Vec<Named<N::Path
             if let Some(name) = &literal {
                 deeper.push(([prefix, name.clone()].concat(), None));
             } else if let Some(folder) = names.path(&prefix) {
-                let children = names.children(&folder)?.into_iter();
+                let children = names.children(&folder, index == last)?.into_iter();
                 let matching = children.filter(|(name, _)| component.matches(name));
                 deeper.extend(
                     matching.map(|(name, entry)| ([prefix.as_slice(), &name].concat(), entry)),
@@ -260,9 +262,9 @@ impl Names for Remote<'_> {
         Ok(Self::unless_absent(entry, path)?.is_some())
     }
 
-    fn children(&mut self, path: &RemotePath) -> Result<Vec<Child>, Failure> {
+    fn children(&mut self, path: &RemotePath, is_last: bool) -> Result<Vec<Child>, Failure> {
         let mut names = Vec::new();
-        let facts = self.facts;
+        let facts = self.facts && is_last;
         let listing = Listing {
             recursive: false,
             facts,
@@ -290,7 +292,7 @@ impl Names for Local {
         Ok(path.symlink_metadata().is_ok())
     }
 
-    fn children(&mut self, path: &PathBuf) -> Result<Vec<Child>, Failure> {
+    fn children(&mut self, path: &PathBuf, _: bool) -> Result<Vec<Child>, Failure> {
         let folder = if path.as_os_str().is_empty() {
             Path::new(".")
         } else {

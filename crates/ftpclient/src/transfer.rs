@@ -116,10 +116,7 @@ impl<'s> Transfer<'s> {
             }
             match self.ask(job)? {
                 Some(chosen) => conflict = chosen,
-                None => {
-                    let failure = is_taken(direction.tried(job));
-                    return self.failed(Some(&job.remote), Some(&job.local), &failure);
-                }
+                None => return self.refuse(job),
             }
         }
     }
@@ -133,7 +130,13 @@ impl<'s> Transfer<'s> {
         self.many((Some(&job.remote), Some(&job.local)), moving, failure)
     }
 
-    /// Fetches files into one folder, under their own names, no two of which are the same.
+    /// Whether files are moved together: which other name a file gets shows only when it is moved for itself.
+    pub(crate) fn moves_together(&self) -> bool {
+        self.conflict != Conflict::StoreBeside
+    }
+
+    /// Fetches files into one folder, under their own names, no two of which are the same, if they are
+    /// [moved together](Self::moves_together).
     pub(crate) fn fetch_files(
         &mut self,
         files: Vec<(RemotePath, Entry)>,
@@ -142,15 +145,17 @@ impl<'s> Transfer<'s> {
         let moving = |client: &mut Client, conflict, finished: &mut Finished<'_>| {
             client.download_files(files, (local, conflict), finished)
         };
-        let failure = Failure::of(cannot("get into", local.as_os_str().as_bytes()));
+        let shown = match local.as_os_str().as_bytes() {
+            b"" => b".",
+            shown => shown,
+        };
+        let failure = Failure::of(cannot("get into", shown));
         self.many((None, Some(local)), moving, failure)
     }
 
-    /// Sends regular files to one remote folder, no two of them to one name.
+    /// Sends regular files to one remote folder, no two of them to one name, if they are
+    /// [moved together](Self::moves_together).
     pub(crate) fn send_files(&mut self, jobs: &[Job], remote: &RemotePath) -> Result<(), Failure> {
-        if self.conflict == Conflict::StoreBeside {
-            return jobs.iter().try_for_each(|job| self.file(job));
-        }
         let moving = |client: &mut Client, conflict, finished: &mut Finished<'_>| {
             let files: Vec<_> = jobs.iter().map(|job| job.upload(conflict)).collect();
             client.upload_files(&files, finished)
@@ -182,16 +187,25 @@ impl<'s> Transfer<'s> {
         if let Some(failure) = report.broken.take() {
             return Err(failure);
         }
+        let taken = report.taken.as_mut().map(std::mem::take);
+        let taken = taken.unwrap_or_default();
         if let Err(error) = moved {
-            let error = with_count(error, self.report.tally.files() - before);
-            self.failed(remote, local, &failure(error))?;
+            let error = with_count(error, report.tally.files() - before);
+            let ended = self.failed(remote, local, &failure(error));
+            if ended.is_err() {
+                // Nobody is asked any more.
+                taken.iter().try_for_each(|job| self.refuse(job))?;
+            }
+            ended?;
         }
         // The questions come when all is through: nobody has to sit beside it.
-        let taken = self.report.taken.as_mut().map(std::mem::take);
-        taken
-            .unwrap_or_default()
-            .iter()
-            .try_for_each(|job| self.file(job))
+        taken.iter().try_for_each(|job| self.file(job))
+    }
+
+    /// Leaves what has the name.
+    fn refuse(&mut self, job: &Job) -> Result<(), Failure> {
+        let failure = is_taken(self.report.direction.tried(job));
+        self.failed(Some(&job.remote), Some(&job.local), &failure)
     }
 
     /// What a person wants done where the name is taken; `None` where there is nobody to ask, or the answer is no.

@@ -59,12 +59,17 @@ fn names_that_a_lost_slave_has_removed_are_removed() {
     let setting = served(2);
     let mut client = setting.connect().unwrap();
     let mut paths = paths();
-    paths.push(path("/d/missing"));
+    paths.insert(0, path("/d/missing"));
+    paths.push(path("/d/missing too"));
     setting.slaves[0].set(|faults| faults.die_before_answer = true);
-    let removed = client.remove_each(&paths, false).unwrap();
-    let (missing, others) = removed.split_last().unwrap();
-    assert!(others.iter().all(Result::is_ok), "{others:?}");
-    assert!(is_missing(missing), "{missing:?}");
+    let mut removed = Vec::new();
+    client
+        .remove_each(&paths, false, &mut |ended| removed.push(ended))
+        .unwrap();
+    assert_eq!(removed.len(), paths.len());
+    let missing = removed.iter().filter(|ended| is_missing(ended)).count();
+    assert_eq!(missing, 2, "{removed:?}");
+    assert!(is_missing(&removed[0]) && is_missing(removed.last().unwrap()));
     assert!(setting.storage.lock().files.is_empty());
     for slave in &setting.slaves {
         assert!(slave.count(|request| matches!(request, Request::Remove { .. })) > 0);
@@ -79,11 +84,10 @@ fn names_are_removed_many_at_a_time() {
     let mut client = setting.connect().unwrap();
     let keep = || setting.slaves[0].set(|faults| faults.keep_answers = 12);
     keep();
-    let removed = client.remove_each(&paths(), false).unwrap();
-    assert!(removed.iter().all(Result::is_ok));
+    let ended = &mut |ended: Result<(), ClientError>| ended.unwrap();
+    client.remove_each(&paths(), false, ended).unwrap();
     keep();
-    let removed = client.remove_each_directory(&folders).unwrap();
-    assert!(removed.iter().all(Result::is_ok));
+    client.remove_each_directory(&folders, ended).unwrap();
     let storage = setting.storage.lock();
     assert!(storage.files.is_empty());
     assert_eq!(storage.folders, [path("/d")]);

@@ -214,7 +214,8 @@ impl<'a> Talk<'a> {
             Request::StoreEnd { .. } | Request::Abandon {} => return Ok(()),
             _ => error(ErrorCode::Unsupported),
         };
-        if changes && std::mem::take(&mut self.faults().die_before_answer) {
+        let is_done = changes && matches!(reply, Reply::Done {});
+        if is_done && std::mem::take(&mut self.faults().die_before_answer) {
             return Err(End::Die);
         }
         self.connection.send(number, &reply);

@@ -64,8 +64,8 @@ pub(crate) fn make(session: &mut Session, invocation: &Invocation) -> Result<(),
 /// `rm`
 pub(crate) fn remove(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
     let (recursive, force) = (invocation.has(b'r'), invocation.has(b'f'));
-    each(session, invocation, force, |client, paths| {
-        client.remove_each(paths, recursive)
+    each(session, invocation, force, |client, paths, ended| {
+        client.remove_each(paths, recursive, ended)
     })
 }
 
@@ -109,7 +109,11 @@ fn each(
     session: &mut Session,
     invocation: &Invocation,
     force: bool,
-    remove: impl Fn(&mut Client, &[RemotePath]) -> Result<Vec<Result<(), ClientError>>, ClientError>,
+    remove: impl Fn(
+        &mut Client,
+        &[RemotePath],
+        &mut dyn FnMut(Result<(), ClientError>),
+    ) -> Result<(), ClientError>,
 ) -> Result<(), Failure> {
     let mut several = Several::default();
     for word in &invocation.words {
@@ -117,19 +121,16 @@ fn each(
         match names::remote(session, word, "remove") {
             Ok(named) => {
                 let paths: Vec<_> = named.into_iter().map(|name| name.path).collect();
-                let tried = |path: &RemotePath| cannot("remove", path.as_bytes());
-                match remove(session.client()?, &paths) {
-                    Ok(removed) => {
-                        let ended = paths.iter().zip(removed);
-                        failures.extend(ended.filter_map(|(path, ended)| {
-                            ended.map_err(Failure::of(tried(path))).err()
-                        }));
-                    }
-                    Err(error) => {
-                        let first = paths.first().map_or_else(String::new, tried);
-                        failures.push(Failure::of(first)(error));
-                    }
-                }
+                let mut left = paths.iter().peekable();
+                let tried = |path: Option<&RemotePath>| {
+                    let path = path.map_or_else(Default::default, RemotePath::as_bytes);
+                    Failure::of(cannot("remove", path))
+                };
+                let removed = remove(session.client()?, &paths, &mut |ended| {
+                    let path = left.next();
+                    failures.extend(ended.map_err(tried(path)).err());
+                });
+                failures.extend(removed.map_err(tried(left.next())).err());
             }
             Err(failure) => failures.push(failure),
         }

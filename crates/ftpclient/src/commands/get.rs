@@ -61,7 +61,7 @@ impl Found {
 fn fetch(transfer: &mut Transfer<'_>, target: &Target, found: &[Found]) -> Result<(), Failure> {
     let names: HashSet<_> = found.iter().map(|found| found.path.name()).collect();
     // Files of the same name follow one another: the later one finds the earlier.
-    if found.len() > 1 && names.len() == found.len() {
+    if transfer.moves_together() && found.len() > 1 && names.len() == found.len() {
         let files = found
             .iter()
             .map(|found| (found.path.clone(), found.entry.clone()));

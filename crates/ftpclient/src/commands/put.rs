@@ -60,7 +60,7 @@ fn is_plain_file(job: &Job) -> bool {
 fn send(transfer: &mut Transfer<'_>, target: &Target, jobs: &[Job]) -> Result<(), Failure> {
     let names: HashSet<_> = jobs.iter().map(|job| job.remote.as_bytes()).collect();
     // Files of the same name follow one another: the later one finds the earlier.
-    if jobs.len() > 1 && names.len() == jobs.len() {
+    if transfer.moves_together() && jobs.len() > 1 && names.len() == jobs.len() {
         return transfer.send_files(jobs, &target.path);
     }
     jobs.iter().try_for_each(|job| transfer.run(job))
