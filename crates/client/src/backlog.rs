@@ -15,6 +15,7 @@ use crate::folder::Folder;
 use crate::tree_desk::{Left, Supply};
 use crate::tree_download::below;
 use crate::tree_job::Job;
+use crate::tree_upload::LARGE;
 
 /// Names in memory from which on the others go into the file.
 const NEAR: usize = 4096;
@@ -38,7 +39,7 @@ impl Layout {
     /// Files larger than this are fetched one by one, so that each can be gone on with and mended in part, bytes.
     pub(crate) const fn large(self) -> u64 {
         match self {
-            Self::Tree => 8 * 1024 * 1024,
+            Self::Tree => LARGE,
             Self::Flat => WORTH_RESUMING,
         }
     }

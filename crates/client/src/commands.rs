@@ -8,7 +8,7 @@ use protocol::{
 
 use crate::client::done_before;
 use crate::master::{First, Reached, reach, written};
-use crate::session::unexpected;
+use crate::session::{done, facts, unexpected};
 use crate::{Client, ClientError, ClientErrorKind, Result};
 
 /// A file's digest.
@@ -57,10 +57,7 @@ impl Client {
             follow,
         };
         self.expect(&request);
-        let entry = self.attempt(|session| match session.ask(&request)? {
-            Reply::Facts { entry } => Ok(entry),
-            other => Err(unexpected(&other)),
-        })?;
+        let entry = self.attempt(|session| facts(session.ask(&request)?))?;
         if follow {
             self.note_seen(path, &entry);
         }
@@ -191,10 +188,7 @@ impl Client {
     fn order_counting(&mut self, request: &Request, tries: &mut u32) -> Result<()> {
         self.attempt(|session| {
             *tries += 1;
-            match session.ask(request)? {
-                Reply::Done {} => Ok(()),
-                other => Err(unexpected(&other)),
-            }
+            done(session.ask(request)?)
         })
     }
 

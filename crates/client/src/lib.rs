@@ -21,6 +21,7 @@
 #![warn(missing_docs)]
 
 mod aside;
+mod asking;
 mod backlog;
 mod batch;
 mod block_digests;

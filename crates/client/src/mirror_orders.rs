@@ -1,84 +1,15 @@
-//! Small changes that a mirror makes beside moving contents: names removed, times set. In the storage many requests are
-//! under way at once; here every name is one component beneath a held folder.
+//! Small changes that a mirror makes here beside moving contents: names removed, times set, every name one component beneath a
+//! held folder.
 
-use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use protocol::{EntryKind, Reply, Request};
+use protocol::EntryKind;
 
-use crate::context::Context;
-use crate::fault::{Attempt, Fault};
 use crate::folder::Folder;
 use crate::publish::set_time;
-use crate::session::{Session, unexpected};
-use crate::under_way::{Collected, UnderWay};
 use crate::{ClientError, Result};
-
-/// Requests that are answered by `Done` or an error, each for a name of the caller's.
-#[derive(Debug)]
-pub(crate) struct Orders<N> {
-    context: Context,
-    queue: VecDeque<(Request, N)>,
-    under_way: UnderWay<(Request, N)>,
-}
-
-impl<N> Orders<N> {
-    pub(crate) fn new(context: &Context, queue: VecDeque<(Request, N)>) -> Self {
-        Self {
-            context: context.clone(),
-            queue,
-            under_way: UnderWay::new(),
-        }
-    }
-
-    /// Goes on with one slave until all are answered.
-    pub(crate) fn step(
-        &mut self,
-        session: &mut Session,
-        ended: &mut dyn FnMut(N, Result<()>),
-    ) -> Attempt<()> {
-        for order in self.under_way.drain().rev() {
-            self.queue.push_front(order);
-        }
-        loop {
-            self.context.check()?;
-            self.ask(session);
-            session.flush()?;
-            let Some(oldest) = self.under_way.take_oldest() else {
-                return Ok(());
-            };
-            let result = match session.answer(oldest.request.number) {
-                Ok(Reply::Done {}) => Ok(()),
-                Ok(other) => Err(unexpected(&other)),
-                Err(fault) => Err(fault),
-            };
-            match result {
-                Ok(()) => ended(oldest.what.1, Ok(())),
-                Err(Fault::Failed(error)) if error.is_remote() => ended(oldest.what.1, Err(error)),
-                Err(fault) => {
-                    self.under_way.put_back(oldest);
-                    return Err(fault);
-                }
-            }
-            session.mark_progress();
-        }
-    }
-
-    /// Sends requests, many at a time: only when half of the window is free again.
-    fn ask(&mut self, session: &mut Session) {
-        if !self.under_way.is_half_free(session) {
-            return;
-        }
-        while self.under_way.has_room(session)
-            && let Some(order) = self.queue.pop_front()
-        {
-            let collected = Collected::new(session, &order.0);
-            self.under_way.push(collected, order, 0);
-        }
-    }
-}
 
 /// Changes of names below a local folder. Nothing above or beside it can be meant, and no symbolic link is followed.
 #[derive(Debug)]

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 
 use protocol::{EntryKind, ErrorCode, RemotePath, Request};
 
+use crate::asking::{Answer, Asking};
 use crate::folder::Folder;
 use crate::mirror::{Change, Mirror, MirrorItem, MirrorSummary, Outcome, Side};
 use crate::mirror_compare::{Compare, Pair};
-use crate::mirror_orders::{Orders, OrdersHere};
+use crate::mirror_orders::OrdersHere;
 use crate::mirror_plan::{Changes, Doomed, is_same_time};
 use crate::mirror_tree::Tree;
 use crate::notice::Notice;
+use crate::session::done;
 use crate::tree_download::{below, is_hopeless};
 use crate::{Client, ClientError, Comparison, Result};
 
@@ -274,8 +276,10 @@ impl Work<'_> {
         queue: VecDeque<(Request, N)>,
         ended: &mut dyn FnMut(N, Result<()>),
     ) -> Result<()> {
-        let mut orders = Orders::new(&self.client.context, queue);
-        self.client.attempt(|session| orders.step(session, ended))
+        let mut orders = Asking::new(&self.client.context, queue, done);
+        let mut take = |answer: Answer<N, ()>| ended(answer.name, answer.result);
+        self.client
+            .attempt(|session| orders.step(session, &mut take))
     }
 }
 

@@ -163,16 +163,13 @@ impl Patient {
                     }
                     // Behind an error too: what TLS does not do is done in another way.
                     self.sending = Some(wait);
+                    if !matches!(result, Ok(0)) {
+                        self.waiting.note_sent(self.moved());
+                    }
                     return result;
                 }
             }
         }
-    }
-
-    /// Something was sent, or could not be.
-    fn say<T>(&mut self, said: T) -> T {
-        self.waiting.note_sent(self.moved());
-        said
     }
 
     /// The worker has said something.
@@ -207,8 +204,7 @@ impl Read for Patient {
 
 impl Write for Patient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.send_in_turns(|channel| channel.write(bytes));
-        self.say(sent)
+        self.send_in_turns(|channel| channel.write(bytes))
     }
 
     /// What is waited for is what was waited for before: each frame ends so.
@@ -225,13 +221,11 @@ impl Wire for Patient {
     }
 
     fn send_file(&mut self, file: &File, offset: u64, most: usize) -> io::Result<usize> {
-        let sent = self.send_in_turns(|channel| channel.send_file(file, offset, most));
-        self.say(sent)
+        self.send_in_turns(|channel| channel.send_file(file, offset, most))
     }
 
     fn write_more(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let sent = self.send_in_turns(|channel| channel.write_more(bytes));
-        self.say(sent)
+        self.send_in_turns(|channel| channel.write_more(bytes))
     }
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use ahead::Ahead;
 use protocol::frame::{DATA, Header, KEEP_ALIVE};
-use protocol::{Connection, ConnectionError, ErrorCode, Reply, Request, ServerPreface, SlaveId};
+use protocol::{
+    Connection, ConnectionError, Entry, ErrorCode, Reply, Request, ServerPreface, SlaveId,
+};
 
 use crate::Target;
 use crate::context::Context;
@@ -336,6 +338,22 @@ fn closes(reply: &Reply) -> bool {
         | Reply::Sum { .. }
         | Reply::Space { .. }
         | Reply::Stored { .. } => true,
+    }
+}
+
+/// The answer of what was done.
+pub(crate) fn done(reply: Reply) -> Attempt<()> {
+    match reply {
+        Reply::Done {} => Ok(()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The answer of what a name is.
+pub(crate) fn facts(reply: Reply) -> Attempt<Entry> {
+    match reply {
+        Reply::Facts { entry } => Ok(entry),
+        other => Err(unexpected(&other)),
     }
 }
 

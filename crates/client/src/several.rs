@@ -4,17 +4,15 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use protocol::{Condition, Entry, EntryKind, ErrorCode, RemotePath, Reply, Request};
+use protocol::{Condition, Entry, EntryKind, ErrorCode, RemotePath, Request};
 
+use crate::asking::{Answer, Asking};
 use crate::backlog::{Layout, WORTH_RESUMING};
-use crate::context::Context;
-use crate::fault::{Attempt, Fault};
-use crate::session::{Session, unexpected};
+use crate::session::{done, facts};
 use crate::tree_download::Incoming;
 use crate::tree_outgoing::Outgoing;
 use crate::tree_report::{Finished, TreeReport};
 use crate::tree_spread::{Large, Outlet};
-use crate::under_way::{Collected, UnderWay};
 use crate::{Client, Conflict, Download, Result, TreeSummary, Upload};
 
 impl Client {
@@ -34,18 +32,11 @@ impl Client {
             path: path.clone(),
             follow,
         };
-        let mut asking = Asking::new(&self.context, paths, &request);
+        let queue = paths.iter().map(|path| (request(path), ())).collect();
+        let mut asking = Asking::new(&self.context, queue, facts);
         let mut looked = Vec::with_capacity(paths.len());
-        self.attempt(|session| {
-            asking.step(session, &mut |reply, _| {
-                looked.push(match reply {
-                    Ok(Reply::Facts { entry }) => Ok(entry),
-                    Ok(other) => return Err(unexpected(&other)),
-                    Err(error) => Err(error),
-                });
-                Ok(())
-            })
-        })?;
+        let mut take = |answer: Answer<(), Entry>| looked.push(answer.result);
+        self.attempt(|session| asking.step(session, &mut take))?;
         Ok(looked)
     }
 
@@ -86,19 +77,16 @@ impl Client {
         request: &dyn Fn(&RemotePath) -> Request,
         ended: &mut dyn FnMut(Result<()>),
     ) -> Result<()> {
-        let mut asking = Asking::new(&self.context, paths, request);
-        self.attempt(|session| {
-            asking.step(session, &mut |reply, is_repeated| {
-                ended(match reply {
-                    Ok(Reply::Done {}) => Ok(()),
-                    Ok(other) => return Err(unexpected(&other)),
-                    // The slave that was lost has removed it.
-                    Err(error) if is_repeated && error.is(ErrorCode::NotFound) => Ok(()),
-                    Err(error) => Err(error),
-                });
-                Ok(())
-            })
-        })
+        let queue = paths.iter().map(|path| (request(path), ())).collect();
+        let mut asking = Asking::new(&self.context, queue, done);
+        let mut take = |answer: Answer<(), ()>| {
+            ended(match answer.result {
+                // The slave that was lost has removed it.
+                Err(error) if answer.is_repeated && error.is(ErrorCode::NotFound) => Ok(()),
+                result => result,
+            });
+        };
+        self.attempt(|session| asking.step(session, &mut take))
     }
 
     /// Fetches remote files, each as [`stat_each`](Self::stat_each) found it, into the folder `local`, each under its own name; no two
@@ -198,80 +186,4 @@ fn add(file: &Upload, there: Option<Result<Entry>>, outlet: &mut Outlet<'_>) -> 
         },
     };
     outlet.file(0, outgoing.of_size(size)).map(Ok)
-}
-
-/// One request for each of many names, many of them under way at once.
-struct Asking<'a> {
-    context: Context,
-    paths: &'a [RemotePath],
-    request: &'a dyn Fn(&RemotePath) -> Request,
-    /// So many of the first of them have their answers.
-    answered: usize,
-    under_way: UnderWay<()>,
-    /// So many of the first of them were asked of a slave that was lost.
-    repeated: usize,
-}
-
-/// Takes what was answered to the next name, and whether a slave that was lost may have done it before.
-type Take<'a> = dyn FnMut(Result<Reply>, bool) -> Attempt<()> + 'a;
-
-impl<'a> Asking<'a> {
-    fn new(
-        context: &Context,
-        paths: &'a [RemotePath],
-        request: &'a dyn Fn(&RemotePath) -> Request,
-    ) -> Self {
-        Self {
-            context: context.clone(),
-            paths,
-            request,
-            answered: 0,
-            under_way: UnderWay::new(),
-            repeated: 0,
-        }
-    }
-
-    fn asked(&self) -> usize {
-        self.answered + self.under_way.len()
-    }
-
-    /// Goes on with one slave until there is an answer to all.
-    fn step(&mut self, session: &mut Session, take: &mut Take<'_>) -> Attempt<()> {
-        self.repeated = self.repeated.max(self.asked());
-        self.under_way.drain().for_each(drop);
-        loop {
-            self.context.check()?;
-            self.ask(session);
-            session.flush()?;
-            let Some(oldest) = self.under_way.take_oldest() else {
-                return Ok(());
-            };
-            let is_repeated = self.answered < self.repeated;
-            let taken = match session.answer(oldest.request.number) {
-                Ok(reply) => take(Ok(reply), is_repeated),
-                Err(Fault::Failed(error)) if error.is_remote() => take(Err(error), is_repeated),
-                Err(fault) => Err(fault),
-            };
-            if let Err(fault) = taken {
-                self.under_way.put_back(oldest);
-                return Err(fault);
-            }
-            self.answered += 1;
-            session.mark_progress();
-        }
-    }
-
-    /// Sends requests, many at a time: only when half of the window is free again.
-    fn ask(&mut self, session: &mut Session) {
-        if !self.under_way.is_half_free(session) {
-            return;
-        }
-        for path in self.paths.iter().skip(self.asked()) {
-            if !self.under_way.has_room(session) {
-                return;
-            }
-            let collected = Collected::new(session, &(self.request)(path));
-            self.under_way.push(collected, (), 0);
-        }
-    }
 }

@@ -17,7 +17,7 @@ use crate::tree_spread::{Large, Outlet};
 use crate::walk::{Found, Walk};
 use crate::{Client, ClientError, Conflict, Listing, Result, TreeSummary, Upload};
 
-/// Files larger than this are sent one by one, so that each can be gone on with, bytes.
+/// Files larger than this are moved one by one, so that each can be gone on with, bytes.
 pub(crate) const LARGE: u64 = 8 * 1024 * 1024;
 
 /// What the storage holds below the target: by path relative to it.
