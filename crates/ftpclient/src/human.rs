@@ -6,7 +6,7 @@ use std::time::Duration;
 use cli::human_size;
 use client::{MirrorSummary, Status, Transferred};
 
-use crate::transfer::Direction;
+use crate::direction::Direction;
 
 /// `a.bin: 2.0 GiB in 0.71 s (2.8 GiB/s), verified, from 127.0.0.1:2122`; `name` is what the file is called here.
 pub(crate) fn statistics(direction: Direction, name: &[u8], transferred: &Transferred) -> String {

@@ -8,9 +8,9 @@ use client::{KnownSlave, Space, Status, Sum, Transferred};
 use protocol::{Entry, EntryKind, RemotePath};
 use serde::Serialize;
 
+use crate::direction::Direction;
 use crate::failure::Failure;
 use crate::listed::{self, Listed};
-use crate::transfer::Direction;
 
 /// A `get` or `put` of one file, as it ended.
 #[derive(Debug, Serialize)]

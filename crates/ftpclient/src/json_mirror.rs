@@ -8,9 +8,9 @@ use client::{Change, MirrorItem, MirrorSummary};
 use protocol::EntryKind;
 use serde::Serialize;
 
+use crate::direction::Direction;
 use crate::failure::Failure;
 use crate::json::type_word;
-use crate::transfer::Direction;
 
 /// One change, made or planned.
 #[derive(Debug, Serialize)]

@@ -5,7 +5,7 @@
 //! | what was typed, and what it means | `args`, `settings` |
 //! | lines, words, wildcards | `script`, `words`, `glob`, `names` |
 //! | the commands: one table, a file for each group | `command`, `invocation`, `commands` |
-//! | what `get` and `put` share | `transfer`, `destination` |
+//! | what `get` and `put` share | `transfer`, `direction`, `destination` |
 //! | what is seen: results, bars, failures, statuses | `output`, `human`, `json`, `listed`, `screen`, `failure`, `exit_status` |
 //! | the person: session, questions, Ctrl-C | `interactive`, `ask`, `interrupt` |
 //! | who the person is, and who the server | `login`, `netrc`, `trust` |
@@ -19,6 +19,7 @@ mod ask;
 mod command;
 mod commands;
 mod destination;
+mod direction;
 mod exit_status;
 mod failure;
 pub mod filter;

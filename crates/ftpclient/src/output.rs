@@ -9,12 +9,12 @@ use client::Transferred;
 use protocol::RemotePath;
 use serde::Serialize;
 
+use crate::direction::Direction;
 use crate::failure::Failure;
 use crate::human;
 use crate::json::{EntryRecord, TransferRecord};
 use crate::listed::Rows;
 use crate::screen::Screen;
-use crate::transfer::Direction;
 
 /// Who reads stdout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::destination::{Existing, Placement, Sources, is_closed, place};
+use crate::direction::{Direction, Job};
 use crate::failure::{Failure, cannot};
 use crate::invocation::Invocation;
 use crate::names;
 use crate::session::Session;
-use crate::transfer::{Direction, Job, Transfer};
+use crate::transfer::Transfer;
 use crate::words::Word;
 
 /// Downloads.

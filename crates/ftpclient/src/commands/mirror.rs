@@ -6,6 +6,7 @@ use client::{Change, Comparison, Mirror, MirrorItem, MirrorRules, MirrorSummary,
 use protocol::{EntryKind, ErrorCode, RemotePath};
 
 use crate::commands::put::own_name;
+use crate::direction::Direction;
 use crate::failure::{Failure, Several, cannot};
 use crate::filter::{Fate, Filter};
 use crate::human;
@@ -15,7 +16,6 @@ use crate::json_mirror::{ChangeRecord, MirrorRecord};
 use crate::names;
 use crate::output::Output;
 use crate::session::{Session, remote_seen_from, seen_from};
-use crate::transfer::Direction;
 
 /// What `help mirror` says beyond one line.
 pub(crate) const DETAILS: &str = "FROM is a folder of the server, TO a local one; without TO: FROM's own name, here\n\
