@@ -99,13 +99,15 @@ fn sizes(root: &Path) -> BTreeMap<PathBuf, u64> {
     found
 }
 
-/// Touches the memory that files will take: a virtual machine's is slow the first time.
+/// Writes to the memory that files will take: a virtual machine's is slow the first time. To reserve room with `fallocate` would
+/// touch none of it.
 pub fn warm(mebibytes: u64) {
-    let file = tempfile::tempfile().unwrap();
-    let wanted = mebibytes << 20;
-    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, wanted).unwrap_or_else(
-        |error| panic!("the temporary folder has no room for {mebibytes} MiB: {error}"),
-    );
+    let (mut file, piece) = (tempfile::tempfile().unwrap(), vec![1; PIECE]);
+    for _ in 0..mebibytes {
+        file.write_all(&piece).unwrap_or_else(|error| {
+            panic!("the temporary folder has no room for {mebibytes} MiB: {error}")
+        });
+    }
 }
 
 /// Removes a file or a folder with all that is in it; what is not there is fine.

@@ -74,6 +74,9 @@ fn main() {
         report,
         peers,
     };
+    if let Some(why) = memory::inconstancy() {
+        world.report.note(why);
+    }
     content::warm(3 * world.settings.mebibytes);
     for (name, scenario) in SCENARIOS {
         let end = catch_unwind(AssertUnwindSafe(|| scenario(&mut world)));

@@ -6,10 +6,25 @@ use std::ops::Sub;
 /// What the kernel sets aside for each thread, on the machines of today.
 const KERNEL_STACK_KIB: i64 = 16;
 
+/// Blocks of so many pages, as a power of two, are reported as free.
+const REPORTED_ORDER: &str = "/sys/module/page_reporting/parameters/page_reporting_order";
+
 /// Most memory of `pid` that was ever in RAM, bytes; 0 for a process that is gone.
 pub fn peak(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     number(&status, "VmHWM:").map_or(0, |kib| kib as u64 * 1024)
+}
+
+/// Why figures of large files swing on this machine, where its memory does not stay its own: a virtual machine that tells its
+/// host which pages are free loses them, and writing to them is slow again.
+pub fn inconstancy() -> Option<String> {
+    let order = fs::read_to_string(REPORTED_ORDER).ok()?;
+    // Larger than any block where nothing is told.
+    let order: u64 = order.trim().parse().ok().filter(|&order| order <= 10)?;
+    Some(format!(
+        "this machine gives free memory back to its host ({REPORTED_ORDER} is {order}): to write a large file takes up to \
+         four times as long when its pages have to come from there, and rows of large files swing with it"
+    ))
 }
 
 /// What processes hold, theirs and the kernel's for them, KiB.
