@@ -170,6 +170,19 @@ fn rm_removes_files_and_with_r_folders() {
     client.run(["rm", "docs"]).failed(1, "is a directory");
     client.run(["rm", "-r", "docs"]).succeeded();
     assert!(!cluster.path("docs").exists());
+    for name in ["a", "b", "c1", "c2"] {
+        cluster.write(name, b"x");
+    }
+    client
+        .run(["rm", "gone", "a", "g*", "c*", "b", "a"])
+        .failed_exactly(
+            1,
+            "ftpclient: cannot remove '/gone': no such file\n\
+             ftpclient: cannot remove 'g*': no such file\n\
+             ftpclient: cannot remove '/a': no such file",
+        );
+    assert_eq!(client.run(["ls"]).succeeded().stdout, "");
+    client.run(["rm", "-f", "gone", "g*"]).succeeded();
 }
 
 #[test]
@@ -238,6 +251,16 @@ fn stat_sum_cat_and_df_tell_facts() {
             .stdout
             .contains('4')
     );
+    let some = client.run(["sum", "missing", "a.txt", "no*", "docs", "docs/d.*", "gone"]);
+    some.failed_exactly(
+        1,
+        "ftpclient: cannot sum '/missing': no such file\n\
+         ftpclient: cannot sum 'no*': no such file\n\
+         ftpclient: cannot sum '/docs': is a directory\n\
+         ftpclient: cannot sum '/gone': no such file",
+    );
+    let (a, d) = (digest_of(b"a"), digest_of(b"dddd"));
+    assert_eq!(some.stdout, format!("{a}  a.txt\n{d}  docs/d.txt\n"));
     let facts = cluster
         .client()
         .options(["--json"])

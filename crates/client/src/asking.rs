@@ -1,6 +1,7 @@
 //! Requests with one answer each, many of them under way at once, going on through any slave.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use protocol::{Reply, Request};
 
@@ -46,11 +47,12 @@ impl<N, T> Asking<N, T> {
         }
     }
 
-    /// Goes on with one slave until all are answered, each of which is taken, in their order.
+    /// Goes on with one slave until all are answered or `take`, which gets the answers in their order, has had enough: the
+    /// others are then asked for no more.
     pub(crate) fn step(
         &mut self,
         session: &mut Session,
-        take: &mut dyn FnMut(Answer<N, T>),
+        take: &mut dyn FnMut(Answer<N, T>) -> ControlFlow<()>,
     ) -> Attempt<()> {
         self.repeated = self.repeated.max(self.answered + self.under_way.len());
         for asked in self.under_way.drain().rev() {
@@ -72,13 +74,16 @@ impl<N, T> Asking<N, T> {
                     return Err(fault);
                 }
             };
-            take(Answer {
+            let taken = take(Answer {
                 name: oldest.what.1,
                 result,
                 is_repeated: self.answered < self.repeated,
             });
             self.answered += 1;
             session.mark_progress();
+            if taken.is_break() {
+                return Ok(());
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use protocol::{
 };
 
 use crate::client::done_before;
+use crate::fault::Attempt;
 use crate::master::{First, Reached, reach, written};
 use crate::session::{done, facts, unexpected};
 use crate::{Client, ClientError, ClientErrorKind, Result};
@@ -46,6 +47,28 @@ pub struct KnownSlave {
     pub places: u32,
 }
 
+pub(crate) fn checksum(path: &RemotePath) -> Request {
+    Request::Checksum {
+        path: path.clone(),
+        fresh: false,
+    }
+}
+
+pub(crate) fn sum(reply: Reply) -> Attempt<Sum> {
+    match reply {
+        Reply::Sum {
+            digest,
+            size,
+            version,
+        } => Ok(Sum {
+            digest,
+            size,
+            version,
+        }),
+        other => Err(unexpected(&other)),
+    }
+}
+
 impl Client {
     /// Facts about one name; with `follow`, about what a symbolic link leads to.
     ///
@@ -69,22 +92,8 @@ impl Client {
     /// # Errors
     /// As [`stat`](Self::stat).
     pub fn checksum(&mut self, path: &RemotePath) -> Result<Sum> {
-        let request = Request::Checksum {
-            path: path.clone(),
-            fresh: false,
-        };
-        self.attempt(|session| match session.ask(&request)? {
-            Reply::Sum {
-                digest,
-                size,
-                version,
-            } => Ok(Sum {
-                digest,
-                size,
-                version,
-            }),
-            other => Err(unexpected(&other)),
-        })
+        let request = checksum(path);
+        self.attempt(|session| sum(session.ask(&request)?))
     }
 
     /// How much room the storage has.

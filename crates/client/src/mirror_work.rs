@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -277,7 +278,10 @@ impl Work<'_> {
         ended: &mut dyn FnMut(N, Result<()>),
     ) -> Result<()> {
         let mut orders = Asking::new(&self.client.context, queue, done);
-        let mut take = |answer: Answer<N, ()>| ended(answer.name, answer.result);
+        let mut take = |answer: Answer<N, ()>| {
+            ended(answer.name, answer.result);
+            ControlFlow::Continue(())
+        };
         self.client
             .attempt(|session| orders.step(session, &mut take))
     }

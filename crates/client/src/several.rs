@@ -2,18 +2,23 @@
 //! like the files of a tree. One after another each would take a far slave one to three round trips.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use protocol::{Condition, Entry, EntryKind, ErrorCode, RemotePath, Request};
 
 use crate::asking::{Answer, Asking};
 use crate::backlog::{Layout, WORTH_RESUMING};
+use crate::commands::{Sum, checksum, sum};
 use crate::session::{done, facts};
 use crate::tree_download::Incoming;
 use crate::tree_outgoing::Outgoing;
 use crate::tree_report::{Finished, TreeReport};
 use crate::tree_spread::{Large, Outlet};
 use crate::{Client, Conflict, Download, Result, TreeSummary, Upload};
+
+/// Takes what became of one name, and says whether to go on with the others.
+pub(crate) type Ended<'a, T> = dyn FnMut(Result<T>) -> ControlFlow<()> + 'a;
 
 impl Client {
     /// Facts about each name, in that order; with `follow`, about what a symbolic link leads to. What is said of one name says
@@ -35,13 +40,32 @@ impl Client {
         let queue = paths.iter().map(|path| (request(path), ())).collect();
         let mut asking = Asking::new(&self.context, queue, facts);
         let mut looked = Vec::with_capacity(paths.len());
-        let mut take = |answer: Answer<(), Entry>| looked.push(answer.result);
+        let mut take = |answer: Answer<(), Entry>| {
+            looked.push(answer.result);
+            ControlFlow::Continue(())
+        };
         self.attempt(|session| asking.step(session, &mut take))?;
         Ok(looked)
     }
 
+    /// The digest of each file, which goes to `ended`, in that order, as it is answered. Where `ended` breaks, the others are asked
+    /// for no more.
+    ///
+    /// # Errors
+    /// As [`stat_each`](Self::stat_each).
+    pub fn checksum_each(
+        &mut self,
+        paths: &[RemotePath],
+        ended: &mut Ended<'_, Sum>,
+    ) -> Result<()> {
+        let queue = paths.iter().map(|path| (checksum(path), ())).collect();
+        let mut asking = Asking::new(&self.context, queue, sum);
+        let mut take = |answer: Answer<(), Sum>| ended(answer.result);
+        self.attempt(|session| asking.step(session, &mut take))
+    }
+
     /// Removes each of these files and links, with `recursive` folders and all in them. What became of each goes to `ended`, in that
-    /// order, as it is answered.
+    /// order, as it is answered. Where `ended` breaks, the others are asked for no more; some may be removed all the same.
     ///
     /// # Errors
     /// As [`stat_each`](Self::stat_each).
@@ -49,7 +73,7 @@ impl Client {
         &mut self,
         paths: &[RemotePath],
         recursive: bool,
-        ended: &mut dyn FnMut(Result<()>),
+        ended: &mut Ended<'_, ()>,
     ) -> Result<()> {
         let request = |path: &RemotePath| Request::Remove {
             path: path.clone(),
@@ -65,7 +89,7 @@ impl Client {
     pub fn remove_each_directory(
         &mut self,
         paths: &[RemotePath],
-        ended: &mut dyn FnMut(Result<()>),
+        ended: &mut Ended<'_, ()>,
     ) -> Result<()> {
         let request = |path: &RemotePath| Request::RemoveDirectory { path: path.clone() };
         self.remove_with(paths, &request, ended)
@@ -75,7 +99,7 @@ impl Client {
         &mut self,
         paths: &[RemotePath],
         request: &dyn Fn(&RemotePath) -> Request,
-        ended: &mut dyn FnMut(Result<()>),
+        ended: &mut Ended<'_, ()>,
     ) -> Result<()> {
         let queue = paths.iter().map(|path| (request(path), ())).collect();
         let mut asking = Asking::new(&self.context, queue, done);
@@ -84,7 +108,7 @@ impl Client {
                 // The slave that was lost has removed it.
                 Err(error) if answer.is_repeated && error.is(ErrorCode::NotFound) => Ok(()),
                 result => result,
-            });
+            })
         };
         self.attempt(|session| asking.step(session, &mut take))
     }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use protocol::{Digest, Entry, ErrorCode, RemotePath, Request, Version};
 use rustix::fs::FileType;
 
+use crate::commands::checksum;
 use crate::content::digest_of;
 use crate::context::Context;
 use crate::draft::Draft;
@@ -118,10 +119,7 @@ impl Job {
     }
 
     pub(crate) fn checksum(&self) -> Request {
-        Request::Checksum {
-            path: self.remote.clone(),
-            fresh: false,
-        }
+        checksum(&self.remote)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use protocol::{Digest, ErrorCode, RemotePath, Reply, Request};
 
+use crate::commands::checksum;
 use crate::content::digest_of;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
@@ -243,7 +244,7 @@ impl<'a, 'r> TreeSend<'a, 'r> {
                 }
                 Some(_) => {}
                 None => {
-                    let number = session.request(&checksum(job.own.clone()));
+                    let number = session.request(&checksum(&job.own));
                     return Ok(Some((
                         number,
                         Box::new(move |job| Asked::Compare(job, ours)),
@@ -357,8 +358,4 @@ impl Asked {
             Self::Abandoned | Self::Flush => None,
         }
     }
-}
-
-fn checksum(path: RemotePath) -> Request {
-    Request::Checksum { path, fresh: false }
 }

@@ -1,5 +1,6 @@
 //! What the commands do, a file for each group of them.
 
+mod each;
 pub(crate) mod facts;
 pub(crate) mod folders;
 pub(crate) mod get;

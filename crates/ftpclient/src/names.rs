@@ -40,6 +40,28 @@ pub(crate) fn remote_with_facts(
     remote_with(session, word, (verb, true))
 }
 
+/// The remote paths that `words` name, in their order; for a word that names none, why.
+pub(crate) fn remote_each(
+    session: &mut Session,
+    words: &[Word],
+    verb: &str,
+) -> Vec<Result<Named<RemotePath>, Failure>> {
+    let mut names = Vec::with_capacity(words.len());
+    for word in words {
+        match remote(session, word, verb) {
+            Ok(named) => names.extend(named.into_iter().map(Ok)),
+            Err(failure) => {
+                let is_end = failure.ends_the_command();
+                names.push(Err(failure));
+                if is_end {
+                    break;
+                }
+            }
+        }
+    }
+    names
+}
+
 fn remote_with(
     session: &mut Session,
     word: &Word,

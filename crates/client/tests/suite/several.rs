@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 
 use client::{Client, ClientError, Conflict, Status, Transferred, Upload};
 use protocol::{EntryKind, ErrorCode, RemotePath, Request};
 
 use crate::setting::{Setting, content, path};
+use crate::storage::digest;
 
 /// More than a slave lets be under way at once.
 const MANY: usize = 40;
@@ -64,7 +66,10 @@ fn names_that_a_lost_slave_has_removed_are_removed() {
     setting.slaves[0].set(|faults| faults.die_before_answer = true);
     let mut removed = Vec::new();
     client
-        .remove_each(&paths, false, &mut |ended| removed.push(ended))
+        .remove_each(&paths, false, &mut |ended| {
+            removed.push(ended);
+            ControlFlow::Continue(())
+        })
         .unwrap();
     assert_eq!(removed.len(), paths.len());
     let missing = removed.iter().filter(|ended| is_missing(ended)).count();
@@ -84,13 +89,51 @@ fn names_are_removed_many_at_a_time() {
     let mut client = setting.connect().unwrap();
     let keep = || setting.slaves[0].set(|faults| faults.keep_answers = 12);
     keep();
-    let ended = &mut |ended: Result<(), ClientError>| ended.unwrap();
+    let ended = &mut |ended: Result<(), ClientError>| {
+        ended.unwrap();
+        ControlFlow::Continue(())
+    };
     client.remove_each(&paths(), false, ended).unwrap();
     keep();
     client.remove_each_directory(&folders, ended).unwrap();
     let storage = setting.storage.lock();
     assert!(storage.files.is_empty());
     assert_eq!(storage.folders, [path("/d")]);
+}
+
+#[test]
+fn digests_are_asked_for_many_at_a_time_until_that_is_enough() {
+    let setting = served(1);
+    let mut client = setting.connect().unwrap();
+    let mut paths = paths();
+    paths.insert(1, path("/d/missing"));
+    let keep = || setting.slaves[0].set(|faults| faults.keep_answers = 12);
+    keep();
+    let mut sums = Vec::new();
+    let all = client.checksum_each(&paths, &mut |sum| {
+        sums.push(sum);
+        ControlFlow::Continue(())
+    });
+    all.unwrap();
+    assert_eq!(sums.len(), paths.len());
+    assert!(is_missing(&sums[1]));
+    let last = sums.last().unwrap().as_ref().unwrap();
+    assert_eq!(last.size, MANY as u64);
+    assert_eq!(last.digest, digest(&content(MANY)));
+
+    keep();
+    let mut enough = 0;
+    let some = client.checksum_each(&paths, &mut |_| {
+        enough += 1;
+        match enough {
+            3 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    some.unwrap();
+    assert_eq!(enough, 3);
+    // Answers that nobody waits for are not taken for those of another question.
+    assert!(client.stat(&path("/d"), false).unwrap().kind == EntryKind::Directory);
 }
 
 type Ended = BTreeMap<String, Result<Transferred, ClientError>>;

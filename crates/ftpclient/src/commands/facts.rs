@@ -1,7 +1,9 @@
 //! What is known: of a name, of a content, of the storage, of the slaves.
 
+use client::Client;
 use protocol::RemotePath;
 
+use crate::commands::each::each;
 use crate::failure::{Failure, Several, cannot};
 use crate::invocation::Invocation;
 use crate::json::{EntryRecord, SlaveRecord, SpaceRecord, SumRecord, type_word};
@@ -37,17 +39,17 @@ pub(crate) fn stat(session: &mut Session, invocation: &Invocation) -> Result<(),
 
 /// `sum`: lines that `b3sum --check` reads.
 pub(crate) fn sum(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
-    each(session, invocation, "sum", |session, path, shown| {
-        let sum = session
-            .client()?
-            .checksum(path)
-            .map_err(Failure::of(cannot("sum", path.as_bytes())))?;
-        if session.output.is_json() {
-            session.output.record(&SumRecord::new(path, &sum))
-        } else {
-            session.output.name(&format!("{}  ", sum.digest), shown)
-        }
-    })
+    let ask = Client::checksum_each;
+    each(
+        session,
+        invocation,
+        ("sum", None),
+        ask,
+        |output, name, sum| match output.is_json() {
+            true => output.record(&SumRecord::new(&name.path, &sum)),
+            false => output.name(&format!("{}  ", sum.digest), &name.shown),
+        },
+    )
 }
 
 /// `cat`
@@ -55,18 +57,27 @@ pub(crate) fn cat(session: &mut Session, invocation: &Invocation) -> Result<(), 
     if session.output.is_json() {
         return Err(invocation.usage("a content is no JSON: leave --json away, or use get"));
     }
-    each(session, invocation, "cat", |session, path, _| {
-        let Session {
-            connection, output, ..
-        } = session;
-        let client = connection.open()?;
-        let (written, taken) = output.content(|stdout| client.cat(path, stdout));
-        output.clear_bar();
-        taken?;
-        written
-            .map(|_| ())
-            .map_err(Failure::of(cannot("cat", path.as_bytes())))
-    })
+    let mut several = Several::default();
+    for name in names::remote_each(session, &invocation.words, "cat") {
+        if let Err(failure) = name.and_then(|name| write_out(session, &name.path)) {
+            session.output.failure(&failure);
+            several.note(&failure)?;
+        }
+    }
+    several.finish()
+}
+
+fn write_out(session: &mut Session, path: &RemotePath) -> Result<(), Failure> {
+    let Session {
+        connection, output, ..
+    } = session;
+    let client = connection.open()?;
+    let (written, taken) = output.content(|stdout| client.cat(path, stdout));
+    output.clear_bar();
+    taken?;
+    written
+        .map(|_| ())
+        .map_err(Failure::of(cannot("cat", path.as_bytes())))
 }
 
 /// `df`
@@ -113,31 +124,4 @@ pub(crate) fn slaves(session: &mut Session, _: &Invocation) -> Result<(), Failur
         ))?;
     }
     Ok(())
-}
-
-/// Does it for every name of the command, in spite of those that fail.
-fn each(
-    session: &mut Session,
-    invocation: &Invocation,
-    verb: &str,
-    act: impl Fn(&mut Session, &RemotePath, &[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut several = Several::default();
-    for word in &invocation.words {
-        let named = match names::remote(session, word, verb) {
-            Ok(named) => named,
-            Err(failure) => {
-                session.output.failure(&failure);
-                several.note(&failure)?;
-                continue;
-            }
-        };
-        for name in named {
-            if let Err(failure) = act(session, &name.path, &name.shown) {
-                session.output.failure(&failure);
-                several.note(&failure)?;
-            }
-        }
-    }
-    several.finish()
 }

@@ -1,12 +1,14 @@
 //! Names on the server: where one is, folders made and removed, things renamed.
 
-use client::{Client, ClientError};
+use client::Client;
 use protocol::{EntryKind, ErrorCode, RemotePath};
 
+use crate::commands::each::{Answered, each};
 use crate::failure::{Failure, Several, cannot};
 use crate::invocation::Invocation;
 use crate::json::FolderRecord;
-use crate::names;
+use crate::names::{self, Named};
+use crate::output::Output;
 use crate::session::Session;
 
 /// `cd`
@@ -63,15 +65,18 @@ pub(crate) fn make(session: &mut Session, invocation: &Invocation) -> Result<(),
 
 /// `rm`
 pub(crate) fn remove(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
-    let (recursive, force) = (invocation.has(b'r'), invocation.has(b'f'));
-    each(session, invocation, force, |client, paths, ended| {
-        client.remove_each(paths, recursive, ended)
-    })
+    let recursive = invocation.has(b'r');
+    let excused = Some(ErrorCode::NotFound).filter(|_| invocation.has(b'f'));
+    let ask = |client: &mut Client, paths: &[RemotePath], answered: &mut Answered<'_, ()>| {
+        client.remove_each(paths, recursive, answered)
+    };
+    each(session, invocation, ("remove", excused), ask, silently)
 }
 
 /// `rmdir`
 pub(crate) fn remove_empty(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
-    each(session, invocation, false, Client::remove_each_directory)
+    let ask = Client::remove_each_directory;
+    each(session, invocation, ("remove", None), ask, silently)
 }
 
 /// `mv`
@@ -104,43 +109,7 @@ pub(crate) fn rename(session: &mut Session, invocation: &Invocation) -> Result<(
         )))
 }
 
-/// Removes every name of the command, in spite of those that cannot be; with `force`, missing ones count as removed.
-fn each(
-    session: &mut Session,
-    invocation: &Invocation,
-    force: bool,
-    remove: impl Fn(
-        &mut Client,
-        &[RemotePath],
-        &mut dyn FnMut(Result<(), ClientError>),
-    ) -> Result<(), ClientError>,
-) -> Result<(), Failure> {
-    let mut several = Several::default();
-    for word in &invocation.words {
-        let mut failures = Vec::new();
-        match names::remote(session, word, "remove") {
-            Ok(named) => {
-                let paths: Vec<_> = named.into_iter().map(|name| name.path).collect();
-                let mut left = paths.iter().peekable();
-                let tried = |path: Option<&RemotePath>| {
-                    let path = path.map_or_else(Default::default, RemotePath::as_bytes);
-                    Failure::of(cannot("remove", path))
-                };
-                let removed = remove(session.client()?, &paths, &mut |ended| {
-                    let path = left.next();
-                    failures.extend(ended.map_err(tried(path)).err());
-                });
-                failures.extend(removed.map_err(tried(left.next())).err());
-            }
-            Err(failure) => failures.push(failure),
-        }
-        for failure in failures {
-            if force && failure.is(ErrorCode::NotFound) {
-                continue;
-            }
-            session.output.failure(&failure);
-            several.note(&failure)?;
-        }
-    }
-    several.finish()
+/// What is done is not worth a word.
+fn silently(_: &mut Output, _: &Named<RemotePath>, (): ()) -> Result<(), Failure> {
+    Ok(())
 }
