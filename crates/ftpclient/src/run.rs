@@ -27,6 +27,8 @@ pub fn run(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(stop) => return stop.report(PROGRAM, ExitStatus::Usage.number()),
     };
     cli::start_logging(PROGRAM, args.shared.logging());
+    // By itself the allocator gives the buffers of TLS back behind each write, and fetches them anew.
+    sys::allocator::keep_little();
     let failure = match Settings::new(&args).and_then(work) {
         Ok(()) => return ExitStatus::Done.into(),
         Err(failure) => failure,

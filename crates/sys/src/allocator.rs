@@ -10,7 +10,8 @@ const KEPT: libc::c_int = 2 * 1024 * 1024;
 
 /// Has the allocator keep little of what is freed, from now on and for the whole process (mallopt(3)): large blocks are given back
 /// to the machine at once, and there is an arena for each core, not eight. By itself the library takes the largest block that was
-/// ever freed for ordinary, and keeps as much in each arena.
+/// ever freed for ordinary, and keeps as much in each arena; and as long as no large one was, it keeps next to nothing, and buffers
+/// that come and go are new memory each time.
 pub fn keep_little() {
     #[cfg(target_env = "gnu")]
     {
