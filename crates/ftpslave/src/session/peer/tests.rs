@@ -4,7 +4,9 @@ use std::net::TcpListener;
 use std::os::fd::AsFd as _;
 
 use auth::tls::{Connector, Identity, Tls, Trust};
-use rustix::net::sockopt::{tcp_congestion, tcp_user_timeout};
+use rustix::net::sockopt::{
+    set_socket_recv_buffer_size, set_socket_send_buffer_size, tcp_congestion, tcp_user_timeout,
+};
 
 use super::*;
 
@@ -45,6 +47,9 @@ fn who_takes_or_sends_content_too_slowly_is_not_waited_for() {
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let (mut client, mut peer) = connected();
     client.set_read_timeout(Some(MOMENT / 20)).unwrap();
+    // By itself the kernel lets more be under way than is written here, to a peer that took much before.
+    set_socket_send_buffer_size(&peer.line.socket, 65_536).unwrap();
+    set_socket_recv_buffer_size(&client, 65_536).unwrap();
     peer.require(RateFloor::new(1 << 30, MOMENT));
     std::thread::scope(|threads| {
         threads.spawn(move || {
