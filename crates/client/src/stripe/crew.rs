@@ -264,6 +264,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                     session.mark_progress();
                 }
                 self.roster.lost(origin, has_moved, Instant::now());
+                self.reserve.give_up(self.roster, origin);
                 self.has_lost = true;
                 if self.ended.told.insert(address) {
                     self.ended.untold.push((address, cause));

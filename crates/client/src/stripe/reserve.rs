@@ -36,6 +36,12 @@ impl Reserve {
         None
     }
 
+    /// Closes those with a slave that was lost: whether it is there again shows only where one is opened anew.
+    pub(crate) fn give_up(&mut self, roster: &Roster, origin: Origin) {
+        self.sessions
+            .retain(|session| !roster.is_with(origin, session));
+    }
+
     /// Closes them all.
     pub(crate) fn empty(&mut self) {
         self.sessions.clear();

@@ -210,6 +210,22 @@ fn a_slave_that_hangs_is_not_waited_for() {
     assert!(lost(&setting).len() <= 1);
 }
 
+/// The session on which the digest was asked for is open still, and answers no more than the stream did.
+#[test]
+fn a_slave_that_hangs_is_lost_once() {
+    let (mut setting, content) = served(2);
+    setting.options.limit_rate = Some(4 * MIB);
+    let mut client = setting.connect().unwrap();
+    for slave in &setting.slaves {
+        if Some(slave.address) == client.slave() {
+            slave.set(|faults| faults.hang_after_sent = Some(3 * MIB));
+        }
+    }
+    setting.get(&mut client, Conflict::Refuse).unwrap();
+    assert_whole(&setting, &content);
+    assert_eq!(lost(&setting).len(), 1, "{:?}", lost(&setting));
+}
+
 #[test]
 fn a_new_slave_is_asked_for_when_one_is_lost() {
     let (mut setting, content) = served(2);
