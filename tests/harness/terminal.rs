@@ -28,7 +28,9 @@ pub struct Terminal {
 impl Terminal {
     /// Starts `command`, which [`AT_ITS_TERMINAL`] stands before, with all its streams at a new terminal.
     pub fn start(mut command: Command) -> Self {
-        let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        // Nobody else is to keep it open: its end is what hangs up.
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let screen = openpt(flags).unwrap();
         grantpt(&screen).unwrap();
         unlockpt(&screen).unwrap();
         let name = ptsname(&screen, Vec::new()).unwrap();

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, RecvFlags, SocketType, eth, recv, socket};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with};
 use tempfile::TempDir;
 
 use super::PASSWORD;
@@ -68,7 +68,10 @@ impl Machines {
             place.ip("link set line up")?;
         }
         let wire = Arc::<Mutex<Vec<u8>>>::default();
-        let ear = you.run(|| socket(AddressFamily::PACKET, SocketType::RAW, Some(eth::ALL)));
+        // Servers that other tests start meanwhile are not to have it, too.
+        let flags = SocketFlags::CLOEXEC;
+        let (family, kind) = (AddressFamily::PACKET, SocketType::RAW);
+        let ear = you.run(|| socket_with(family, kind, flags, Some(eth::ALL)));
         listen(ear.map_err(|error| error.to_string())?, Arc::clone(&wire));
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir(directory.path().join("files")).unwrap();
