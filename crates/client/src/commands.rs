@@ -1,6 +1,9 @@
 //! Everything that is one request and one answer. An answer that was lost with its slave is recognised: what the next
 //! slave finds done already was done by the one before.
 
+use std::ops::ControlFlow;
+use std::slice;
+
 use protocol::{
     Digest, Entry, ErrorCode, MasterReply, MasterRequest, RemotePath, Reply, Request, SlaveId,
     SlaveStatus, Version,
@@ -124,20 +127,12 @@ impl Client {
     /// # Errors
     /// As [`stat`](Self::stat).
     pub fn remove(&mut self, path: &RemotePath, recursive: bool) -> Result<()> {
-        let request = Request::Remove {
-            path: path.clone(),
-            recursive,
-        };
-        self.order(&request, ErrorCode::NotFound)
-    }
-
-    /// Removes an empty folder.
-    ///
-    /// # Errors
-    /// As [`stat`](Self::stat).
-    pub fn remove_directory(&mut self, path: &RemotePath) -> Result<()> {
-        let request = Request::RemoveDirectory { path: path.clone() };
-        self.order(&request, ErrorCode::NotFound)
+        let mut removed = Ok(());
+        self.remove_each(slice::from_ref(path), recursive, &mut |result| {
+            removed = result;
+            ControlFlow::Continue(())
+        })?;
+        removed
     }
 
     /// Gives `from` the name `to`; with `replace` in place of a file that has it.

@@ -8,10 +8,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use protocol::{Digest, ErrorCode, Reply, Request, Version};
+use protocol::{Digest, ErrorCode, Reply, Version};
 
 use crate::ClientErrorKind;
 use crate::aside::spawn;
+use crate::commands::checksum;
 use crate::fault::{Attempt, Fault};
 use crate::master::Offer;
 use crate::notice::Notice;
@@ -117,10 +118,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         let trailer = self.desk.trailer.clone();
         let events = self.desk.events().clone();
         let ask = move || {
-            let sum = Request::Checksum {
-                path: trailer.remote,
-                fresh: false,
-            };
+            let sum = checksum(&trailer.remote);
             let opened = match kept {
                 Some(session) => Ok(session),
                 None => way.open(Some(&sum), &context),
