@@ -61,7 +61,9 @@ fn the_transfer_log_says_who_moved_and_changed_what_and_how_it_ended() {
     }
     client.run(["put", "large.bin"]).succeeded();
     client.run(["put", "-r", "tree"]).succeeded();
-    client.run(["get", "large.bin", "again.bin"]).succeeded();
+    for (remote, local) in [("large.bin", "again.bin"), ("tree/one", "one")] {
+        client.run(["get", remote, local]).succeeded();
+    }
     client
         .run(["mv", "large.bin", "moved\u{202e}.bin"])
         .succeeded();
@@ -90,6 +92,10 @@ fn the_transfer_log_says_who_moved_and_changed_what_and_how_it_ended() {
         assert_eq!(line["bytes"], large.len());
         assert_eq!(line["blake3"], digest_of(&large));
     }
+    let line = find("get", "/tree/one", "done");
+    assert_eq!(line["blake3"], digest_of(b"one"));
+    // What a file is has been asked for as well, which is no transfer.
+    assert_eq!(log.iter().filter(|line| line["op"] == "get").count(), 2);
     for name in ["one", "two"] {
         let line = find("put", &format!("/tree/{name}"), "done");
         assert_eq!(line["bytes"], name.len());

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use protocol::{Entry, ErrorCode, RemotePath, Request, SlaveId};
 
+use crate::at_hand::AtHand;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::notice::{Notice, Observer};
@@ -56,6 +57,8 @@ pub struct Client {
 struct Seen {
     path: RemotePath,
     entry: Entry,
+    /// A small file's, where that was asked for with them.
+    content: Option<AtHand>,
     at: Instant,
 }
 
@@ -244,18 +247,20 @@ impl Client {
         }
     }
 
-    pub(crate) fn note_seen(&mut self, path: &RemotePath, entry: &Entry) {
+    pub(crate) fn note_seen(&mut self, path: &RemotePath, entry: &Entry, content: Option<AtHand>) {
         self.seen = Some(Seen {
             path: path.clone(),
             entry: entry.clone(),
+            content,
             at: Instant::now(),
         });
     }
 
-    /// What was said of this file a moment ago; once.
-    pub(crate) fn take_seen(&mut self, path: &RemotePath) -> Option<Entry> {
+    /// What was said of this file a moment ago, and the content that came with it; once.
+    pub(crate) fn take_seen(&mut self, path: &RemotePath) -> Option<(Entry, Option<AtHand>)> {
         let is_fresh = |seen: &Seen| seen.path == *path && seen.at.elapsed() < FRESH;
-        self.seen.take().filter(is_fresh).map(|seen| seen.entry)
+        let seen = self.seen.take().filter(is_fresh)?;
+        Some((seen.entry, seen.content))
     }
 
     pub(crate) fn scout(&self) -> Scout {

@@ -85,7 +85,7 @@ impl Client {
         self.expect(&request);
         let entry = self.attempt(|session| facts(session.ask(&request)?))?;
         if follow {
-            self.note_seen(path, &entry);
+            self.note_seen(path, &entry, None);
         }
         Ok(entry)
     }

@@ -94,13 +94,18 @@ impl Client {
         }
     }
 
-    /// Gets the content, from one slave or from several at once.
+    /// Gets the content: that which is at hand, else from one slave or from several at once.
     fn fetch(&mut self, remote: &RemotePath, part: &PartFile, resume: bool) -> Result<Fetched> {
+        let (entry, at_hand) = self.take_seen(remote).unzip();
+        if let Some(whole) = at_hand.flatten()
+            && let Some(fetched) = whole.fetch_into(part, remote, &self.context)?
+        {
+            return Ok(fetched);
+        }
         let mut classic = Fetch::new(&self.context, remote, part, resume)?;
         if self.context.options.streams == Some(1) && !resume {
             return self.attempt(|session| classic.step(session));
         }
-        let entry = self.take_seen(remote);
         let what = (remote, entry);
         let means = (self.scout(), self.take_streams());
         let mut stripe = Stripe::new(&self.context, what, (part, resume), means);
@@ -303,7 +308,7 @@ impl Reading<'_> {
             pending.clear();
             match frame {
                 Frame::Data => {
-                    receive_frame(session, context, &mut pending)?;
+                    session.read_frame(context, &mut pending)?;
                     context.progress(self.written, size, self.path.as_bytes());
                 }
                 Frame::Reply(Reply::ContentEnd { digest }) if self.written == size => {
@@ -320,20 +325,4 @@ impl Reading<'_> {
         self.written = self.hasher.position();
         Ok(())
     }
-}
-
-fn receive_frame(
-    session: &mut Session,
-    context: &crate::context::Context,
-    content: &mut Vec<u8>,
-) -> Attempt<()> {
-    while session.data_left() > 0 {
-        let filled = content.len();
-        content.resize(filled + context.piece(session.data_left()), 0);
-        let read = session.read_data(content.get_mut(filled..).unwrap_or_default())?;
-        content.truncate(filled + read);
-        session.mark_progress();
-        context.spend(read)?;
-    }
-    Ok(())
 }

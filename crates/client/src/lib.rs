@@ -11,7 +11,7 @@
 //! | a connection that never waits in vain, in clear or over TLS | `dial`, `patient`, `channel`, `probe`, `aside` |
 //! | names on the local side | `folder`, `names`, `part_file`, `place` |
 //! | what is kept between two tries | `formats`, `trailer`, `state_folder`, `upload_record`, `known_digest` |
-//! | one file | `download`, `fetch`, `block_digests`, `repair`, `upload`, `sending` |
+//! | one file | `download`, `at_hand`, `fetch`, `block_digests`, `repair`, `upload`, `sending` |
 //! | one file from several slaves at once | `stripe` and what is below it |
 //! | whole trees, from as many slaves as help | `tree_desk`, `tree_crew`, `tree_report` |
 //! | a tree that is fetched | `tree_download`, `backlog`, `tree_job`, `tree_fetch`, `batch` |
@@ -22,6 +22,7 @@
 
 mod aside;
 mod asking;
+mod at_hand;
 mod backlog;
 mod batch;
 mod block_digests;

@@ -28,10 +28,7 @@ impl Client {
     /// Where nothing can go on: all slaves are lost, an interrupt.
     pub fn stat_each(&mut self, paths: &[RemotePath], follow: bool) -> Result<Vec<Result<Entry>>> {
         if let [path] = paths {
-            return match self.stat(path, follow) {
-                Err(error) if !error.is_remote() => Err(error),
-                facts => Ok(vec![facts]),
-            };
+            return alone(self.stat(path, follow));
         }
         let request = |path: &RemotePath| Request::Stat {
             path: path.clone(),
@@ -210,4 +207,12 @@ fn add(file: &Upload, there: Option<Result<Entry>>, outlet: &mut Outlet<'_>) -> 
         },
     };
     outlet.file(0, outgoing.of_size(size)).map(Ok)
+}
+
+/// What is said of one name, as of several: what ends all does not belong to it.
+pub(crate) fn alone<T>(result: Result<T>) -> Result<Vec<Result<T>>> {
+    match result {
+        Err(error) if !error.is_remote() => Err(error),
+        result => Ok(vec![result]),
+    }
 }

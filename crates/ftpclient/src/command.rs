@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use crate::commands::{facts, folders, get, help, list, local_side, mirror, put};
 use crate::failure::Failure;
 use crate::invocation::Invocation;
+use crate::look::Look;
 use crate::session::Session;
 
 /// A row of the table.
@@ -26,20 +27,9 @@ pub(crate) struct Command {
     pub(crate) words: RangeInclusive<usize>,
     /// Whether it asks something of a slave.
     pub(crate) needs_slave: bool,
-    /// What it asks before anything else, if it does.
+    /// What it asks of its first name before anything else, if it does.
     pub(crate) looks_first: Option<Look>,
     pub(crate) run: fn(&mut Session, &Invocation) -> Result<(), Failure>,
-}
-
-/// What is asked of the first name of a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// What it is.
-    AtName,
-    /// What it is, or what a link leads to.
-    Through,
-    /// The same; without a name, of the current folder.
-    ThroughOrHere,
 }
 
 /// Whether a value belongs to an option: behind an equals sign, or as the next word.
@@ -83,7 +73,7 @@ pub(crate) static COMMANDS: &[Command] = &[
         details: TRANSFER_OPTIONS,
         options: "rfn",
         words: 1..=ANY,
-        looks_first: Some(Look::Through),
+        looks_first: Some(Look::ToGet),
         run: get::get,
         ..ON_SLAVE
     },

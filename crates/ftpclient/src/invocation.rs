@@ -2,8 +2,9 @@
 
 use protocol::RemotePath;
 
-use crate::command::{Command, Look, Value, find};
+use crate::command::{Command, Value, find};
 use crate::failure::Failure;
+use crate::look::Look;
 use crate::names::is_plain;
 use crate::session::Session;
 use crate::words::Word;
@@ -79,18 +80,20 @@ impl Invocation {
         self.words.get(index)
     }
 
-    /// The name that is looked at before anything else is done, seen from `folder`, and whether a link there is followed;
-    /// `None` where that cannot be told.
-    pub(crate) fn looks_at(&self, folder: &RemotePath) -> Option<(RemotePath, bool)> {
-        let look = self.command.looks_first?;
-        let follows = look != Look::AtName;
+    /// The name that is looked at before anything else is done, seen from `folder`, and how; `None` where that cannot be told.
+    pub(crate) fn looks_at(&self, folder: &RemotePath) -> Option<(RemotePath, Look)> {
+        let look = match self.command.looks_first? {
+            // Several names, the last of which is a local one, are looked at together.
+            Look::ToGet if self.words.len() > 2 => Look::Through,
+            look => look,
+        };
         match self.word(0) {
             // A name with wildcards may be there as it was typed, be it a link.
-            Some(word) => {
-                let path = folder.resolve(word.literal()).ok()?;
-                Some((path, follows && is_plain(word)))
+            Some(word) if !is_plain(word) => {
+                Some((folder.resolve(word.literal()).ok()?, Look::AtName))
             }
-            None if look == Look::ThroughOrHere => Some((folder.clone(), follows)),
+            Some(word) => Some((folder.resolve(word.literal()).ok()?, look)),
+            None if look == Look::ThroughOrHere => Some((folder.clone(), look)),
             None => None,
         }
     }
@@ -169,13 +172,23 @@ mod tests {
     #[test]
     fn what_is_looked_at_first_is_the_name_as_it_was_typed() {
         let looked = |line: &str| {
-            let (path, follows) = read(line).looks_at(&RemotePath::root())?;
-            Some((path.as_bytes().to_vec(), follows))
+            let (path, look) = read(line).looks_at(&RemotePath::root())?;
+            Some((String::from_utf8(path.as_bytes().to_vec()).unwrap(), look))
         };
-        assert_eq!(looked("get a b"), Some((b"/a".to_vec(), true)));
-        assert_eq!(looked("get d/a* b"), Some((b"/d/a*".to_vec(), false)));
-        assert_eq!(looked("ls"), Some((b"/".to_vec(), true)));
-        assert_eq!(looked("put a"), None);
+        for (line, path, look) in [
+            ("get a", "/a", Look::ToGet),
+            ("get a b", "/a", Look::ToGet),
+            ("get a b c", "/a", Look::Through),
+            ("get d/a* b", "/d/a*", Look::AtName),
+            ("ls", "/", Look::ThroughOrHere),
+            ("cd d", "/d", Look::Through),
+            ("stat a", "/a", Look::AtName),
+        ] {
+            assert_eq!(looked(line), Some((path.to_owned(), look)), "{line}");
+        }
+        for line in ["put a", "cd", "get ''"] {
+            assert_eq!(looked(line), None, "{line}");
+        }
     }
 
     #[test]

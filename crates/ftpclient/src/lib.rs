@@ -32,6 +32,7 @@ mod json;
 mod json_mirror;
 mod listed;
 mod login;
+mod look;
 mod names;
 pub mod netrc;
 mod output;

@@ -10,6 +10,7 @@ use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::failure::{Failure, cannot};
 use crate::glob::{self, Pattern};
+use crate::look::Look;
 use crate::session::Session;
 use crate::words::Word;
 
@@ -87,12 +88,13 @@ fn remote_with(
 /// A name, and what it is.
 type Looked = (Named<RemotePath>, Result<Entry, ClientError>);
 
-/// What each of these names is: as a listing has said, else as the slave says now; with `follow` a link is what it leads to.
+/// What each of these names is: as a listing has said, else as the slave says now.
 pub(crate) fn look(
     session: &mut Session,
     named: Vec<Named<RemotePath>>,
-    (verb, follow): (&str, bool),
+    (verb, look): (&str, Look),
 ) -> Result<Vec<Looked>, Failure> {
+    let follow = look != Look::AtName;
     let is_unknown = |name: &Named<RemotePath>| {
         let entry = name.entry.as_ref();
         entry.is_none_or(|entry| follow && entry.kind == EntryKind::Link)
@@ -102,7 +104,11 @@ pub(crate) fn look(
     let mut looked = Vec::new().into_iter();
     if let Some(first) = unknown.first() {
         let failure = Failure::of(cannot(verb, first.as_bytes()));
-        let entries = session.client()?.stat_each(&unknown, follow);
+        let client = session.client()?;
+        let entries = match look {
+            Look::ToGet => client.stat_to_download(&unknown),
+            _ => client.stat_each(&unknown, follow),
+        };
         looked = entries.map_err(failure)?.into_iter();
     }
     let with_entry = |mut name: Named<RemotePath>| {

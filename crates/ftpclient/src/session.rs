@@ -10,6 +10,7 @@ use protocol::{ErrorCode, RemotePath};
 
 use crate::ask::Person;
 use crate::failure::Failure;
+use crate::look::Look;
 use crate::output::Output;
 use crate::screen::Screen;
 
@@ -90,11 +91,10 @@ impl Connection {
         self.open_for(None)
     }
 
-    /// Connects unless that is done, for what is likely to be asked first: what that name is, or with `true` what it leads
-    /// to.
+    /// Connects unless that is done, for what is likely to be asked first, and of which name.
     pub(crate) fn open_for(
         &mut self,
-        look: Option<(RemotePath, bool)>,
+        look: Option<(RemotePath, Look)>,
     ) -> Result<&mut Client, Failure> {
         let client = match self.client.take() {
             Some(client) => client,
@@ -127,10 +127,12 @@ impl Connection {
         )
     }
 
-    fn connect(&self, look: Option<(RemotePath, bool)>) -> Result<Client, Failure> {
+    fn connect(&self, look: Option<(RemotePath, Look)>) -> Result<Client, Failure> {
         let mut client = self.unconnected();
-        if let Some((path, follow)) = look {
-            client.expect_stat(&path, follow);
+        match look {
+            Some((path, Look::ToGet)) => client.expect_download(&path),
+            Some((path, look)) => client.expect_stat(&path, look != Look::AtName),
+            None => {}
         }
         let opened = client.open().map_err(|error| {
             let name = self.name();

@@ -83,6 +83,15 @@ messages! {
         }
         /// The storage's size. Answered by [`Reply::Space`].
         DiskFree = 0x0115 {}
+        /// What a name leads to, and a small file's content with it. Answered by [`Reply::Content`], data frames and
+        /// [`Reply::ContentEnd`] with the digest where that is a regular file of at most `most` bytes, all of which the slave
+        /// is willing to send so; else by [`Reply::Facts`].
+        RetrieveWhole = 0x0116 {
+            /// What to look at; a symbolic link stands for what it leads to.
+            path: RemotePath,
+            /// The largest content that is wanted now, bytes.
+            most: u32,
+        }
         /// An upload: data frames with the same request id follow, then [`Request::StoreEnd`] or [`Request::Abandon`].
         /// Answered by [`Reply::Ready`] where `resume` is set, then by [`Reply::Stored`].
         Store = 0x0120 {

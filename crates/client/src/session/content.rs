@@ -6,6 +6,7 @@ use std::io;
 use transfer::{Range, Receiver, Sent, Source};
 
 use super::Session;
+use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 
 impl Session {
@@ -24,6 +25,19 @@ impl Session {
             }
         }
         Ok(filled)
+    }
+
+    /// Reads the rest of the data frame at hand, behind what `content` holds, no faster than the limit allows.
+    pub(crate) fn read_frame(&mut self, context: &Context, content: &mut Vec<u8>) -> Attempt<()> {
+        while self.data_left() > 0 {
+            let filled = content.len();
+            content.resize(filled + context.piece(self.data_left()), 0);
+            let read = self.read_data(content.get_mut(filled..).unwrap_or_default())?;
+            content.truncate(filled + read);
+            self.mark_progress();
+            context.spend(read)?;
+        }
+        Ok(())
     }
 
     /// From now on many small contents are asked for at once.

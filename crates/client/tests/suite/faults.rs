@@ -9,6 +9,8 @@ use protocol::ErrorCode;
 pub(crate) struct Faults {
     /// Says `421` to every connection.
     pub(crate) busy: bool,
+    /// Answers this where a small file's content is asked for with what it is, always.
+    pub(crate) refuse_whole: Option<ErrorCode>,
     /// Says nothing before it has heard what is asked behind the ticket, always; on how many connections it has.
     pub(crate) questions_ahead: Option<u32>,
     /// Answers every ticket with this.

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use client::{Client, ClientError, Interrupt, Options, Silent, Target};
+use client::{Client, ClientError, Conflict, Download, Interrupt, Options, Silent, Target};
 use protocol::{
     ClientPreface, Connection, Entry, EntryKind, ErrorCode, MasterReply, MasterRequest, Message,
-    Reply, Request, Rights, Role, SlaveId, Text,
+    Reply, Request, Rights, Role, SlaveId, Text, Version,
 };
 
 use crate::master::{Offered, offer};
 use crate::setting::path;
+use crate::storage::digest;
 use crate::talk::{error, preface};
 
 type Link = Connection<TcpStream>;
@@ -186,6 +187,45 @@ fn where_something_else_is_asked_first_the_answer_is_passed_over() {
     client.expect_stat(&path("/a"), true);
     client.open().unwrap();
     assert_eq!(size(&mut client, "/b"), Ok(6));
+    end(client, [slave]);
+}
+
+#[test]
+fn a_small_file_comes_in_answer_to_the_first_words() {
+    let slave = Server::start(|link| {
+        let (locate, _) = hear::<MasterRequest>(link);
+        let (number, question) = hear::<Request>(link);
+        let Request::RetrieveWhole { path, .. } = question else {
+            panic!("{question:?}");
+        };
+        assert_eq!(path.as_bytes(), b"/a");
+        greet(link, Role::Slave);
+        link.send(locate, &error(ErrorCode::Unsupported));
+        let announced = Reply::Content {
+            version: Version::new(b"1").unwrap(),
+            size: 5,
+            modified_ns: 0,
+            mode: 0o644,
+            offset: 0,
+            length: 5,
+        };
+        link.send(number, &announced);
+        link.send_data(number, b"small");
+        let digest = Some(digest(b"small"));
+        link.send(number, &Reply::ContentEnd { digest });
+    });
+    let mut client = unconnected(&slave);
+    client.expect_download(&path("/a"));
+    client.open().unwrap();
+    client.stat_to_download(&[path("/a")]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let request = Download {
+        remote: path("/a"),
+        local: folder.path().join("a"),
+        conflict: Conflict::Refuse,
+    };
+    client.download(&request).unwrap();
+    assert_eq!(std::fs::read(request.local).unwrap(), b"small");
     end(client, [slave]);
 }
 

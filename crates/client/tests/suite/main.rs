@@ -7,6 +7,7 @@
     reason = "a failed setup is a failed test"
 )]
 
+mod at_hand;
 mod connecting;
 mod downloads;
 mod encrypted;

@@ -202,6 +202,9 @@ impl<'a> Talk<'a> {
             Request::List { path, .. } => return self.list(number, &path),
             Request::Blocks { .. } => self.blocks(&request),
             Request::Retrieve { .. } => return self.retrieve(number, &request),
+            Request::RetrieveWhole { path, most } => {
+                return self.retrieve_whole(number, &path, most);
+            }
             Request::Store { .. } => return self.store(number, &request),
             Request::StoreWhole { .. } => return self.store_whole(number, request),
             Request::Flush {} => {
@@ -255,9 +258,14 @@ impl<'a> Talk<'a> {
         }
     }
 
-    /// What is said once to a request that is not carried out.
+    /// What is said to a request that is not carried out.
     fn mischief(&self, request: &Request) -> Option<Reply> {
         let mut faults = self.faults();
+        if matches!(request, Request::RetrieveWhole { .. })
+            && let Some(code) = faults.refuse_whole
+        {
+            return Some(error(code));
+        }
         let is_folder = matches!(request, Request::MakeDirectory { .. });
         if is_folder && let Some(code) = faults.refuse_folder.take() {
             return Some(error(code));

@@ -1,13 +1,40 @@
 //! The part of a fake slave's conversation that moves content, with everything that can go wrong there.
 
 use protocol::frame::DATA;
-use protocol::{Condition, ConnectionError, ErrorCode, RemotePath, Reply, Request, UploadId};
+use protocol::{
+    Condition, ConnectionError, EntryKind, ErrorCode, RemotePath, Reply, Request, UploadId,
+};
 
 use crate::slave::End;
 use crate::storage::digest;
 use crate::talk::{Talk, error};
 
 impl Talk<'_> {
+    pub(crate) fn retrieve_whole(
+        &mut self,
+        number: u32,
+        path: &RemotePath,
+        most: u32,
+    ) -> Result<(), End> {
+        let entry = self.inner.storage.lock().entry(path);
+        let reply = match entry {
+            Some(entry) if entry.kind == EntryKind::File && entry.size <= u64::from(most) => {
+                let all = Request::Retrieve {
+                    path: path.clone(),
+                    offset: 0,
+                    length: u64::MAX,
+                    expected: None,
+                    digest: true,
+                };
+                return self.retrieve(number, &all);
+            }
+            Some(entry) => Reply::Facts { entry },
+            None => error(ErrorCode::NotFound),
+        };
+        self.connection.send(number, &reply);
+        Ok(())
+    }
+
     pub(crate) fn retrieve(&mut self, number: u32, request: &Request) -> Result<(), End> {
         let Request::Retrieve {
             path,

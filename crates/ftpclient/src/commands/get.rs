@@ -13,6 +13,7 @@ use crate::destination::{Existing, Placement, Sources, is_closed, place};
 use crate::direction::{Direction, Job};
 use crate::failure::{Failure, cannot};
 use crate::invocation::Invocation;
+use crate::look::Look;
 use crate::names;
 use crate::session::Session;
 use crate::transfer::Transfer;
@@ -93,7 +94,7 @@ fn find(
             Ok(names) => named.extend(names),
         }
     }
-    let looked = match names::look(transfer.session, named, ("get", true)) {
+    let looked = match names::look(transfer.session, named, ("get", Look::ToGet)) {
         Ok(looked) => looked,
         Err(failure) => {
             transfer.failed(None, None, &failure)?;

@@ -6,6 +6,7 @@ use protocol::{EntryKind, RemotePath};
 use crate::failure::{Failure, Several, cannot};
 use crate::invocation::Invocation;
 use crate::listed::{Facts, Rows, is_hidden};
+use crate::look::Look;
 use crate::names::{self, Named};
 use crate::session::Session;
 use crate::words::Word;
@@ -59,7 +60,7 @@ impl Lister {
         session: &mut Session,
         named: Vec<Named<RemotePath>>,
     ) -> Result<(), Failure> {
-        for (name, entry) in names::look(session, named, ("list", false))? {
+        for (name, entry) in names::look(session, named, ("list", Look::AtName))? {
             let tried = cannot("list", name.path.as_bytes());
             let entry = match entry.map_err(Failure::of(tried)) {
                 Ok(entry) => entry,

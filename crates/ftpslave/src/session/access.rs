@@ -70,6 +70,7 @@ pub(super) fn need(request: &Request) -> Need {
         Request::Stat { .. }
         | Request::List { .. }
         | Request::Retrieve { .. }
+        | Request::RetrieveWhole { .. }
         | Request::Blocks { .. }
         | Request::Checksum { .. }
         | Request::DiskFree {} => Need::Session(Rights::READ),

@@ -29,6 +29,7 @@ impl Session<'_> {
             Request::Retrieve { .. } => {
                 return Wanted::by(request).map_or(Ok(()), |wanted| self.retrieve(id, &wanted));
             }
+            Request::RetrieveWhole { path, most } => return self.retrieve_whole(id, &path, most),
             Request::Blocks {
                 path,
                 expected,

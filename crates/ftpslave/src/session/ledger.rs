@@ -73,6 +73,11 @@ impl<'a> Ledger<'a> {
                 }
                 return;
             }
+            // It was looked at, nothing was fetched.
+            Reply::Facts { .. } => {
+                self.open.remove(&number);
+                return;
+            }
             _ => return,
         };
         if let Some(deed) = self.open.remove(&number) {
@@ -110,6 +115,7 @@ impl Deed {
     fn of(request: &Request, moved: u64) -> Option<Self> {
         let (operation, path, to, offset) = match request {
             Request::Retrieve { path, offset, .. } => ("get", path, None, *offset),
+            Request::RetrieveWhole { path, .. } => ("get", path, None, 0),
             Request::Store { path, .. } | Request::StoreWhole { path, .. } => {
                 ("put", path, None, 0)
             }

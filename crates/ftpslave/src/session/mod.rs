@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod batch;
 mod busy;
+mod digests;
 mod dispatch;
 mod entrance;
 mod greeting;

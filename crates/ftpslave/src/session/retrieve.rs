@@ -1,18 +1,16 @@
-//! Requests for content and its digests.
+//! Requests for content.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{Builder, scope};
 use std::time::Duration;
 
-use protocol::limits::MAX_BLOCK_DIGESTS;
-use protocol::{ConnectionError, Digest, ErrorCode, RemotePath, Reply, Version};
-use storage::{OpenFile, Progress, StorageError};
+use protocol::{ConnectionError, ErrorCode, RemotePath, Reply};
+use storage::{OpenFile, StorageError};
 use transfer::{Range, Sent, Source, TransferError, send_range};
 
-use super::busy::Heartbeat;
+use super::digests::Hashed;
 use super::wanted::Wanted;
 use super::{Session, error_reply};
 
@@ -24,9 +22,6 @@ const LONG: u64 = 16 * 1024 * 1024;
 
 /// Between two signs of life while the digest is not ready.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-
-/// What the hashing thread comes back with: `None` when it was told to stop.
-type Hashed = Result<Option<Digest>, StorageError>;
 
 /// When the file was opened whose content is sent.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +79,33 @@ impl Session<'_> {
             self.send_apart(file, range, wanted.digest)
         }?;
         if let Err(error) = result {
+            self.reply(request, &error_reply(&error));
+        }
+        Ok(())
+    }
+
+    /// A small file's content; of anything else what it is.
+    pub(super) fn retrieve_whole(
+        &mut self,
+        request: u32,
+        path: &RemotePath,
+        most: u32,
+    ) -> Result<(), ConnectionError> {
+        let most = u64::from(most).min(TOGETHER);
+        let opened = self.storage.open(path, None).ok();
+        let Some(file) = opened.filter(|file| file.entry().size <= most) else {
+            // Why it cannot be opened is not what was asked.
+            self.stat(request, path, true);
+            return Ok(());
+        };
+        let whole = Range {
+            offset: 0,
+            length: file.entry().size,
+            request,
+        };
+        let sent = self.send_together((file.as_ref(), Opened::Now), whole, true)?;
+        self.answered = Some(file);
+        if let Err(error) = sent {
             self.reply(request, &error_reply(&error));
         }
         Ok(())
@@ -150,41 +172,6 @@ impl Session<'_> {
             self.reply(range.request, &Reply::ContentEnd { digest: announced });
         }
         Ok(filled)
-    }
-
-    pub(super) fn digest_with_heartbeat(
-        &mut self,
-        file: &dyn OpenFile,
-        request: u32,
-    ) -> Result<Hashed, ConnectionError> {
-        self.hash_with_heartbeat(request, |progress| file.digest(progress))
-    }
-
-    fn hash_with_heartbeat(
-        &mut self,
-        request: u32,
-        hash: impl FnOnce(Progress<'_>) -> Hashed,
-    ) -> Result<Hashed, ConnectionError> {
-        let mut heart = Heartbeat::new(&mut self.connection, request);
-        let digest = hash(&mut |_| heart.beat());
-        heart.finish()?;
-        Ok(digest)
-    }
-
-    /// The digest of what is on the disk now. Where another one is kept, the disk is damaged, or somebody has changed the file
-    /// and put its time back: that is for a person to look at, so the kept one stays.
-    fn digest_anew(
-        &mut self,
-        file: &dyn OpenFile,
-        request: u32,
-    ) -> Result<Hashed, ConnectionError> {
-        let digest = self.hash_with_heartbeat(request, |progress| file.digest_anew(progress))?;
-        if let (Ok(Some(now)), Some(kept)) = (&digest, file.cached_digest())
-            && *now != kept
-        {
-            tracing::error!(path = ?file.path(), "this file is not what the digest kept with it says");
-        }
-        Ok(digest)
     }
 
     /// A large content, by the engine. A digest that is not known is computed beside it, from the same open file.
@@ -283,72 +270,6 @@ impl Session<'_> {
                 }
             }
         }
-    }
-
-    pub(super) fn checksum(
-        &mut self,
-        request: u32,
-        path: &RemotePath,
-        fresh: bool,
-    ) -> Result<(), ConnectionError> {
-        let reply = match self.storage.open(path, None) {
-            Err(error) => error_reply(&error),
-            Ok(file) => {
-                let digest = match fresh {
-                    true => self.digest_anew(file.as_ref(), request)?,
-                    false => self.digest_with_heartbeat(file.as_ref(), request)?,
-                };
-                match digest {
-                    Ok(Some(digest)) => Reply::Sum {
-                        digest,
-                        size: file.entry().size,
-                        version: file.version().clone(),
-                    },
-                    Ok(None) => error_reply(&StorageError::new("read", path, ErrorCode::Timeout)),
-                    Err(error) => error_reply(&error),
-                }
-            }
-        };
-        self.connection.send(request, &reply);
-        Ok(())
-    }
-
-    pub(super) fn blocks(
-        &mut self,
-        request: u32,
-        path: &RemotePath,
-        expected: &Version,
-        (first, count): (u64, u32),
-    ) -> Result<(), ConnectionError> {
-        let storage = Arc::clone(&self.storage);
-        let mut part = (first, Vec::new());
-        let mut heart = Heartbeat::new(&mut self.connection, request);
-        let result = storage.open(path, Some(expected)).and_then(|file| {
-            file.blocks(first, u64::from(count), &mut |index, digest| {
-                if part.1.len() >= MAX_BLOCK_DIGESTS {
-                    let digests = std::mem::take(&mut part.1);
-                    heart.send(&Reply::Blocks {
-                        first: part.0,
-                        digests,
-                        more: true,
-                    });
-                    part.0 = index;
-                }
-                part.1.push(digest);
-                heart.beat()
-            })
-        });
-        heart.finish()?;
-        let reply = match result {
-            Ok(()) => Reply::Blocks {
-                first: part.0,
-                digests: part.1,
-                more: false,
-            },
-            Err(error) => error_reply(&error),
-        };
-        self.connection.send(request, &reply);
-        Ok(())
     }
 }
 

@@ -173,6 +173,14 @@ fn questions() -> Examples<Request> {
             },
         ),
         ("disk-free", 12, Request::DiskFree {}),
+        (
+            "retrieve-whole",
+            15,
+            Request::RetrieveWhole {
+                path: path("/docs/a.txt"),
+                most: 65_536,
+            },
+        ),
     ]
 }
 
