@@ -304,8 +304,11 @@ impl Reading<'_> {
         let mut pending = Vec::new();
         loop {
             let frame = session.frame(number)?;
-            self.write(&pending)?;
-            pending.clear();
+            if !pending.is_empty() {
+                self.write(&pending)?;
+                session.mark_progress();
+                pending.clear();
+            }
             match frame {
                 Frame::Data => {
                     session.read_frame(context, &mut pending)?;

@@ -142,6 +142,8 @@ impl<'a> Fetch<'a> {
         self.current = None;
         self.resumed_at = 0;
         self.furthest = 0;
+        self.repairs = 0;
+        self.doubted = None;
         Ok(())
     }
 
@@ -313,8 +315,7 @@ impl<'a> Fetch<'a> {
                     None => kept_digest(session, &current.trailer)?,
                 };
                 while blocks.whole() != Some(announced) {
-                    self.repairs += 1;
-                    if self.repairs > MAX_REPAIRS {
+                    if self.repairs >= MAX_REPAIRS {
                         return Err(ClientError::not_verified().into());
                     }
                     let on_disk = fresh_digest(session, &current.trailer)?;
@@ -331,6 +332,8 @@ impl<'a> Fetch<'a> {
                     let source = self.doubted.unwrap_or_else(|| session.address());
                     let told = (&self.context, source);
                     repair(told, session, self.part, &current.trailer, blocks)?;
+                    // One that a lost slave has broken off is none that failed.
+                    self.repairs += 1;
                     // What is on the disk may be damaged, too: only what is kept with it proves what came from there.
                     announced = kept_digest(session, &current.trailer)?;
                     current.announced = Some(announced);

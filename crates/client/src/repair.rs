@@ -5,11 +5,10 @@ use std::net::SocketAddr;
 
 use protocol::limits::{BLOCK, MAX_BLOCK_DIGESTS};
 use protocol::{Digest, ErrorCode, Reply, Request};
-use transfer::block_tree::block_count;
+use transfer::block_tree::{BLOCK_LENGTH, block_count};
 
 use crate::ClientError;
 use crate::block_digests::BlockDigests;
-use crate::content::new_buffer;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::notice::Notice;
@@ -57,7 +56,7 @@ pub(crate) fn repair(
     });
     for index in damaged {
         context.check()?;
-        let content = fetch_block(session, trailer, index)?;
+        let content = fetch_block(context, session, trailer, index)?;
         part.write(&content, index * BLOCK)
             .map_err(ClientError::from)?;
         blocks.replace(index, blocks.digest_of(index, &content));
@@ -97,6 +96,9 @@ pub(crate) fn block_list(session: &mut Session, trailer: &Trailer) -> Attempt<Ve
             match session.answer(number)? {
                 Reply::Blocks { digests, more, .. } => {
                     theirs.extend(digests);
+                    if theirs.len() > count {
+                        return Err(Fault::nonsense("more blocks than the content has"));
+                    }
                     if !more {
                         break;
                     }
@@ -111,7 +113,12 @@ pub(crate) fn block_list(session: &mut Session, trailer: &Trailer) -> Attempt<Ve
     Ok(theirs)
 }
 
-fn fetch_block(session: &mut Session, trailer: &Trailer, index: u64) -> Attempt<Vec<u8>> {
+fn fetch_block(
+    context: &Context,
+    session: &mut Session,
+    trailer: &Trailer,
+    index: u64,
+) -> Attempt<Vec<u8>> {
     let number = session.request(&Request::Retrieve {
         path: trailer.remote.clone(),
         offset: index * BLOCK,
@@ -124,28 +131,21 @@ fn fetch_block(session: &mut Session, trailer: &Trailer, index: u64) -> Attempt<
         Reply::Content { .. } => {}
         other => return Err(unexpected(&other)),
     }
-    let mut content = new_buffer();
-    let mut filled = 0;
+    let mut content = Vec::new();
     loop {
         match session.frame(number)? {
-            Frame::Data => {
-                while session.data_left() > 0 {
-                    let room = content.get_mut(filled..).unwrap_or_default();
-                    if room.is_empty() {
-                        return Err(Fault::nonsense("more content than was asked for"));
-                    }
-                    filled += session.read_data(room)?;
-                    session.mark_progress();
-                }
+            Frame::Data if content.len() + session.data_left() <= BLOCK_LENGTH => {
+                session.read_frame(context, &mut content)?;
             }
+            Frame::Data => return Err(Fault::nonsense("more content than was asked for")),
             Frame::Reply(Reply::ContentEnd { .. }) => break,
             Frame::Reply(other) => return Err(unexpected(&other)),
         }
     }
     let expected = trailer.size.saturating_sub(index * BLOCK).min(BLOCK);
-    if u64::try_from(filled).ok() != Some(expected) {
+    if u64::try_from(content.len()).ok() != Some(expected) {
         return Err(Fault::nonsense("less content than was asked for"));
     }
-    content.truncate(filled);
+    session.mark_progress();
     Ok(content)
 }

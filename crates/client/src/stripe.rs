@@ -69,6 +69,8 @@ pub(crate) struct Stripe<'a> {
     work: Option<Work>,
     restarts: u32,
     repairs: u32,
+    /// Whether those that were asked have contradicted themselves.
+    is_doubted: bool,
 }
 
 impl<'a> Stripe<'a> {
@@ -92,6 +94,7 @@ impl<'a> Stripe<'a> {
             work: None,
             restarts: 0,
             repairs: 0,
+            is_doubted: false,
         }
     }
 
@@ -214,6 +217,8 @@ impl<'a> Stripe<'a> {
         if self.work.take().is_some_and(is_begun) {
             self.tell_restarted();
         }
+        self.repairs = 0;
+        self.is_doubted = false;
         self.roster.readmit();
         Ok(())
     }
@@ -324,6 +329,8 @@ impl<'a> Stripe<'a> {
         (work.plan, work.digests) = desk.into_inner();
         let (ended, is_hashed) = result.map_err(ClientError::from)?;
         work.kept_is_hashed |= is_hashed;
+        // Where all was there and only being hashed, nobody else has looked.
+        self.context.check()?;
         Ok(ended)
     }
 
@@ -346,15 +353,23 @@ impl<'a> Stripe<'a> {
         } else if work.kept_is_right {
             return Ok(Some(work.fetched(&self.roster, None)));
         }
-        self.repairs += 1;
-        if self.repairs > MAX_REPAIRS {
+        if self.repairs >= MAX_REPAIRS {
             return Err(ClientError::not_verified().into());
         }
+        // They are asked on new sessions, for which there has to be a ticket that is still good, and a place.
+        self.roster.learn(self.scout.known());
         let slaves = self.roster.in_use();
-        // They are asked on new sessions, for which there has to be a place.
         self.reserve.empty();
         let heard = jury::hear(&self.context, &work.trailer, &slaves, is_checked)?;
+        // One that a lost slave has broken off is none that failed.
+        self.repairs += 1;
         let Some((whole, right)) = jury::verdict(work.announced, work.trailer.size, heard) else {
+            let is_one_of_several = session.as_ref().is_some_and(|one| one.id().is_some());
+            if is_one_of_several && !std::mem::replace(&mut self.is_doubted, true) {
+                // Damaged on the disks of those that were asked, and then another slave of their master may know better.
+                let cause = "its file is not what the digest kept with it says";
+                return Err(Fault::Lost(cause.to_owned()));
+            }
             return Err(ClientError::contradicted().into());
         };
         if is_checked {

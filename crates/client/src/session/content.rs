@@ -34,7 +34,6 @@ impl Session {
             content.resize(filled + context.piece(self.data_left()), 0);
             let read = self.read_data(content.get_mut(filled..).unwrap_or_default())?;
             content.truncate(filled + read);
-            self.mark_progress();
             context.spend(read)?;
         }
         Ok(())

@@ -15,7 +15,6 @@ use crate::aside::spawn;
 use crate::commands::checksum;
 use crate::fault::{Attempt, Fault};
 use crate::master::Offer;
-use crate::notice::Notice;
 use crate::renewal::Scout;
 use crate::session::{Session, unexpected};
 use crate::stripe::desk::Desk;
@@ -45,8 +44,8 @@ pub(crate) enum Event {
     Opened(Recruit, Attempt<Box<Session>>),
     /// A master's answer to the question for more slaves.
     Offers(Vec<Offer>),
-    /// What a slave says of the whole, and the session on which it was asked.
-    Digest(Attempt<Digest>, Option<Box<Session>>),
+    /// What that slave says of the whole, and the session on which it was asked.
+    Digest(Origin, Attempt<Digest>, Option<Box<Session>>),
     /// The last block is there.
     Complete,
 }
@@ -68,7 +67,7 @@ pub(crate) struct Crew<'scope, 'env> {
     running: Vec<(Stream, Origin)>,
     next_stream: u32,
     /// Streams whose sessions are being opened.
-    recruits: Vec<Stream>,
+    recruits: Vec<(Stream, Origin)>,
     /// When a master was asked for more slaves, and whether it has not answered yet.
     asked_at: Option<Instant>,
     is_asking: bool,
@@ -131,7 +130,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 }
                 Err(fault) => (Err(fault), None),
             };
-            drop(events.send(Event::Digest(digest, session)));
+            drop(events.send(Event::Digest(origin, digest, session)));
         };
         spawn("digest", ask)?;
         self.waits_for_digest = true;
@@ -168,8 +167,9 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         }
         self.desk.close();
         // Whoever opens them is not waited for.
-        for stream in self.recruits.drain(..) {
+        for (stream, origin) in self.recruits.drain(..) {
             self.desk.leave(stream);
+            self.roster.opened(origin);
         }
         if self.desk.is_complete() {
             self.ended.fault = None;
@@ -210,11 +210,13 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 self.dismiss(origin, *session, result);
             }
             Event::Opened(recruit, Ok(session)) => {
-                self.recruits.retain(|stream| *stream != recruit.stream);
+                self.recruits
+                    .retain(|(stream, _)| *stream != recruit.stream);
                 self.welcome(recruit, *session);
             }
             Event::Opened(recruit, Err(fault)) => {
-                self.recruits.retain(|stream| *stream != recruit.stream);
+                self.recruits
+                    .retain(|(stream, _)| *stream != recruit.stream);
                 self.desk.leave(recruit.stream);
                 let (origin, now) = (recruit.origin, Instant::now());
                 match fault {
@@ -230,14 +232,16 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 self.is_asking = false;
                 self.roster.learn(offers);
             }
-            Event::Digest(digest, session) => {
+            Event::Digest(_, Ok(digest), session) => {
                 self.waits_for_digest = false;
                 // It becomes a stream, of this file or of the next.
-                let session = session.map(|session| *session);
-                self.reserve.add(session.filter(|_| digest.is_ok()));
-                self.ended.digest = digest
-                    .inspect_err(|fault| tracing::debug!(cause = fault.cause(), "no digest"))
-                    .ok();
+                self.reserve.add(session.map(|session| *session));
+                self.ended.digest = Some(digest);
+            }
+            Event::Digest(origin, Err(fault), _) => {
+                self.waits_for_digest = false;
+                tracing::debug!(cause = fault.cause(), "no digest");
+                self.ended.mute = self.roster.address(origin);
             }
             Event::Complete => {}
         }
@@ -264,11 +268,8 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                 self.roster.lost(origin, has_moved, Instant::now());
                 self.reserve.give_up(self.roster, origin);
                 self.has_lost = true;
-                if self.ended.told.insert(address) {
-                    self.ended.untold.push((address, cause));
-                }
                 self.ended.fault = Some(fault);
-                self.ended.spent = Some(session);
+                self.ended.lose(session, cause);
                 return;
             }
         }
@@ -279,16 +280,14 @@ impl<'scope, 'env> Crew<'scope, 'env> {
         }
     }
 
-    /// One line for each slave that was lost, once it is known who goes on.
+    /// One line for each slave that was lost, once it is known who goes on: nobody whose other streams may only not have noticed
+    /// yet.
     fn tell_losses(&mut self) {
-        let Some((_, origin)) = self.running.first() else {
-            return;
-        };
-        let next = self.roster.address(*origin);
-        for (slave, cause) in self.ended.untold.drain(..) {
-            self.desk
-                .context
-                .notice(&Notice::SlaveLost { slave, cause, next });
+        let running = self.running.iter();
+        let mut addresses = running.filter_map(|(_, origin)| self.roster.address(*origin));
+        let next = addresses.find(|address| !self.ended.lost.contains(address));
+        if next.is_some() {
+            self.ended.tell(self.desk.context, next);
         }
     }
 }

@@ -215,13 +215,13 @@ impl<'a> Desk<'a> {
         self.partial.fetch_sub(wide(gone), Ordering::Relaxed);
     }
 
-    /// Writes a block that a stream has received whole, unless another was quicker.
+    /// Writes a block that a stream has received whole; `false` where another was quicker.
     pub(crate) fn write(
         &self,
         stream: Stream,
         index: u64,
         content: &[u8],
-    ) -> Result<(), ClientError> {
+    ) -> Result<bool, ClientError> {
         let claimed = {
             let mut state = self.lock();
             if let Some(member) = state.streams.get_mut(&stream) {
@@ -230,7 +230,7 @@ impl<'a> Desk<'a> {
             state.plan.claim(stream, index)
         };
         if !claimed {
-            return Ok(());
+            return Ok(false);
         }
         self.part.write(content, index * BLOCK)?;
         let digest = self.verify.then(|| self.digest_of(index, content));
@@ -244,15 +244,16 @@ impl<'a> Desk<'a> {
             self.changed.notify_all();
             self.tell(Event::Complete);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Hashes what an earlier try has left; blocks that cannot be read are fetched again. `false` where the work ended
-    /// before that was done.
+    /// before that was done, or is to end.
     pub(crate) fn hash_kept(&self, kept: &[u64]) -> bool {
         let mut buffer = new_buffer();
         for &index in kept {
-            if self.is_over() && !self.is_complete() {
+            let is_broken_off = self.is_over() && !self.is_complete();
+            if is_broken_off || self.context.check().is_err() {
                 return false;
             }
             let left = self.trailer.size.saturating_sub(index * BLOCK).min(BLOCK);

@@ -21,33 +21,61 @@ pub(crate) struct Ended {
     pub(crate) digest: Option<Digest>,
     /// Why no stream is left; `None` where all is there.
     pub(crate) fault: Option<Fault>,
-    /// Slaves that were lost and not told of yet.
-    pub(super) untold: Vec<(SocketAddr, String)>,
-    pub(super) told: BTreeSet<SocketAddr>,
+    /// Slaves that are lost,
+    pub(super) lost: BTreeSet<SocketAddr>,
+    /// and those of them that have not been told of yet.
+    untold: Vec<(SocketAddr, String)>,
+    /// Who has not answered the question for the digest.
+    pub(super) mute: Option<SocketAddr>,
 }
 
 impl Ended {
-    /// Tells of the slaves that were lost, but for the one that is told of elsewhere.
-    pub(crate) fn tell_rest(&mut self, context: &Context, except: Option<SocketAddr>) {
-        let next = self.at_rest.first().map(Session::address);
-        for (slave, cause) in self.untold.drain(..) {
-            if Some(slave) != except {
-                context.notice(&Notice::SlaveLost { slave, cause, next });
-            }
+    /// A stream was lost. Several with the same slave have lost it once.
+    pub(super) fn lose(&mut self, mut session: Session, cause: String) {
+        let slave = session.address();
+        if self.lost.insert(slave) {
+            self.untold.push((slave, cause));
+            self.spent = Some(session);
+        } else if session.take_progress()
+            && let Some(spent) = &mut self.spent
+        {
+            spent.mark_progress();
         }
     }
 
-    /// The session to go on with, that with `home` rather than another; or, behind a loss, the one that was lost last.
+    /// That slave serves again.
+    pub(super) fn regain(&mut self, slave: SocketAddr) {
+        self.lost.remove(&slave);
+        self.untold.retain(|(lost, _)| *lost != slave);
+    }
+
+    /// Tells of the slaves that were lost, and who goes on.
+    pub(super) fn tell(&mut self, context: &Context, next: Option<SocketAddr>) {
+        for (slave, cause) in self.untold.drain(..) {
+            context.notice(&Notice::SlaveLost { slave, cause, next });
+        }
+    }
+
+    /// The same at the end, but for the one that is told of elsewhere.
+    pub(crate) fn tell_rest(&mut self, context: &Context, except: Option<SocketAddr>) {
+        self.untold.retain(|(slave, _)| Some(*slave) != except);
+        self.tell(context, self.at_rest.first().map(Session::address));
+    }
+
+    /// The session to go on with, that with `home` rather than another, and rather with any that answers; or, behind a loss, the
+    /// one that was lost last.
     pub(crate) fn session(&mut self, home: SocketAddr) -> Option<Session> {
         let is_loss = matches!(self.fault, Some(Fault::Lost(_) | Fault::Refused(_)));
         if is_loss && self.spent.is_some() {
             return self.spent.take();
         }
-        let is_home = |session: &Session| session.address() == home;
-        let place = self.at_rest.iter().position(is_home).unwrap_or(0);
-        if place < self.at_rest.len() {
-            return Some(self.at_rest.swap_remove(place));
+        let is_mute = |session: &Session| Some(session.address()) == self.mute;
+        let rank = |session: &Session| (is_mute(session), session.address() != home);
+        let places = self.at_rest.iter().enumerate();
+        let best = places.min_by_key(|(_, session)| rank(session));
+        match best.map(|(place, _)| place) {
+            Some(place) => Some(self.at_rest.swap_remove(place)),
+            None => self.spent.take(),
         }
-        self.spent.take()
     }
 }

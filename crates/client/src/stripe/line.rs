@@ -119,7 +119,10 @@ impl<'a> Line<'a> {
     fn write_unsure(&mut self) -> Attempt<()> {
         for (index, mut block) in self.unsure.drain(..) {
             self.desk.note_partial(0, block.len());
-            self.desk.write(self.stream, index, &block)?;
+            // Less than a block is no progress: it is thrown away with a stream that is lost.
+            if self.desk.write(self.stream, index, &block)? {
+                self.session.mark_progress();
+            }
             block.resize(BLOCK_LENGTH, 0);
             self.spare.push(block);
         }
@@ -181,7 +184,6 @@ impl<'a> Line<'a> {
             self.filled += read;
             asked.position += u64::try_from(read).unwrap_or(0);
             self.desk.note_partial(read, 0);
-            self.session.mark_progress();
             if asked.position == block_end {
                 let mut whole = std::mem::take(&mut self.block);
                 whole.truncate(self.filled);

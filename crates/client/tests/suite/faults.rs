@@ -2,7 +2,19 @@
 
 use std::time::Duration;
 
-use protocol::ErrorCode;
+use protocol::{Digest, ErrorCode};
+
+/// The digest that is kept with a file, as a fake slave tells it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Kept {
+    /// That of the content.
+    #[default]
+    Right,
+    /// Another one.
+    Other(Digest),
+    /// Says nothing any more to whoever asks.
+    Silent,
+}
 
 /// Each happens once, unless it says otherwise, and is then forgotten.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +37,10 @@ pub(crate) struct Faults {
     pub(crate) die_after_stored: Option<u32>,
     /// Says nothing any more, to anyone, after so many bytes of content sent.
     pub(crate) hang_after_sent: Option<u64>,
+    /// Ends the connection before the byte of content at this offset of the file, always.
+    pub(crate) cut_at: Option<u64>,
+    /// What it says of the digest that was kept with a file, always.
+    pub(crate) kept: Kept,
     /// Keeps its answers until so many more requests have come.
     pub(crate) keep_answers: u32,
     /// Rests before each piece of content, always.

@@ -1,17 +1,21 @@
 //! One large file from several slaves at once, whatever happens to any of them.
 
+mod losses;
+
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, Instant};
 
-use client::{ClientErrorKind, Conflict, Interrupt, Notice, Status, Target};
+use client::{ClientErrorKind, Conflict, Interrupt, Notice, Observer, Progress, Status, Target};
 use protocol::{ErrorCode, Request};
 use rustix::fs::FallocateFlags;
 
-use crate::master::Offered;
+use crate::faults::Kept;
+use crate::master::Master;
 use crate::setting::{Setting, content, path};
 use crate::slave::Slave;
 use crate::storage::{Storage, digest};
+use losses::lost;
 
 const MIB: u64 = 1 << 20;
 const BLOCK: usize = 1 << 20;
@@ -50,11 +54,6 @@ fn asked(slave: &Slave) -> u64 {
 
 fn asked_of_all(setting: &Setting) -> u64 {
     setting.slaves.iter().map(asked).sum()
-}
-
-fn lost(setting: &Setting) -> Vec<Notice> {
-    let is_loss = |notice: &Notice| matches!(notice, Notice::SlaveLost { .. });
-    setting.notices().into_iter().filter(is_loss).collect()
 }
 
 #[track_caller]
@@ -159,90 +158,6 @@ fn further_streams_ask_with_their_first_words() {
     let heard = setting.slaves[0].faults.lock().unwrap().questions_ahead;
     // The streams beside the first one, and the question for the digest.
     assert_eq!(heard, Some(4));
-}
-
-#[test]
-fn the_blocks_of_a_dead_slave_go_to_the_others() {
-    for dead in 0..3 {
-        let (setting, content) = served(3);
-        setting.slaves[dead].set(|faults| faults.die_after_sent = Some(9 * MIB));
-        let mut client = setting.connect().unwrap();
-        setting.get(&mut client, Conflict::Refuse).unwrap();
-        assert_whole(&setting, &content);
-        let lost = lost(&setting);
-        let [Notice::SlaveLost { slave, next, .. }] = &lost[..] else {
-            panic!("{lost:?}");
-        };
-        assert_eq!(*slave, setting.slaves[dead].address);
-        assert!(next.is_some_and(|next| next != *slave));
-        client.disk_free().unwrap();
-    }
-}
-
-#[test]
-fn when_all_are_lost_but_one_that_one_goes_on() {
-    let (setting, content) = served(3);
-    setting.slaves[0].set(|faults| faults.die_after_sent = Some(6 * MIB));
-    setting.slaves[2].set(|faults| faults.die_after_sent = Some(12 * MIB));
-    setting
-        .get(&mut setting.connect().unwrap(), Conflict::Refuse)
-        .unwrap();
-    assert_whole(&setting, &content);
-    assert_eq!(lost(&setting).len(), 2);
-}
-
-#[test]
-fn a_slave_that_hangs_is_not_waited_for() {
-    let (setting, content) = served(3);
-    let get = || {
-        let start = Instant::now();
-        setting
-            .get(&mut setting.connect().unwrap(), Conflict::Overwrite)
-            .unwrap();
-        start.elapsed()
-    };
-    let healthy = get();
-    setting.slaves[1].set(|faults| faults.hang_after_sent = Some(9 * MIB));
-    let took = get();
-    // Less than it would take to notice that it hangs, however slow this machine is.
-    assert!(took < healthy * 2 + Duration::from_secs(3), "{took:?}");
-    assert_whole(&setting, &content);
-    assert!(lost(&setting).len() <= 1);
-}
-
-/// The session on which the digest was asked for is open still, and answers no more than the stream did.
-#[test]
-fn a_slave_that_hangs_is_lost_once() {
-    let (mut setting, content) = served(2);
-    setting.options.limit_rate = Some(4 * MIB);
-    let mut client = setting.connect().unwrap();
-    for slave in &setting.slaves {
-        if Some(slave.address) == client.slave() {
-            slave.set(|faults| faults.hang_after_sent = Some(3 * MIB));
-        }
-    }
-    setting.get(&mut client, Conflict::Refuse).unwrap();
-    assert_whole(&setting, &content);
-    assert_eq!(lost(&setting).len(), 1, "{:?}", lost(&setting));
-}
-
-#[test]
-fn a_new_slave_is_asked_for_when_one_is_lost() {
-    let (mut setting, content) = served(2);
-    setting.slaves[1].set(|faults| faults.die_after_sent = Some(5 * MIB));
-    let third = Slave::start(&setting.storage, 3, true);
-    third.set(|faults| faults.rest = REST);
-    let offer = Offered::in_clear(&third);
-    let mut client = setting.connect().unwrap();
-    setting.master.offers.lock().unwrap().push(offer);
-    setting.slaves[0].set(|faults| faults.rest = REST * 5);
-    let got = setting.get(&mut client, Conflict::Refuse).unwrap();
-    setting.slaves.push(third);
-    assert_whole(&setting, &content);
-    assert!(asked(&setting.slaves[2]) > 0);
-    assert!(got.slaves.contains(&setting.slaves[2].address));
-    let located = setting.master.located.lock().unwrap().clone();
-    assert_eq!(located.iter().filter(|(_, renew)| !renew).count(), 1);
 }
 
 #[test]
@@ -417,6 +332,29 @@ fn only_what_is_missing_is_fetched_again() {
     }
 }
 
+/// Only the digest that was kept with the file knows better, and so does another slave.
+#[test]
+fn where_the_only_slave_that_is_asked_contradicts_itself_another_is_asked() {
+    let (mut setting, content) = broken_off(true);
+    let (other, mut bent) = (Storage::default(), content.clone());
+    (0..LARGE).step_by(BLOCK).for_each(|at| bent[at] ^= 1);
+    other.put("/a", &bent);
+    setting.slaves = vec![
+        Slave::start(&other, 201, true),
+        Slave::start(&setting.storage, 202, true),
+    ];
+    setting.slaves[0].set(|faults| faults.kept = Kept::Other(digest(&content)));
+    setting.master = Master::start(&setting.slaves, 600);
+    setting.options.streams = Some(1);
+    setting.options.retries = 3;
+    let mut client = setting.connect().unwrap();
+    assert_eq!(client.slave(), Some(setting.slaves[0].address));
+    let got = setting.get(&mut client, Conflict::Refuse).unwrap();
+    assert_whole(&setting, &content);
+    assert!(got.verified);
+    assert!(asked(&setting.slaves[1]) > 0);
+}
+
 #[test]
 fn what_was_damaged_meanwhile_is_fetched_again() {
     for verify in [true, false] {
@@ -500,6 +438,36 @@ fn an_interrupt_keeps_what_has_come() {
         .unwrap();
     assert!(got.resumed_at >= 4 * MIB);
     assert_whole(&setting, &content);
+}
+
+/// Interrupts when all has come: what an earlier try has left may still be hashed then, which can take long.
+struct AtTheEnd(Interrupt);
+
+impl Observer for AtTheEnd {
+    fn notice(&self, _: &Notice) {}
+
+    fn progress(&self, progress: &Progress) {
+        if progress.bytes == progress.total {
+            self.0.set();
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_is_heard_when_all_has_come_and_is_only_being_hashed() {
+    let (setting, _) = broken_off(true);
+    let interrupt = Interrupt::default();
+    let master = setting.master.address;
+    let target = Target {
+        host: master.ip().to_string(),
+        port: master.port(),
+    };
+    let observer = std::sync::Arc::new(AtTheEnd(interrupt.clone()));
+    let options = setting.options.clone();
+    let mut client = client::Client::connect(&[target], options, observer, interrupt).unwrap();
+    let error = setting.get(&mut client, Conflict::Refuse).unwrap_err();
+    assert_eq!(error.kind(), ClientErrorKind::Interrupted);
+    assert_eq!(setting.names(), [".a.part"]);
 }
 
 #[test]

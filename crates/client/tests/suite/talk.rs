@@ -12,7 +12,7 @@ use protocol::{
 };
 use transfer::block_tree::block_digest;
 
-use crate::faults::Faults;
+use crate::faults::{Faults, Kept};
 use crate::slave::{End, Inner};
 use crate::storage::digest;
 
@@ -179,14 +179,7 @@ impl<'a> Talk<'a> {
                 Some(entry) => Reply::Facts { entry },
                 None => error(ErrorCode::NotFound),
             },
-            Request::Checksum { path, .. } => match storage.lock().files.get(&path) {
-                Some(file) => Reply::Sum {
-                    digest: digest(&file.content),
-                    size: file.content.len() as u64,
-                    version: file.version.clone(),
-                },
-                None => error(ErrorCode::NotFound),
-            },
+            Request::Checksum { path, fresh } => self.checksum(&path, fresh)?,
             Request::Confirm { path, digest } => self.confirm(path, digest),
             Request::DiskFree {} => Reply::Space {
                 total: 2,
@@ -223,6 +216,22 @@ impl<'a> Talk<'a> {
         }
         self.connection.send(number, &reply);
         Ok(())
+    }
+
+    fn checksum(&self, path: &RemotePath, fresh: bool) -> Result<Reply, End> {
+        let Some(file) = self.inner.storage.lock().files.get(path).cloned() else {
+            return Ok(error(ErrorCode::NotFound));
+        };
+        let digest = match self.faults().kept {
+            Kept::Silent => return Err(End::Hang),
+            Kept::Other(kept) if !fresh => kept,
+            Kept::Other(_) | Kept::Right => digest(&file.content),
+        };
+        Ok(Reply::Sum {
+            digest,
+            size: file.content.len() as u64,
+            version: file.version,
+        })
     }
 
     fn remove_folder(&self, path: &RemotePath) -> Reply {

@@ -1,5 +1,7 @@
 //! The part of a fake slave's conversation that moves content, with everything that can go wrong there.
 
+use std::ops::Range;
+
 use protocol::frame::DATA;
 use protocol::{
     Condition, ConnectionError, EntryKind, ErrorCode, RemotePath, Reply, Request, UploadId,
@@ -81,6 +83,7 @@ impl Talk<'_> {
             let next = end.min(position + 100_000);
             std::thread::sleep(rest);
             let mut piece = file.content[position as usize..next as usize].to_vec();
+            self.cut(position..next, &piece, number)?;
             if self.spoil(path, position, &mut piece, number)? {
                 return Ok(());
             }
@@ -95,6 +98,18 @@ impl Talk<'_> {
             },
         );
         Ok(())
+    }
+
+    /// Ends the connection in the middle of that piece, where the faults demand it.
+    fn cut(&mut self, range: Range<u64>, piece: &[u8], number: u32) -> Result<(), End> {
+        let cut = self.faults().cut_at;
+        let Some(at) = cut.filter(|at| range.contains(at)) else {
+            return Ok(());
+        };
+        let before = &piece[..(at - range.start) as usize];
+        self.connection.send_data(number, before);
+        self.connection.flush()?;
+        Err(End::Broken)
     }
 
     /// Does what the faults demand before a piece is sent; `true` where the answer has ended with an error.

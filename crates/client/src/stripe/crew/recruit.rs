@@ -59,7 +59,7 @@ impl Crew<'_, '_> {
         let facts = (session.round_trip(), session.socket().ok());
         self.desk.begin(stream, first.is_some(), facts);
         self.roster.joined(origin);
-        self.ended.told.remove(&session.address());
+        self.ended.regain(session.address());
         self.running.push((stream, origin));
         let desk = self.desk;
         let work = move || {
@@ -130,7 +130,7 @@ impl Crew<'_, '_> {
 
     /// Opens a session for a further stream, on a thread of its own; whether there is one.
     fn open(&mut self, recruit: Recruit, way: Way) -> bool {
-        let stream = recruit.stream;
+        let (stream, origin) = (recruit.stream, recruit.origin);
         let blocks = recruit.first.as_ref();
         let ahead = blocks.map(|blocks| question(self.desk.trailer, blocks));
         let context = self.desk.context.clone();
@@ -141,7 +141,7 @@ impl Crew<'_, '_> {
         };
         let is_begun = spawn("opening", open).is_ok();
         if is_begun {
-            self.recruits.push(stream);
+            self.recruits.push((stream, origin));
         } else {
             self.desk.leave(stream);
         }
