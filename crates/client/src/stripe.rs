@@ -48,6 +48,9 @@ use crate::trailer::Trailer;
 /// Smaller files are not worth the opening of another stream, bytes.
 const WORTH_STREAMS: u64 = 32 * 1024 * 1024;
 
+/// Larger ones come by one stream, bytes: the plan holds each block from the beginning, and a slave may say any size.
+const MOST: u64 = 16 * 1024 * 1024 * 1024 * 1024;
+
 /// How often a file that changes under our hands is begun again.
 const MAX_RESTARTS: u32 = 5;
 
@@ -115,9 +118,10 @@ impl<'a> Stripe<'a> {
             Some(entry) => entry,
             None => self.stat(session)?,
         };
-        let is_large = entry.kind == EntryKind::File && entry.size > WORTH_STREAMS;
+        let is_worth_it = entry.size > WORTH_STREAMS && entry.size <= MOST;
+        let suits = entry.kind == EntryKind::File && is_worth_it;
         self.entry = Some(entry);
-        Ok(is_large)
+        Ok(suits)
     }
 
     fn has_scattered_blocks(&self) -> Result<bool, ClientError> {
@@ -237,6 +241,7 @@ impl<'a> Stripe<'a> {
             None => self.stat(session)?,
         };
         let trailer = match (entry.kind, entry.version) {
+            (EntryKind::File, _) if entry.size > MOST => return Err(ErrorCode::TooLarge.into()),
             (EntryKind::File, Some(version)) => Trailer {
                 remote: self.remote.clone(),
                 version,

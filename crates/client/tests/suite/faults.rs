@@ -39,6 +39,8 @@ pub(crate) struct Faults {
     pub(crate) hang_after_sent: Option<u64>,
     /// Ends the connection before the byte of content at this offset of the file, always.
     pub(crate) cut_at: Option<u64>,
+    /// Says that files have this size, always.
+    pub(crate) claimed_size: Option<u64>,
     /// What it says of the digest that was kept with a file, always.
     pub(crate) kept: Kept,
     /// Keeps its answers until so many more requests have come.

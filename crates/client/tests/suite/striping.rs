@@ -145,6 +145,17 @@ fn a_slave_that_stands_alone_serves_all_streams() {
 }
 
 #[test]
+fn no_memory_is_set_aside_for_a_size_that_is_only_claimed() {
+    let (setting, content) = served(2);
+    let mut client = setting.connect().unwrap();
+    for slave in &setting.slaves {
+        slave.set(|faults| faults.claimed_size = Some(1 << 62));
+    }
+    setting.get(&mut client, Conflict::Refuse).unwrap();
+    assert_whole(&setting, &content);
+}
+
+#[test]
 fn further_streams_ask_with_their_first_words() {
     let (mut setting, content) = served(1);
     setting.options.streams = Some(4);

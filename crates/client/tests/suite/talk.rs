@@ -175,10 +175,7 @@ impl<'a> Talk<'a> {
                 | Request::Rename { .. }
         );
         let reply = match request {
-            Request::Stat { path, .. } => match storage.lock().entry(&path) {
-                Some(entry) => Reply::Facts { entry },
-                None => error(ErrorCode::NotFound),
-            },
+            Request::Stat { path, .. } => self.stat(&path),
             Request::Checksum { path, fresh } => self.checksum(&path, fresh)?,
             Request::Confirm { path, digest } => self.confirm(path, digest),
             Request::DiskFree {} => Reply::Space {
@@ -216,6 +213,14 @@ impl<'a> Talk<'a> {
         }
         self.connection.send(number, &reply);
         Ok(())
+    }
+
+    fn stat(&self, path: &RemotePath) -> Reply {
+        let Some(mut entry) = self.inner.storage.lock().entry(path) else {
+            return error(ErrorCode::NotFound);
+        };
+        entry.size = self.faults().claimed_size.unwrap_or(entry.size);
+        Reply::Facts { entry }
     }
 
     fn checksum(&self, path: &RemotePath, fresh: bool) -> Result<Reply, End> {
