@@ -194,6 +194,112 @@ fn rm_of_a_link_removes_the_link_alone() {
     assert!(cluster.path("docs/d.txt").exists());
 }
 
+/// Files beside folders, links to both, and a file whose name is the pattern itself.
+fn builds() -> Cluster {
+    let cluster = Cluster::start(1);
+    for name in [
+        "build1/x",
+        "build2/sub/x",
+        "build3/sub",
+        "build.log",
+        "build*",
+    ] {
+        cluster.write(name, b"x");
+    }
+    for (target, link) in [
+        ("build1", "build-link"),
+        ("build.log", "build-log"),
+        ("no", "build-no"),
+    ] {
+        symlink(target, cluster.path(link)).unwrap();
+    }
+    cluster
+}
+
+#[test]
+fn wildcards_before_a_slash_name_folders_only() {
+    let cluster = builds();
+    let client = cluster.client();
+    let shown = |pattern| client.run(["ls", pattern]).succeeded().stdout.clone();
+    assert_eq!(shown("build*/"), "build-link/\nbuild1/\nbuild2/\nbuild3/\n");
+    assert_eq!(shown("build*/sub"), "build2/sub\nbuild3/sub\n");
+    assert_eq!(shown("build?/sub/"), "x\n");
+    assert_eq!(shown("*/*/"), "x\n");
+    client
+        .run(["get", "build.*/"])
+        .failed_exactly(1, "ftpclient: cannot get 'build.*/': no such file");
+    client.run(["get", "-r", "build*/"]).succeeded();
+    assert!(client.path("build2/sub/x").exists() && !client.path("build.log").exists());
+    client.run(["rm", "build*/"]).failed(1, "is a directory");
+    assert!(cluster.path("build1/x").exists());
+    // A link that is named as the folder it leads to is neither: as a shell has it.
+    client
+        .run(["rm", "-r", "build*/"])
+        .failed_exactly(1, "ftpclient: cannot remove '/build-link': not a directory");
+    let left = client.run(["ls"]).succeeded().stdout.clone();
+    let expected = ["build*", "build-link", "build-log", "build-no", "build.log"];
+    assert_eq!(lines(&left), expected);
+}
+
+#[test]
+fn local_wildcards_before_a_slash_name_folders_only() {
+    let cluster = Cluster::start(1);
+    let client = cluster.client();
+    for name in ["p1/x", "p2/x", "pfile"] {
+        client.write(name, b"x");
+    }
+    client.run(["put", "-r", "p*/"]).succeeded();
+    assert_eq!(client.run(["ls"]).succeeded().stdout, "p1\np2\n");
+    client.run(["put", "pf*/"]).failed(1, "no such file");
+    client.run(["put", "pfile/"]).failed(1, "not a directory");
+}
+
+#[test]
+fn a_file_is_not_what_ends_in_a_slash() {
+    let cluster = builds();
+    let client = cluster.client();
+    for (command, verb) in [
+        (&["rm"] as &[&str], "remove"),
+        (&["rm", "-r"], "remove"),
+        (&["rm", "-rf"], "remove"),
+        (&["rmdir"], "remove"),
+        (&["sum"], "sum"),
+        (&["cat"], "cat"),
+        (&["get"], "get"),
+        (&["ls"], "list"),
+    ] {
+        for typed in ["build.log/", "build.log/.", "build-log/"] {
+            let path = typed.trim_end_matches(['/', '.']);
+            let finished = client.run(command.iter().chain([&typed]));
+            let sentence = format!("ftpclient: cannot {verb} '/{path}': not a directory");
+            finished.failed_exactly(1, &sentence);
+        }
+    }
+    client
+        .run([
+            "rm",
+            "-r",
+            "build1/",
+            "build-link/",
+            "gone/",
+            "build3/sub/",
+            "build2/",
+        ])
+        .failed_exactly(
+            1,
+            "ftpclient: cannot remove '/build-link': not a directory\n\
+             ftpclient: cannot remove '/gone': no such file\n\
+             ftpclient: cannot remove '/build3/sub': not a directory",
+        );
+    client.run(["rm", "-f", "gone/"]).succeeded();
+    let left = client.run(["ls", "-R"]).succeeded().stdout.clone();
+    let files = ["build*", "build-link", "build-log", "build-no", "build.log"];
+    assert_eq!(
+        lines(&left),
+        [&files as &[_], &["build3", "build3/sub"]].concat()
+    );
+}
+
 #[test]
 fn mv_renames_as_in_a_shell_and_with_n_overwrites_nothing() {
     let cluster = furnished();

@@ -1,13 +1,14 @@
 //! What a typed word names: a path as it stands, or every path that its wildcards match. The same on both sides.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, FileType};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use client::{Client, ClientError, Listing};
 use protocol::{Entry, EntryKind, ErrorCode, RemotePath};
 
+use crate::destination::is_closed;
 use crate::failure::{Failure, cannot};
 use crate::glob::{self, Pattern};
 use crate::look::Look;
@@ -19,8 +20,10 @@ use crate::words::Word;
 pub(crate) struct Named<P> {
     pub(crate) path: P,
     pub(crate) shown: Vec<u8>,
+    /// What a listing has said that it is; a link is a link.
+    kind: Option<EntryKind>,
     /// What a listing has said of it, where facts were asked for.
-    pub(crate) entry: Option<Entry>,
+    entry: Option<Entry>,
 }
 
 /// The remote paths that `word` names; with wildcards, at least one. `verb` is what is to be done with them.
@@ -41,7 +44,8 @@ pub(crate) fn remote_with_facts(
     remote_with(session, word, (verb, true))
 }
 
-/// The remote paths that `words` name, in their order; for a word that names none, why.
+/// The remote paths that `words` name, in their order; for a word that names none, why. One that ends in `/` names a folder, and
+/// no link to one: what is then done with the path, which has no `/`, would be done with the link.
 pub(crate) fn remote_each(
     session: &mut Session,
     words: &[Word],
@@ -60,7 +64,58 @@ pub(crate) fn remote_each(
             }
         }
     }
+    if let Err(failure) = refuse_closed(session, &mut names, verb) {
+        names.retain(Result::is_err);
+        names.push(Err(failure));
+    }
     names
+}
+
+/// Refuses names that end in `/` and are no folders. Only what no listing has told is asked for.
+fn refuse_closed(
+    session: &mut Session,
+    names: &mut [Result<Named<RemotePath>, Failure>],
+    verb: &str,
+) -> Result<(), Failure> {
+    let is_unknown = |name: &&Named<RemotePath>| is_closed(&name.shown) && name.kind.is_none();
+    let unknown = names.iter().flatten().filter(is_unknown);
+    let unknown: Vec<_> = unknown.map(|name| name.path.clone()).collect();
+    let mut looked = ask(session, &unknown, (verb, Look::AtName))?.into_iter();
+    for name in names {
+        let Ok(closed) = name else { continue };
+        if !is_closed(&closed.shown) {
+            continue;
+        }
+        let kind = match closed.kind {
+            Some(kind) => Some(Ok(kind)),
+            None => looked.next().map(|entry| entry.map(|entry| entry.kind)),
+        };
+        let error = match kind {
+            Some(Ok(EntryKind::Directory)) => continue,
+            Some(Err(error)) => error,
+            Some(Ok(_)) | None => ErrorCode::NotDirectory.into(),
+        };
+        *name = Err(Failure::of(cannot(verb, closed.path.as_bytes()))(error));
+    }
+    Ok(())
+}
+
+/// What the slave says that each of these is; nobody is asked about none.
+fn ask(
+    session: &mut Session,
+    paths: &[RemotePath],
+    (verb, look): (&str, Look),
+) -> Result<Vec<Result<Entry, ClientError>>, Failure> {
+    let Some(first) = paths.first() else {
+        return Ok(Vec::new());
+    };
+    let client = session.client()?;
+    let entries = match look {
+        Look::ToGet => client.stat_to_download(paths),
+        Look::AtName => client.stat_each(paths, false),
+        Look::Through | Look::ThroughOrHere => client.stat_each(paths, true),
+    };
+    entries.map_err(Failure::of(cannot(verb, first.as_bytes())))
 }
 
 fn remote_with(
@@ -88,7 +143,7 @@ fn remote_with(
 /// A name, and what it is.
 type Looked = (Named<RemotePath>, Result<Entry, ClientError>);
 
-/// What each of these names is: as a listing has said, else as the slave says now.
+/// What each of these names is: as a listing has said, else as the slave says now. A file whose name ends in `/` is not there.
 pub(crate) fn look(
     session: &mut Session,
     named: Vec<Named<RemotePath>>,
@@ -101,22 +156,14 @@ pub(crate) fn look(
     };
     let unknown = named.iter().filter(|name| is_unknown(name));
     let unknown: Vec<_> = unknown.map(|name| name.path.clone()).collect();
-    let mut looked = Vec::new().into_iter();
-    if let Some(first) = unknown.first() {
-        let failure = Failure::of(cannot(verb, first.as_bytes()));
-        let client = session.client()?;
-        let entries = match look {
-            Look::ToGet => client.stat_to_download(&unknown),
-            _ => client.stat_each(&unknown, follow),
-        };
-        looked = entries.map_err(failure)?.into_iter();
-    }
+    let mut looked = ask(session, &unknown, (verb, look))?.into_iter();
     let with_entry = |mut name: Named<RemotePath>| {
         let entry = match is_unknown(&name) {
             true => looked.next(),
             false => name.entry.take().map(Ok),
         };
-        entry.map(|entry| (name, entry))
+        let entry = entry?.and_then(|entry| name.fits(entry));
+        Some((name, entry))
     };
     Ok(named.into_iter().filter_map(with_entry).collect())
 }
@@ -151,7 +198,18 @@ impl<P> Named<P> {
         Self {
             path,
             shown: word.literal().to_vec(),
+            kind: None,
             entry: None,
+        }
+    }
+
+    /// `entry`, unless it is a file and the name ends in `/`.
+    pub(crate) fn fits(&self, entry: Entry) -> Result<Entry, ClientError> {
+        match entry.kind {
+            EntryKind::File | EntryKind::Other if is_closed(&self.shown) => {
+                Err(ErrorCode::NotDirectory.into())
+            }
+            _ => Ok(entry),
         }
     }
 }
@@ -167,8 +225,25 @@ fn only<P>(mut paths: Vec<Named<P>>, word: &Word, verb: &str) -> Result<P, Failu
     }
 }
 
-/// A name in a folder.
-type Child = (Vec<u8>, Option<Entry>);
+/// A name that matches so far: how it is written, and what a listing has said of it.
+#[derive(Default)]
+struct Candidate {
+    shown: Vec<u8>,
+    kind: Option<EntryKind>,
+    entry: Option<Entry>,
+}
+
+impl Candidate {
+    /// What is typed behind it says nothing new where it is only a `/`.
+    fn then(mut self, literal: &[u8]) -> Self {
+        if !literal.is_empty() {
+            self.kind = None;
+            self.entry = None;
+        }
+        self.shown.extend_from_slice(literal);
+        self
+    }
+}
 
 /// Where names are looked up.
 trait Names {
@@ -180,9 +255,12 @@ trait Names {
     /// Whether there is such a name, be it a link that leads nowhere.
     fn exists(&mut self, path: &Self::Path) -> Result<bool, Failure>;
 
-    /// The names in a folder, in no order, and, where they are the last component, what is known of each; none where it is no
-    /// folder or cannot be read.
-    fn children(&mut self, path: &Self::Path, is_last: bool) -> Result<Vec<Child>, Failure>;
+    /// Whether each of these is a folder or a link to one, in that order.
+    fn are_folders(&mut self, paths: &[Self::Path]) -> Result<Vec<bool>, Failure>;
+
+    /// The names in a folder, in no order, with what is known of each, facts only where they are the last component; none where it
+    /// is no folder or cannot be read.
+    fn children(&mut self, path: &Self::Path, is_last: bool) -> Result<Vec<Candidate>, Failure>;
 }
 
 /// Whether a word stands for itself alone.
@@ -194,7 +272,7 @@ fn named<N: Names>(names: &mut N, word: &Word, verb: &str) -> Result<Vec<Named<N
     let missing = || Failure::of(cannot(verb, word.literal()))(ErrorCode::NotFound);
     // A name that is there as it was typed is meant, whatever else its wildcards might match.
     if let Some(path) = names.path(word.literal())
-        && (is_plain(word) || names.exists(&path)?)
+        && (is_plain(word) || is_there(names, &path, word.literal())?)
     {
         return Ok(vec![Named::typed(path, word)]);
     }
@@ -205,45 +283,89 @@ fn named<N: Names>(names: &mut N, word: &Word, verb: &str) -> Result<Vec<Named<N
     Ok(found)
 }
 
+/// Whether there is such a name; where it ends in `/`, whether it names a folder.
+fn is_there<N: Names>(names: &mut N, path: &N::Path, shown: &[u8]) -> Result<bool, Failure> {
+    if is_closed(shown) {
+        let are_folders = names.are_folders(std::slice::from_ref(path))?;
+        return Ok(are_folders == [true]);
+    }
+    names.exists(path)
+}
+
 /// Goes down component by component, with every path that matches so far.
 fn matching<N: Names>(names: &mut N, pattern: &[u8]) -> Result<Vec<Named<N::Path>>, Failure> {
-    let mut found: Vec<Child> = vec![(Vec::new(), None)];
+    let mut found = vec![Candidate::default()];
     // What a listing named is there; what was typed behind it may not be.
     let mut is_listed = false;
     let last = pattern.iter().filter(|&&byte| byte == b'/').count();
     for (index, component) in pattern.split(|&byte| byte == b'/').enumerate() {
+        if index > 0 {
+            found.iter_mut().for_each(|above| above.shown.push(b'/'));
+        }
         let component = Pattern::new(component);
         let literal = component.literal();
         is_listed = literal
             .as_ref()
             .is_none_or(|name| is_listed && name.is_empty());
-        let mut deeper = Vec::new();
-        for (mut prefix, _) in found {
-            if index > 0 {
-                prefix.push(b'/');
-            }
-            if let Some(name) = &literal {
-                deeper.push(([prefix, name.clone()].concat(), None));
-            } else if let Some(folder) = names.path(&prefix) {
-                let children = names.children(&folder, index == last)?.into_iter();
-                let matching = children.filter(|(name, _)| component.matches(name));
-                deeper.extend(
-                    matching.map(|(name, entry)| ([prefix.as_slice(), &name].concat(), entry)),
-                );
-            }
-        }
-        found = deeper;
+        found = match literal {
+            Some(name) => found.into_iter().map(|above| above.then(&name)).collect(),
+            None => below(names, &found, (&component, index == last))?,
+        };
     }
-    found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    found.sort_unstable_by(|one, other| one.shown.cmp(&other.shown));
     let mut there = Vec::with_capacity(found.len());
-    for (shown, entry) in found {
+    for Candidate { shown, kind, entry } in found {
         if let Some(path) = names.path(&shown)
-            && (is_listed || names.exists(&path)?)
+            && (is_listed || is_there(names, &path, &shown)?)
         {
-            there.push(Named { path, shown, entry });
+            there.push(Named {
+                path,
+                shown,
+                kind,
+                entry,
+            });
         }
     }
     Ok(there)
+}
+
+/// The names in these folders that match; those that something is typed behind, be it only a `/`, where they are folders.
+fn below<N: Names>(
+    names: &mut N,
+    folders: &[Candidate],
+    (component, is_last): (&Pattern, bool),
+) -> Result<Vec<Candidate>, Failure> {
+    let mut found = Vec::new();
+    for folder in folders {
+        let Some(path) = names.path(&folder.shown) else {
+            continue;
+        };
+        let children = names.children(&path, is_last)?.into_iter();
+        let matching = children.filter(|child| component.matches(&child.shown));
+        found.extend(matching.map(|child| Candidate {
+            shown: [folder.shown.as_slice(), &child.shown].concat(),
+            ..child
+        }));
+    }
+    match is_last {
+        true => Ok(found),
+        false => only_folders(names, found),
+    }
+}
+
+/// Those that are folders or lead to one. Only where links lead is asked for.
+fn only_folders<N: Names>(names: &mut N, found: Vec<Candidate>) -> Result<Vec<Candidate>, Failure> {
+    let is_open = |kind| matches!(kind, None | Some(EntryKind::Link));
+    let with_path = |found: Candidate| Some((names.path(&found.shown)?, found));
+    let mut found: Vec<_> = found.into_iter().filter_map(with_path).collect();
+    let links = found.iter().filter(|(_, found)| is_open(found.kind));
+    let links: Vec<_> = links.map(|(path, _)| path.clone()).collect();
+    let mut lead = names.are_folders(&links)?.into_iter();
+    found.retain(|(_, found)| match is_open(found.kind) {
+        true => lead.next() == Some(true),
+        false => found.kind == Some(EntryKind::Directory),
+    });
+    Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
 struct Remote<'a> {
@@ -290,7 +412,20 @@ impl Names for Remote<'_> {
         Ok(Self::unless_absent(entry, path)?.is_some())
     }
 
-    fn children(&mut self, path: &RemotePath, is_last: bool) -> Result<Vec<Child>, Failure> {
+    fn are_folders(&mut self, paths: &[RemotePath]) -> Result<Vec<bool>, Failure> {
+        let Some(first) = paths.first() else {
+            return Ok(Vec::new());
+        };
+        let looked = self.client.stat_each(paths, true);
+        let looked = looked.map_err(Failure::of(cannot("list", first.as_bytes())))?;
+        let is_folder = |(entry, path): (_, &RemotePath)| {
+            let entry = Self::unless_absent(entry, path)?;
+            Ok(entry.is_some_and(|entry: Entry| entry.kind == EntryKind::Directory))
+        };
+        looked.into_iter().zip(paths).map(is_folder).collect()
+    }
+
+    fn children(&mut self, path: &RemotePath, is_last: bool) -> Result<Vec<Candidate>, Failure> {
         let mut names = Vec::new();
         let facts = self.facts && is_last;
         let listing = Listing {
@@ -298,8 +433,11 @@ impl Names for Remote<'_> {
             facts,
         };
         let listed = self.client.list(path, listing, &mut |mut entry| {
-            let name = std::mem::take(&mut entry.name);
-            names.push((name, Some(entry).filter(|_| facts)));
+            names.push(Candidate {
+                shown: std::mem::take(&mut entry.name),
+                kind: Some(entry.kind),
+                entry: Some(entry).filter(|_| facts),
+            });
         });
         Ok(Self::unless_absent(listed, path)?.map_or(Vec::new(), |_| names))
     }
@@ -320,20 +458,39 @@ impl Names for Local {
         Ok(path.symlink_metadata().is_ok())
     }
 
-    fn children(&mut self, path: &PathBuf, _: bool) -> Result<Vec<Child>, Failure> {
+    fn are_folders(&mut self, paths: &[PathBuf]) -> Result<Vec<bool>, Failure> {
+        Ok(paths.iter().map(|path| path.is_dir()).collect())
+    }
+
+    fn children(&mut self, path: &PathBuf, _: bool) -> Result<Vec<Candidate>, Failure> {
         let folder = if path.as_os_str().is_empty() {
             Path::new(".")
         } else {
             path
         };
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let child = |entry: fs::DirEntry| (entry.file_name().into_vec(), None);
+        let child = |entry: fs::DirEntry| Candidate {
+            kind: entry.file_type().ok().map(kind),
+            shown: entry.file_name().into_vec(),
+            entry: None,
+        };
         Ok(entries.map(child).collect())
+    }
+}
+
+fn kind(file_type: FileType) -> EntryKind {
+    match file_type {
+        kind if kind.is_dir() => EntryKind::Directory,
+        kind if kind.is_symlink() => EntryKind::Link,
+        kind if kind.is_file() => EntryKind::File,
+        _ => EntryKind::Other,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
     use crate::words;
 
@@ -376,11 +533,40 @@ mod tests {
             ("p*/", &["p1/", "p2/"]),
             ("p1/../p[2]", &["p1/../p2"]),
             ("missing", &["missing"]),
+            ("missing/", &["missing/"]),
         ] {
             let expected = expected.iter().map(|&name| name.to_owned()).collect();
             assert_eq!(found(folder.path(), typed), Some(expected), "{typed}");
         }
         for typed in ["*.bin", "a.txt/*", "'*.txt'*", "*/z"] {
+            assert_eq!(found(folder.path(), typed), None, "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_ends_in_a_slash_or_is_gone_into_is_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["p1/x", "p2/sub/x", "pfile", "p*"] {
+            fs::create_dir_all(path(name).parent().unwrap()).unwrap();
+            fs::write(path(name), "").unwrap();
+        }
+        for (target, link) in [("p1", "plink"), ("pfile", "plink-file"), ("gone", "pgone")] {
+            symlink(target, path(link)).unwrap();
+        }
+        for (typed, expected) in [
+            ("p*/", &["p1/", "p2/", "plink/"] as &[_]),
+            ("p*/.", &["p1/.", "p2/.", "plink/."]),
+            ("p*/..", &["p1/..", "p2/..", "plink/.."]),
+            ("p*/x", &["p1/x", "plink/x"]),
+            ("p*/*/", &["p2/sub/"]),
+            ("p?/sub/", &["p2/sub/"]),
+            ("p*", &["p*"]),
+        ] {
+            let expected = expected.iter().map(|&name| name.to_owned()).collect();
+            assert_eq!(found(folder.path(), typed), Some(expected), "{typed}");
+        }
+        for typed in ["pf*/", "pf*/..", "p?/x/", "pg*/"] {
             assert_eq!(found(folder.path(), typed), None, "{typed}");
         }
     }

@@ -47,6 +47,7 @@ impl Lister {
         let entry = session
             .client()?
             .stat(&name.path, true)
+            .and_then(|entry| name.fits(entry))
             .map_err(Failure::of(tried))?;
         if entry.kind == EntryKind::Directory {
             return self.folder(session, &name.path, b"");
