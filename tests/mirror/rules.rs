@@ -105,6 +105,48 @@ fn only_what_is_included_takes_part() {
         .failed(2, "no name can match 'a//b'");
 }
 
+/// Where the help is shown, quotes are the session's own, and no shell takes them off before.
+#[test]
+fn the_example_of_the_help_works_where_it_is_shown() {
+    for way in BOTH {
+        let pair = Pair::new(way);
+        for name in ["a.txt", "a.bin", "d/b.txt", "d/b.bin"] {
+            write_file(&pair.source(name), b"source");
+        }
+        for name in ["mine.bin", "d/mine.bin", "mine.txt"] {
+            write_file(&pair.target(name), b"mine");
+        }
+        let help = pair
+            .client
+            .run(["help", "mirror"])
+            .succeeded()
+            .stdout
+            .clone();
+        let example = help
+            .lines()
+            .find_map(|line| line.split_once("Only the text files: "));
+        let (_, rules) = example.unwrap();
+        let turn = match way {
+            Way::Down => "",
+            Way::Up => "-R",
+        };
+        let finished = pair
+            .client
+            .run_script(&format!("mirror {turn} --delete {rules} tree\n"));
+        let sum = "mirror: 2 files, 12 B moved, 1 removed, 0 unchanged";
+        assert_sum(finished.succeeded(), sum);
+        let names: Vec<_> = tree(&pair.target("")).into_keys().collect();
+        let expected = ["a.txt", "d", "d/b.txt", "d/mine.bin", "mine.bin"];
+        assert_eq!(names, expected.map(PathBuf::from));
+        pair.client
+            .run_script(&format!(
+                "mirror {turn} --delete --include='*.txt' --exclude=* tree\n"
+            ))
+            .succeeded();
+        assert!(pair.target("mine.bin").exists() && pair.target("a.txt").exists());
+    }
+}
+
 #[test]
 fn another_kind_makes_way_only_for_delete() {
     for way in BOTH {

@@ -50,12 +50,13 @@ enum Step {
 }
 
 impl Filter {
-    /// Adds a rule behind the others.
+    /// Adds a rule behind the others. Its word is always a pattern: quotes only keep it together, as in a shell, and a backslash
+    /// protects a wildcard.
     ///
     /// # Errors
     /// No path can match it.
     pub fn add(&mut self, fate: Fate, word: &Word) -> Result<(), NoSuchName> {
-        let pattern = word.pattern();
+        let pattern = word.literal();
         let (pattern, only_folders) = match pattern.strip_suffix(b"/") {
             Some(pattern) => (pattern, true),
             None => (pattern, false),
@@ -137,6 +138,7 @@ fn matches(steps: &[Step], path: &[&[u8]]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::words;
 
     fn filter(rules: &str) -> Filter {
         let mut filter = Filter::default();
@@ -204,13 +206,21 @@ mod tests {
     }
 
     #[test]
-    fn names_need_not_be_text_and_quotes_protect() {
-        let mut filter = Filter::default();
-        filter
-            .add(Fate::Exclude, &Word::quoted(b"caf\xe9*"))
-            .unwrap();
-        assert!(!filter.includes(b"d/caf\xe9*", EntryKind::File));
-        assert!(filter.includes(b"caf\xe9s", EntryKind::File));
+    fn names_need_not_be_text_and_only_a_backslash_protects() {
+        for (typed, is_pattern) in [
+            (b"caf\xe9*".as_slice(), true),
+            (b"'caf\xe9*'", true),
+            (b"\"caf\xe9\"'*'", true),
+            (b"'caf\xe9\\*'", false),
+            (b"caf\xe9\\\\*", false),
+        ] {
+            let commands = words::split(typed).unwrap();
+            let mut filter = Filter::default();
+            filter.add(Fate::Exclude, &commands[0][0]).unwrap();
+            let includes = |name: &[u8]| filter.includes(name, EntryKind::File);
+            assert!(!includes(b"d/caf\xe9*"), "{typed:?}");
+            assert_eq!(includes(b"caf\xe9s"), !is_pattern, "{typed:?}");
+        }
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn whole_path(rule: &[u8], path: &[u8]) {
     for kind in [EntryKind::File, EntryKind::Directory] {
         let mut filter = Filter::default();
         if filter.add(Fate::Exclude, word).is_ok() {
-            let expected = excludes(word.pattern(), path, kind);
+            let expected = excludes(word.literal(), path, kind);
             assert_eq!(filter.includes(path, kind), !expected);
         }
     }
