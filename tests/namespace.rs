@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::harness::{Cluster, digest_of, skipped, write_file};
+use crate::harness::{Cluster, Setup, digest_of, skipped, without_privileges, write_file};
 
 /// A master and a slave over a few files in folders.
 fn furnished() -> Cluster {
@@ -427,6 +427,23 @@ fn a_large_listing_comes_whole() {
         lines(&cluster.client().run(["ls", "many"]).succeeded().stdout),
         names
     );
+}
+
+#[test]
+fn a_matched_folder_that_cannot_be_read_spoils_no_listing() {
+    let Some(helper) = without_privileges() else {
+        return;
+    };
+    let cluster = Setup::new(1).behind(helper).start();
+    for name in ["d1/x", "d2/x", "d3/x"] {
+        cluster.write(name, b"x");
+    }
+    let closed = fs::Permissions::from_mode(0o000);
+    fs::set_permissions(cluster.path("d2"), closed).unwrap();
+    let finished = cluster.client().run(["ls", "-R", "d*"]);
+    finished.failed_exactly(1, "ftpclient: cannot list '/d2': permission denied");
+    assert_eq!(lines(&finished.stdout), ["d1", "d1/x", "d2", "d3", "d3/x"]);
+    fs::set_permissions(cluster.path("d2"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -72,7 +72,9 @@ impl Lister {
             };
             if self.recursive && entry.kind == EntryKind::Directory {
                 let prefix = [&name.shown, b"/".as_slice()].concat();
-                self.folder(session, &name.path, &prefix)?;
+                if let Err(failure) = self.folder(session, &name.path, &prefix) {
+                    self.failed(session, &failure)?;
+                }
             }
             self.rows.add(&[&name.shown], Facts::from(&entry));
         }
