@@ -78,6 +78,25 @@ fn a_file_where_a_folder_is_meant_is_refused() {
 }
 
 #[test]
+fn a_file_in_the_place_of_a_folder_of_a_tree_is_neither_kept_beside_nor_overwritten() {
+    let cluster = Cluster::start(1);
+    cluster.write("t/sub", b"theirs");
+    let client = cluster.client();
+    client.write("t/sub/inside", b"mine");
+    client.write("t/a", b"mine");
+    for options in ["-r", "-rf", "-rn"] {
+        let finished = client.run(["put", options, "t", "."]);
+        finished.failed_exactly(
+            1,
+            "ftpclient: cannot put 't/sub': not a directory\n\
+             ftpclient: cannot put 't/sub/inside': not a directory",
+        );
+        assert_eq!(fs::read(cluster.path("t/sub")).unwrap(), b"theirs");
+        assert_eq!(fs::read(cluster.path("t/a")).unwrap(), b"mine");
+    }
+}
+
+#[test]
 fn what_the_slave_may_not_read_or_write_is_refused() {
     let Some(helper) = without_privileges() else {
         return;

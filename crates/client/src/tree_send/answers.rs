@@ -123,6 +123,11 @@ impl TreeSend<'_, '_> {
         local: PathBuf,
         code: ErrorCode,
     ) -> Attempt<()> {
+        // A folder that is there is no error: what exists is none, and no other name or overwriting makes room for one.
+        let code = match code {
+            ErrorCode::Exists => ErrorCode::NotDirectory,
+            code => code,
+        };
         match only(code, &Text::default()) {
             Ok(error) => {
                 let stopped = self.stop_if_hopeless(&remote, local, error);
