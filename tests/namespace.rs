@@ -186,6 +186,22 @@ fn rm_removes_files_and_with_r_folders() {
 }
 
 #[test]
+fn rm_and_rmdir_refuse_dots_behind_whatever() {
+    let cluster = furnished();
+    cluster.write("docs/deep/x", b"x");
+    let client = cluster.client();
+    for doomed in ["docs/..", "doc*/..", "docs/.", "docs/deep/../", ".", ".."] {
+        for command in [&["rm", "-r"] as &[_], &["rmdir"]] {
+            let words = [command, &[doomed]].concat();
+            client.run(words).failed(1, "are not removed");
+        }
+    }
+    client.run(["rm", "-r", "docs/../docs/deep"]).succeeded();
+    assert!(cluster.path("docs/d.txt").exists() && cluster.path("a.txt").exists());
+    assert!(!cluster.path("docs/deep").exists());
+}
+
+#[test]
 fn rm_of_a_link_removes_the_link_alone() {
     let cluster = furnished();
     symlink("docs", cluster.path("link")).unwrap();

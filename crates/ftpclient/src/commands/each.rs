@@ -8,24 +8,22 @@ use client::{Client, ClientError};
 use protocol::{ErrorCode, RemotePath};
 
 use crate::failure::{Failure, Several, cannot};
-use crate::invocation::Invocation;
-use crate::names::{self, Named};
+use crate::names::Named;
 use crate::output::Output;
 use crate::session::Session;
 
 /// Takes an answer, and says whether to go on.
 pub(crate) type Answered<'a, T> = dyn FnMut(Result<T, ClientError>) -> ControlFlow<()> + 'a;
 
-/// Asks for every name that the command's words stand for, in spite of those that fail, and says what is answered. `verb` is
-/// what is done with them, `excused` what is no failure here.
+/// Asks for every name, in spite of those that fail, and says what is answered. `verb` is what is done with them, `excused` what
+/// is no failure here.
 pub(crate) fn each<T>(
     session: &mut Session,
-    invocation: &Invocation,
+    names: Vec<Result<Named<RemotePath>, Failure>>,
     (verb, excused): (&str, Option<ErrorCode>),
     ask: impl FnOnce(&mut Client, &[RemotePath], &mut Answered<'_, T>) -> Result<(), ClientError>,
     mut say: impl FnMut(&mut Output, &Named<RemotePath>, T) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let names = names::remote_each(session, &invocation.words, verb);
     let there = names.iter().filter_map(|name| name.as_ref().ok());
     let paths: Vec<_> = there.map(|name| name.path.clone()).collect();
     let Session {

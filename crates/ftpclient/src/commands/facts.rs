@@ -40,9 +40,10 @@ pub(crate) fn stat(session: &mut Session, invocation: &Invocation) -> Result<(),
 /// `sum`: lines that `b3sum --check` reads.
 pub(crate) fn sum(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
     let ask = Client::checksum_each;
+    let names = names::remote_each(session, &invocation.words, "sum");
     each(
         session,
-        invocation,
+        names,
         ("sum", None),
         ask,
         |output, name, sum| match output.is_json() {

@@ -70,13 +70,39 @@ pub(crate) fn remove(session: &mut Session, invocation: &Invocation) -> Result<(
     let ask = |client: &mut Client, paths: &[RemotePath], answered: &mut Answered<'_, ()>| {
         client.remove_each(paths, recursive, answered)
     };
-    each(session, invocation, ("remove", excused), ask, silently)
+    let names = doomed(session, invocation);
+    each(session, names, ("remove", excused), ask, silently)
 }
 
 /// `rmdir`
 pub(crate) fn remove_empty(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
     let ask = Client::remove_each_directory;
-    each(session, invocation, ("remove", None), ask, silently)
+    let names = doomed(session, invocation);
+    each(session, names, ("remove", None), ask, silently)
+}
+
+/// What is to be removed. Nobody who writes `.` or `..`, or a wildcard before it, is sure to mean the folder that it names: rm(1p)
+/// refuses it.
+fn doomed(
+    session: &mut Session,
+    invocation: &Invocation,
+) -> Vec<Result<Named<RemotePath>, Failure>> {
+    let names = names::remote_each(session, &invocation.words, "remove");
+    let refuse = |name: Named<RemotePath>| {
+        let mut components = name.shown.rsplit(|&byte| byte == b'/');
+        match components.find(|component| !component.is_empty()) {
+            Some(b"." | b"..") => {
+                let tried = cannot("remove", &name.shown);
+                let why = "'.' and '..' are not removed: name the folder";
+                Err(Failure::refused(tried, ErrorCode::BadName, why))
+            }
+            _ => Ok(name),
+        }
+    };
+    names
+        .into_iter()
+        .map(|name| name.and_then(refuse))
+        .collect()
 }
 
 /// `mv`
