@@ -1,12 +1,15 @@
 //! Uploads: resumed, abandoned, deferred, refused, and what they leave behind.
 
+use std::io::Cursor;
 use std::net::Shutdown;
 
-use protocol::{ErrorCode, Reply, Request, UploadId};
+use protocol::{Connection, ErrorCode, Reply, Request, UploadId};
+use rustix::process::Signal;
 
 use super::{Wire, alone, code_of, digest, path, store, store_whole};
 use crate::harness::{
-    PATIENCE, Setup, done_as_superuser, random_bytes, resident_bytes, staged, tamper, wait_until,
+    PATIENCE, Setup, done_as_superuser, owner_of_connection, random_bytes, resident_bytes,
+    signal_pid, staged, stop_pid, tamper, wait_until,
 };
 
 #[test]
@@ -106,6 +109,40 @@ fn deferred_uploads_are_stored_in_time_although_more_and_more_come() {
     });
     let received = answers.take_while(|reply| *reply == Reply::Received {});
     assert!(received.count() < COUNT, "nothing is stored before the end");
+}
+
+#[test]
+fn who_still_sends_when_the_worker_drains_is_told_what_was_stored() {
+    // So many fill what is read at once that nothing is left of it, and more come than that.
+    const FRAME: usize = 256;
+    const FRAMES: usize = 96;
+    let mut measure = Connection::new(Cursor::new(Vec::new()));
+    measure.send(1, &store_whole("/d00", &[], true));
+    let content = vec![7; FRAME - measure.unsent()];
+    let cluster = Setup::new(1).without_master().workers(2).start();
+    let slave = &cluster.slaves[0];
+    let mut wire = Wire::open(slave.address);
+    let client = wire.connection.stream().local_addr().unwrap();
+    let worker = owner_of_connection(slave.address, client, &slave.workers()).unwrap();
+    stop_pid(worker);
+    for number in 0..FRAMES {
+        wire.send(&store_whole(&format!("/d{number:02}"), &content, true));
+    }
+    assert_eq!(wire.connection.unsent(), FRAMES * FRAME);
+    wire.connection.flush().unwrap();
+    slave.process.signal(Signal::TERM);
+    wait_until("the other worker to leave", PATIENCE, || {
+        slave.workers() == [worker]
+    });
+    signal_pid(worker, Signal::CONT);
+
+    let mut stored = 0;
+    while let Some(header) = wire.connection.receive().unwrap() {
+        let reply = wire.connection.decode(&header).unwrap();
+        stored += usize::from(matches!(reply, Reply::Stored { .. }));
+    }
+    let files = (0..FRAMES).filter(|number| cluster.path(format!("d{number:02}")).exists());
+    assert!(stored > 0 && stored == files.count());
 }
 
 #[test]

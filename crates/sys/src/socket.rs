@@ -26,6 +26,21 @@ pub fn unacknowledged(socket: impl AsFd) -> io::Result<u64> {
 /// # Errors
 /// `ENOTSOCK` for what is no socket, `EOPNOTSUPP` for one that is not of TCP.
 pub fn smoothed_round_trip(socket: impl AsFd) -> io::Result<Duration> {
+    Ok(Duration::from_micros(info(socket)?.tcpi_rtt.into()))
+}
+
+/// Whether the peer of a connected `socket` has closed its side, or the connection is lost. Other than `POLLRDHUP`, which
+/// is set by our own `shutdown(SHUT_RD)` too.
+///
+/// # Errors
+/// As [`smoothed_round_trip`].
+pub fn is_closed_by_peer(socket: impl AsFd) -> io::Result<bool> {
+    /// States in which the peer may still send, include/net/tcp_states.h of the kernel: established, and closed by us alone.
+    const PEER_IS_OPEN: [u8; 3] = [1, 4, 5];
+    Ok(!PEER_IS_OPEN.contains(&info(socket)?.tcpi_state))
+}
+
+fn info(socket: impl AsFd) -> io::Result<libc::tcp_info> {
     // SAFETY: it is made of numbers alone, which may be zero.
     let mut info: libc::tcp_info = unsafe { zeroed() };
     let mut length = libc::socklen_t::try_from(size_of_val(&info)).unwrap_or(0);
@@ -39,16 +54,16 @@ pub fn smoothed_round_trip(socket: impl AsFd) -> io::Result<Duration> {
             &raw mut length,
         )
     };
-    if result == -1 {
-        return Err(io::Error::last_os_error());
+    match result {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(info),
     }
-    Ok(Duration::from_micros(info.tcpi_rtt.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{Shutdown, TcpListener, TcpStream};
 
     use super::*;
 
@@ -80,6 +95,21 @@ mod tests {
         }
         let measured = smoothed_round_trip(&sender).unwrap();
         assert!(!measured.is_zero() && measured < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn only_the_peer_closes_its_side() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        for direction in [Shutdown::Read, Shutdown::Write] {
+            socket.shutdown(direction).unwrap();
+            assert!(!is_closed_by_peer(&socket).unwrap());
+        }
+        drop(peer);
+        while !is_closed_by_peer(&socket).unwrap() {
+            std::thread::yield_now();
+        }
     }
 
     #[test]

@@ -227,23 +227,49 @@ impl Session<'_> {
     }
 
     fn run(&mut self, entry: &Entry<'_>) -> Result<(), ConnectionError> {
+        let verdict = match self.answer_all(entry) {
+            Err(error) if self.is_our_end(&error) => Verdict::GoOn,
+            ended => ended?,
+        };
+        if verdict == Verdict::GoOn {
+            if self.connection.stream_ref().is_gone() {
+                // Whatever the client had not been told is stored is not stored.
+                return Ok(());
+            }
+            self.publish()?;
+        }
+        self.connection.flush()?;
+        // A worker that drains leaves requests unread.
+        if verdict == Verdict::Close || self.context.roster.is_draining() {
+            self.connection.stream().clone().part();
+        }
+        Ok(())
+    }
+
+    /// Answers until no further request is to be waited for, or the connection to be closed.
+    fn answer_all(&mut self, entry: &Entry<'_>) -> Result<Verdict, ConnectionError> {
         while self.await_request(entry)? {
             let Some(header) = self.receive()? else {
-                // The client closed: whatever it had not been told is stored is not stored.
-                return Ok(());
+                break;
             };
             if let Verdict::Close = self.answer(&header)? {
-                self.connection.flush()?;
-                self.connection.stream().clone().part();
-                return Ok(());
+                return Ok(Verdict::Close);
             }
             // A client that never pauses must not wait for its first answer until the batch is full.
             self.publish_if_due()?;
             self.flush_if_much()?;
         }
-        self.publish()?;
-        self.connection.flush()?;
-        Ok(())
+        Ok(Verdict::GoOn)
+    }
+
+    /// Whether the stream ended because the worker drains, and not by the client, which may still wait for what is answered.
+    fn is_our_end(&self, error: &ConnectionError) -> bool {
+        let is_end = match error {
+            ConnectionError::Closed => true,
+            ConnectionError::Io(error) => error.kind() == io::ErrorKind::UnexpectedEof,
+            _ => false,
+        };
+        is_end && self.context.roster.is_draining() && !self.connection.stream_ref().is_gone()
     }
 
     /// Waits for the next request, and publishes meanwhile what is due. `false`: the session is over.

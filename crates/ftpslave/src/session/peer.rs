@@ -25,6 +25,9 @@ use socket::{AtOnce, Waiting, wait_for_input};
 /// How long a parting word may take to be read.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Between two looks at whether it has arrived, where we no longer hear of the client.
+const ARRIVING: Duration = Duration::from_millis(10);
+
 /// Blocking reads and writes with [`STALL`] as their deadline, in the clear or over TLS. Clones share the connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
@@ -226,11 +229,21 @@ impl Peer {
         self.read(bytes)
     }
 
-    /// Whether the client has closed its side: it no longer waits for anything, and may have gone to another slave.
+    /// Whether the client has closed its side: it no longer waits for anything, and may have gone to another slave. That we
+    /// have [stopped reading](Self::stop_reading) is none of its doing.
     pub(crate) fn is_gone(&self) -> bool {
         let mut socket = [PollFd::new(&self.line.socket, PollFlags::RDHUP)];
         // What was not asked for, an error or the end of both directions, is told all the same (poll(2)).
-        matches!(poll(&mut socket, Some(&Timespec::default())), Ok(1..))
+        if !matches!(poll(&mut socket, Some(&Timespec::default())), Ok(1..)) {
+            return false;
+        }
+        let [told] = socket.map(|socket| socket.revents());
+        told.intersects(PollFlags::HUP | PollFlags::ERR) || self.has_closed()
+    }
+
+    /// The same where the poll tells an end, which may be the one that we have made.
+    fn has_closed(&self) -> bool {
+        sys::socket::is_closed_by_peer(&self.line.socket).unwrap_or(true)
     }
 
     /// Makes a thread that waits for the client's next request see the end of the stream.
@@ -283,11 +296,21 @@ impl Peer {
             return;
         }
         let left = || deadline.saturating_duration_since(Instant::now());
-        while let Ok(true) = wait_for_input(socket, left()) {
-            if !matches!(socket.read(&mut unread), Ok(1..)) {
-                return;
+        while !left().is_zero() && matches!(wait_for_input(socket, left()), Ok(true)) {
+            match socket.read(&mut unread) {
+                Ok(1..) => {}
+                // The end that we made when we stopped reading: the client may go on.
+                Ok(0) if !self.has_closed() && self.is_under_way() => {
+                    std::thread::sleep(ARRIVING);
+                }
+                _ => return,
             }
         }
+    }
+
+    /// Whether the client's kernel does not have all that was written.
+    fn is_under_way(&self) -> bool {
+        sys::socket::unacknowledged(&self.line.socket).is_ok_and(|bytes| bytes > 0)
     }
 }
 

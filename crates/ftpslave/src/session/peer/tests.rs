@@ -229,6 +229,17 @@ fn a_drained_session_over_tls_sees_the_end_although_it_waits() {
     });
 }
 
+#[test]
+fn that_we_stopped_reading_is_not_the_client_s_end() {
+    let (client, peer) = connected();
+    peer.stop_reading();
+    assert!(!peer.is_gone());
+    client.shutdown(Shutdown::Write).unwrap();
+    while !peer.is_gone() {
+        std::thread::yield_now();
+    }
+}
+
 /// A stream that keeps what is written.
 struct Recording<'a>(&'a mut Vec<u8>);
 
