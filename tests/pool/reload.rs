@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::{count_lines, kill};
 use crate::harness::{
-    Cluster, PATIENCE, Server, Session, Setup, random_bytes, wait_for, wait_until,
+    Cluster, PATIENCE, Server, Session, Setup, is_alive, offers, random_bytes, wait_for, wait_until,
 };
 
 /// Sends SIGHUP and waits until the slave has said that all of it is new.
@@ -79,6 +79,34 @@ fn while_clients_come(cluster: &mut Cluster, disturb: impl FnOnce(&mut Cluster))
         disturb(cluster);
         over.store(true, SeqCst);
     });
+}
+
+#[test]
+fn a_slave_that_is_reloaded_again_and_again_is_never_down() {
+    let cluster = Cluster::start(1);
+    let slave = &cluster.slaves[0];
+    let over = AtomicBool::new(false);
+    thread::scope(|threads| {
+        let ask = || {
+            let mut asked = 0;
+            while !over.load(SeqCst) {
+                assert_eq!(offers(cluster.address()).len(), 1, "after {asked} answers");
+                asked += 1;
+            }
+            asked
+        };
+        let asking = thread::Builder::new().spawn_scoped(threads, ask).unwrap();
+        for _ in 0..5 {
+            let old = slave.registrar().unwrap();
+            reload(slave);
+            wait_until("the registrar to be replaced", PATIENCE, || {
+                !is_alive(old) || asking.is_finished()
+            });
+        }
+        over.store(true, SeqCst);
+        assert!(asking.join().unwrap() > 0);
+    });
+    assert!(!slave.process.stderr().contains("does not take this slave"));
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 mod master;
 
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use anyhow::Context as _;
 use confinement::{Allowed, Confinement, Hierarchy, Network};
 use protocol::{Address, Fingerprint, Text};
 use storage::{LocalDirectory, Storage};
-use supervisor::{Helper, HelperEvent, Scoreboard, WorkerExit};
+use supervisor::{Helper, HelperEvent, Scoreboard, Waker, WorkerExit};
 
 use crate::PROGRAM;
 use crate::handover::RegistrarHandover;
@@ -20,6 +21,9 @@ use master::{Credentials, Introduction, stay_registered};
 
 /// Between two ticks of the main thread.
 const TICK: Duration = Duration::from_millis(250);
+
+/// A predecessor stays no longer than this for masters that do not answer its successor.
+const FIRST_TRY: Duration = Duration::from_secs(3);
 
 /// Between two sweeps of the staging area: what cannot be resumed goes soon after its worker was killed.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -39,6 +43,10 @@ pub(crate) struct Shared {
     pub(crate) introduction: Introduction,
     pub(crate) scoreboard: Arc<Scoreboard>,
     pub(crate) leaving: AtomicBool,
+    /// Masters with which the first registration has neither succeeded nor failed yet.
+    pub(crate) untried: AtomicUsize,
+    /// For the main thread, when the last of them was tried.
+    pub(crate) waker: Waker,
 }
 
 pub(crate) fn run() -> ExitCode {
@@ -87,12 +95,16 @@ fn attend(
     handover: RegistrarHandover,
     storage: Option<LocalDirectory>,
 ) -> WorkerExit {
+    let key = handover.registration_key();
+    let masters = key.iter().flat_map(|_| &handover.masters);
     let shared = Arc::new(Shared {
         introduction: introduction(&handover),
         scoreboard: Arc::clone(helper.scoreboard()),
         leaving: AtomicBool::new(false),
+        untried: AtomicUsize::new(masters.count()),
+        waker: helper.waker(),
     });
-    if let Some(key) = handover.registration_key() {
+    if let Some(key) = key {
         let manner = handover.manner;
         let credentials = Credentials { key, manner };
         for (host, port) in handover.masters {
@@ -105,22 +117,34 @@ fn attend(
     if let Some(storage) = storage {
         spawn("sweeper", move || sweep_now_and_then(&storage));
     }
-    let mut ready = helper.ready();
-    loop {
-        match ready.and_then(|()| helper.next(TICK)) {
-            Ok(HelperEvent::Tick) => {}
-            Ok(HelperEvent::Drain) => {
-                shared.leaving.store(true, SeqCst);
-                last_word(&mut helper);
-                return WorkerExit::Clean;
-            }
-            Ok(HelperEvent::SupervisorGone) => return WorkerExit::SupervisorGone,
-            Err(error) => {
-                tracing::error!(%error, "cannot go on");
-                return WorkerExit::BootFailed;
-            }
+    match stay(&mut helper, &shared) {
+        Ok(exit) => exit,
+        Err(error) => {
+            tracing::error!(%error, "cannot go on");
+            WorkerExit::BootFailed
         }
-        ready = Ok(());
+    }
+}
+
+/// Until this process is to leave.
+fn stay(helper: &mut Helper, shared: &Shared) -> io::Result<WorkerExit> {
+    let first_try = Instant::now() + FIRST_TRY;
+    let mut is_ready = false;
+    loop {
+        // Then a predecessor leaves: masters must know of us before its connections end.
+        if !is_ready && (shared.untried.load(SeqCst) == 0 || Instant::now() >= first_try) {
+            helper.ready()?;
+            is_ready = true;
+        }
+        match helper.next(TICK)? {
+            HelperEvent::Tick => {}
+            HelperEvent::Drain => {
+                shared.leaving.store(true, SeqCst);
+                last_word(helper);
+                return Ok(WorkerExit::Clean);
+            }
+            HelperEvent::SupervisorGone => return Ok(WorkerExit::SupervisorGone),
+        }
     }
 }
 

@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// and then ever more seldom, down to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// A registrar that a reload replaces hears that another one has registered, and ends soon after.
+const SUCCESSION: Duration = Duration::from_secs(5);
+
 /// A slave may be started before its master, and a master restarted; one that is away for longer is worth a warning.
 const MISSED_AFTER: Duration = Duration::from_secs(3);
 
@@ -51,6 +54,14 @@ impl Ended {
         matches!(self, Self::Line(error) if error.is_absence())
     }
 
+    /// Whether another registration of this slave stands in the way.
+    const fn is_taken(&self) -> bool {
+        matches!(
+            self,
+            Self::Line(LineError::Refused(ErrorCode::DuplicateSlave, _))
+        )
+    }
+
     const fn demands_tls(&self) -> bool {
         matches!(
             self,
@@ -73,9 +84,9 @@ pub(crate) fn stay_registered(
     credentials: &Credentials,
     (host, port): (&str, u16),
 ) {
-    let mut said = String::new();
+    let mut first = FirstTry(Some(shared));
+    let mut complaints = Complaints::default();
     let mut pause = FIRST_PAUSE;
-    let mut away_since = Some(Instant::now());
     let mut demanded = false;
     while !shared.leaving.load(SeqCst) {
         let mut registered = false;
@@ -85,12 +96,12 @@ pub(crate) fn stay_registered(
             register(shared, connection, credentials, || {
                 tracing::info!(master = %host, port, "registered");
                 registered = true;
+                first.end();
             })
         });
         if registered {
             pause = FIRST_PAUSE;
-            said.clear();
-            away_since = Some(Instant::now());
+            complaints = Complaints::default();
         }
         if let Err(ended) = ended {
             if ended.demands_tls()
@@ -100,22 +111,66 @@ pub(crate) fn stay_registered(
                 demanded = true;
                 continue;
             }
-            let sentence = ended.to_string();
-            if sentence != said {
-                complain(&ended, (host, port));
-                said = sentence;
+            let by_predecessor = ended.is_taken() && first.is_under_way();
+            first.end();
+            if ended.is_taken() && registered {
+                // By a successor, whose registration must stand.
+                std::thread::sleep(SUCCESSION);
             }
-            if ended.is_absence() && away_since.is_some_and(|since| since.elapsed() > MISSED_AFTER)
-            {
-                away_since = None;
-                let cause = cli::one_line(&ended.into());
-                tracing::warn!(
-                    "no master at {host}:{port} ({cause}): serving on, and trying again"
-                );
+            if !by_predecessor {
+                complaints.complain(ended, (host, port));
             }
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// The first registration with one master, until it has succeeded or failed: so long a predecessor stays.
+struct FirstTry<'a>(Option<&'a Shared>);
+
+impl FirstTry<'_> {
+    const fn is_under_way(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn end(&mut self) {
+        if let Some(shared) = self.0.take() {
+            shared.untried.fetch_sub(1, SeqCst);
+            shared.waker.wake();
+        }
+    }
+}
+
+/// What was said of a master since it was registered with.
+struct Complaints {
+    last: String,
+    /// `None` once it was said that nobody is there.
+    away_since: Option<Instant>,
+}
+
+impl Default for Complaints {
+    fn default() -> Self {
+        Self {
+            last: String::new(),
+            away_since: Some(Instant::now()),
+        }
+    }
+}
+
+impl Complaints {
+    fn complain(&mut self, ended: Ended, (host, port): (&str, u16)) {
+        let sentence = ended.to_string();
+        if sentence != self.last {
+            complain(&ended, (host, port));
+            self.last = sentence;
+        }
+        let is_missed = |since: Instant| since.elapsed() > MISSED_AFTER;
+        if ended.is_absence() && self.away_since.is_some_and(is_missed) {
+            self.away_since = None;
+            let cause = cli::one_line(&ended.into());
+            tracing::warn!("no master at {host}:{port} ({cause}): serving on, and trying again");
+        }
     }
 }
 
