@@ -115,6 +115,23 @@ fn a_put_beyond_the_quota_is_refused_with_what_is_left_and_room_can_be_made() {
 }
 
 #[test]
+fn what_was_done_by_hand_is_counted_by_the_registrar() {
+    let cluster = with_quota("3M");
+    let client = ada(&cluster);
+    client.write("put.bin", &random_bytes(1, 50_000));
+    client.run(["put", "put.bin"]).succeeded();
+    cluster.write("home/ada/by/hand.bin", &random_bytes(2, 30_000));
+    // One that says nothing is to be counted at the next sweep, which a new registrar begins with.
+    let ledger = cluster.path(".mini-ftp/quota/+home+ada");
+    File::create(&ledger).unwrap();
+    cluster.slaves[0].process.signal(Signal::HUP);
+    wait_until("the count", PATIENCE, || {
+        let kept = fs::read_to_string(&ledger).unwrap();
+        kept.lines().any(|line| line == "used 80000")
+    });
+}
+
+#[test]
 fn a_tree_through_two_slaves_ends_where_the_quota_does_and_goes_on_when_it_is_raised() {
     let mut cluster = with_quota("1200k");
     let client = ada(&cluster).options(["--streams", "2"]);

@@ -21,6 +21,10 @@ pub enum Allowed {
     Serve,
     /// Uploads that nobody goes on with: looked through, locked, removed.
     Sweep,
+    /// Files that are made and written, and stay.
+    Note,
+    /// Folders are listed, and no file is opened.
+    List,
     /// A program's own state: small files, replaced as a whole.
     Keep,
     /// Files are read, and folders not listed.
@@ -34,6 +38,10 @@ impl Allowed {
                 ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer
             }),
             Self::Sweep => make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | RemoveFile}),
+            Self::Note => {
+                make_bitflags!(AccessFs::{ReadFile | ReadDir | WriteFile | Truncate | MakeReg})
+            }
+            Self::List => make_bitflags!(AccessFs::{ReadDir}),
             Self::Keep => make_bitflags!(AccessFs::{
                 ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | Refer
             }),

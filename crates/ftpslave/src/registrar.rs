@@ -72,13 +72,9 @@ fn boot() -> anyhow::Result<(Helper, RegistrarHandover, Option<LocalDirectory>)>
             );
         })
         .ok();
-    let staging = storage.as_ref().and_then(LocalDirectory::staging_folder);
-    let hierarchies = staging.map(|folder| Hierarchy {
-        folder,
-        allowed: Allowed::Sweep,
-    });
+    let hierarchies = storage.as_ref().map(hierarchies).unwrap_or_default();
     let confinement = Confinement {
-        hierarchies: hierarchies.as_slice(),
+        hierarchies: &hierarchies,
         network: match handover.masters.as_slice() {
             [] => Network::None,
             masters => Network::To(masters.iter().map(|(_, port)| *port).collect()),
@@ -88,6 +84,25 @@ fn boot() -> anyhow::Result<(Helper, RegistrarHandover, Option<LocalDirectory>)>
     };
     confinement.enter()?;
     Ok((helper, handover, storage))
+}
+
+/// What sweeping takes: uploads are removed, and the files below homes with a quota counted.
+fn hierarchies(storage: &LocalDirectory) -> Vec<Hierarchy<'_>> {
+    let swept = [
+        (storage.staging_folder(), Allowed::Sweep),
+        (storage.ledgers_folder(), Allowed::Note),
+        (
+            storage.ledgers_folder().map(|_| storage.folder()),
+            Allowed::List,
+        ),
+    ];
+    let there = |(folder, allowed)| {
+        Some(Hierarchy {
+            folder: folder?,
+            allowed,
+        })
+    };
+    swept.into_iter().filter_map(there).collect()
 }
 
 fn attend(

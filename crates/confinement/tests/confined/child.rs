@@ -101,6 +101,8 @@ fn confine(role: &str, folder: &Path) -> Result<(), Box<dyn std::error::Error>> 
     let allowed = match role {
         "sweeper" => Allowed::Sweep,
         "keeper" => Allowed::Keep,
+        "writer" => Allowed::Note,
+        "lister" => Allowed::List,
         _ => Allowed::Serve,
     };
     let network = match role {

@@ -83,7 +83,7 @@ fn outside() {
     if !kernel_has_everything() {
         return;
     }
-    for role in ["server", "sweeper", "keeper"] {
+    for role in ["server", "sweeper", "keeper", "writer", "lister"] {
         let place = Place::new();
         for deed in [
             "read outside",
@@ -112,9 +112,15 @@ fn work() {
     }
     place.lets("keeper", "keep");
     place.lets("keeper", "look up a name");
+    place.lets("writer", "write");
+    place.lets("lister", "list");
     place.lets("sweeper", "look up a name");
     if kernel_has_everything() {
         place.refuses("sweeper", "write", libc::EACCES);
+        place.refuses("writer", "remove", libc::EACCES);
+        for deed in ["read", "write", "remove"] {
+            place.refuses("lister", deed, libc::EACCES);
+        }
     }
     place.lets("sweeper", "remove");
 }

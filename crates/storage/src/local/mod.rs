@@ -90,12 +90,20 @@ impl LocalDirectory {
         self.root.folder.as_fd()
     }
 
-    /// The folder of uploads that are under way, held open: all that [`sweep`](Storage::sweep) reaches. `None` where
+    /// The folder of uploads that are under way, held open: what [`sweep`](Storage::sweep) removes is in it. `None` where
     /// nothing can be stored.
     #[must_use]
     pub fn staging_folder(&self) -> Option<BorrowedFd<'_>> {
         let staging = self.root.staging.as_ref().ok();
         staging.map(|staging| staging.folder.as_fd())
+    }
+
+    /// The folder of what is counted below homes with a quota, held open: [`sweep`](Storage::sweep) writes there, and lists
+    /// what is below the homes. `None` where nothing can be stored.
+    #[must_use]
+    pub fn ledgers_folder(&self) -> Option<BorrowedFd<'_>> {
+        let ledgers = self.root.ledgers.as_ref().ok();
+        ledgers.map(|ledgers| ledgers.folder.as_fd())
     }
 
     /// Whether files can be stored at all, as far as is known when the folder is opened.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::RemotePath;
+use protocol::{ErrorCode, RemotePath};
 
 use super::count::bytes_below;
 use super::ledger::Ledger;
@@ -89,10 +89,14 @@ pub(crate) fn count_stale(root: &Root) {
     let Ok(ledgers) = &root.ledgers else {
         return;
     };
-    let Ok(mut names) = Names::of(&ledgers.folder) else {
-        return;
-    };
-    while let Ok(Some(name)) = names.next() {
+    if let Err(error) = count_stale_of(root, ledgers) {
+        tracing::warn!(%error, "the bytes below homes are not counted");
+    }
+}
+
+fn count_stale_of(root: &Root, ledgers: &OwnFolder) -> io::Result<()> {
+    let mut names = Names::of(&ledgers.folder)?;
+    while let Some(name) = names.next()? {
         let Some((text, home)) = std::str::from_utf8(&name.bytes)
             .ok()
             .and_then(|text| Some((text, home_of(text)?)))
@@ -100,9 +104,14 @@ pub(crate) fn count_stale(root: &Root) {
             continue;
         };
         let context = Context::new("count below", &home);
-        // A home that is gone needs no ledger until it is there again.
-        let Ok(folder) = root.open_folder(context) else {
-            continue;
+        let folder = match root.open_folder(context) {
+            Ok(folder) => folder,
+            // A home that is gone needs no ledger until it is there again.
+            Err(error) if is_gone(error.code()) => continue,
+            Err(error) => {
+                tracing::warn!(?home, %error, "the bytes below a home are not counted");
+                continue;
+            }
         };
         let stale = |ledger: &Ledger| ledger.is_stale(now());
         let counted = Book::open(ledgers, text, &folder, root.boot).and_then(|book| {
@@ -116,6 +125,11 @@ pub(crate) fn count_stale(root: &Root) {
             tracing::warn!(?home, %error, "the bytes below a home are not counted");
         }
     }
+    Ok(())
+}
+
+const fn is_gone(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NotFound | ErrorCode::NotDirectory)
 }
 
 /// The name of a home's ledger: the path itself where it can be one, so that people find it.
