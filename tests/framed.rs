@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::time::{Duration, SystemTime};
 
-use protocol::frame::DATA;
+use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::BLOCK;
 use protocol::{
     ClientPreface, Condition, Connection, Content, Digest, ErrorCode, RemotePath, Reply, Request,
@@ -426,6 +426,38 @@ fn an_unknown_request_is_refused_and_the_connection_goes_on() {
         }),
         Reply::Done {}
     );
+}
+
+#[test]
+fn who_waits_for_others_under_a_limit_hears_that_the_slave_lives() {
+    let cluster = Setup::new(1)
+        .without_master()
+        .slave_options(["--limit-rate", "5000", "--grace", "0"])
+        .start();
+    // The first one takes twelve seconds of the limit at once, which all the others wait for.
+    cluster.write("small", &random_bytes(1, 60_000));
+    cluster.write("large", &random_bytes(2, 100_000));
+    let content = random_bytes(3, 10_000);
+    let begin: [&dyn Fn(&mut Wire) -> u32; 4] = [
+        &|wire| wire.send(&retrieve("/small", 0)),
+        &|wire| wire.send(&retrieve("/large", 0)),
+        &|wire| wire.send(&store_whole("/whole", &content, false)),
+        &|wire| {
+            let id = wire.send(&store("/stored", &content, false));
+            wire.connection.send_data(id, &content);
+            id
+        },
+    ];
+    let mut wires = Vec::new();
+    for begin in begin {
+        let mut wire = Wire::open(cluster.address());
+        let id = begin(&mut wire);
+        wire.connection.flush().unwrap();
+        let mut heard = std::iter::from_fn(|| wire.connection.receive().unwrap());
+        let sign = heard.find(|header| header.kind == KEEP_ALIVE);
+        assert_eq!(sign.map(|sign| sign.request), Some(id));
+        wires.push(wire);
+    }
 }
 
 #[test]

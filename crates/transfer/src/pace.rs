@@ -39,9 +39,10 @@ impl<'a> Pace<'a> {
         u32::try_from(piece).map_or(wanted, |piece| wanted.min(piece))
     }
 
-    /// Waits until `bytes` more may have been moved.
-    pub fn pay(&self, bytes: u64) {
-        std::thread::sleep(self.reserve(bytes, now()));
+    /// Books `bytes` more; how long to wait before anything else is moved. That can be long where many share the limit.
+    #[must_use]
+    pub fn book(&self, bytes: u64) -> Duration {
+        self.reserve(bytes, now())
     }
 
     /// Books `bytes` at the time `now`; how long to wait for them.

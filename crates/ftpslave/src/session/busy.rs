@@ -96,6 +96,17 @@ impl Errand {
         failure.map_or(Ok(result), Err)
     }
 
+    /// Waits for so long, as [`Self::run`] works: all that was collected must have been flushed, or nothing be waited for.
+    ///
+    /// # Errors
+    /// Those of `run`.
+    pub(super) fn wait(&self, request: u32, time: Duration) -> io::Result<()> {
+        if time.is_zero() {
+            return Ok(());
+        }
+        self.run(request, || std::thread::sleep(time))
+    }
+
     /// Sends a keep-alive if the work has gone on for so long that one is due, without waiting for anything.
     pub(super) fn show_life(&self, peer: &Peer) {
         let mut running = self.lock();

@@ -1,9 +1,13 @@
 //! How fast content may pass: over the whole slave, and in each session.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use supervisor::Scoreboard;
 use transfer::Pace;
+
+use super::Session;
 
 /// Bytes of content a second; `None`: as fast as it goes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,26 +46,35 @@ impl<'a> Paces<'a> {
         }
     }
 
-    /// How many of `wanted` bytes to move before the next [`Self::pay`].
+    /// How many of `wanted` bytes to move before the next [`Self::book`].
     pub(super) fn piece(&self, wanted: u32) -> u32 {
         let within =
             |wanted, pace: &Option<Pace<'_>>| pace.map_or(wanted, |pace| pace.piece(wanted));
         within(within(wanted, &self.slave), &self.session)
     }
 
-    /// Waits until `bytes` more are within the limits.
-    pub(super) fn pay(&self, bytes: u64) {
+    /// Books `bytes` more; how long to wait until they are within the limits.
+    #[must_use]
+    pub(super) fn book(&self, bytes: u64) -> Duration {
         self.moved.fetch_add(bytes, Relaxed);
-        if let Some(pace) = self.session {
-            pace.pay(bytes);
-        }
-        if let Some(pace) = self.slave {
-            pace.pay(bytes);
-        }
+        let paces = [self.session, self.slave].into_iter().flatten();
+        paces.map(|pace| pace.book(bytes)).max().unwrap_or_default()
     }
 
-    /// Bytes of content that the session has paid for so far.
+    /// Bytes of content that the session has booked so far.
     pub(super) fn moved(&self) -> u64 {
         self.moved.load(Relaxed)
+    }
+}
+
+impl Session<'_> {
+    /// Waits until `bytes` more of that request are within the limits: it may be the turn of many others first, and the
+    /// client hears meanwhile that we are alive.
+    pub(super) fn pay(&mut self, request: u32, bytes: u64) -> io::Result<()> {
+        let wait = self.paces.book(bytes);
+        if !wait.is_zero() {
+            self.connection.flush()?;
+        }
+        self.errand.wait(request, wait)
     }
 }

@@ -1,6 +1,7 @@
 //! Requests for content.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread::{Builder, scope};
@@ -168,7 +169,7 @@ impl Session<'_> {
             .connection
             .send_data_from((range.request, length), kept, read);
         if filled.is_ok() {
-            self.paces.pay(range.length);
+            self.pay(range.request, range.length)?;
             self.reply(range.request, &Reply::ContentEnd { digest: announced });
         }
         Ok(filled)
@@ -209,10 +210,10 @@ impl Session<'_> {
         mut source: Source,
         range: Range,
     ) -> Result<Result<(), StorageError>, ConnectionError> {
-        let paces = self.paces;
+        let (paces, errand) = (self.paces, Arc::clone(&self.errand));
         let before_frame = |length| {
             let piece = paces.piece(length);
-            paces.pay(u64::from(piece));
+            errand.wait(range.request, paces.book(u64::from(piece)))?;
             Ok(piece)
         };
         match send_range(self.connection.stream(), &mut source, range, before_frame) {

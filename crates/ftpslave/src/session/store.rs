@@ -37,7 +37,7 @@ impl Session<'_> {
         deferred: bool,
     ) -> Result<(), ConnectionError> {
         let storage = Arc::clone(&self.storage);
-        self.paces.pay(upload.size.unwrap_or(0));
+        self.pay(request, upload.size.unwrap_or(0))?;
         let whole = (content.as_bytes(), digest);
         let result = if deferred {
             match storage.stage_whole(upload, whole, &mut self.batch.at_hand) {
@@ -145,7 +145,7 @@ impl Session<'_> {
                 if wanted.size.is_some_and(|size| end > size) {
                     return Err(DecodeError::Field("more content than was announced").into());
                 }
-                match self.take_frame(receiver, file) {
+                match self.take_frame(request, receiver, file) {
                     Ok(()) => {}
                     Err(TransferError::Peer(error)) => return Err(error),
                     Err(TransferError::Local(error)) => {
@@ -166,13 +166,20 @@ impl Session<'_> {
     }
 
     /// Receives a data frame as it comes, no faster than the limits allow; the frames before it are content.
-    fn take_frame(&mut self, receiver: &mut Receiver, file: &File) -> Result<(), TransferError> {
+    fn take_frame(
+        &mut self,
+        request: u32,
+        receiver: &mut Receiver,
+        file: &File,
+    ) -> Result<(), TransferError> {
         let piece = usize::try_from(self.paces.piece(MAX_DATA_PAYLOAD)).unwrap_or(usize::MAX);
         receiver.confirm(file).map_err(TransferError::Local)?;
         loop {
             match receiver.take(&mut self.connection, file, piece)? {
                 0 => return Ok(()),
-                taken => self.paces.pay(u64::try_from(taken).unwrap_or(0)),
+                taken => self
+                    .pay(request, u64::try_from(taken).unwrap_or(0))
+                    .map_err(|error| TransferError::Peer(error.into()))?,
             }
         }
     }
