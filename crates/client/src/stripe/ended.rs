@@ -62,20 +62,28 @@ impl Ended {
         self.tell(context, self.at_rest.first().map(Session::address));
     }
 
-    /// The session to go on with, that with `home` rather than another, and rather with any that answers; or, behind a loss, the
-    /// one that was lost last.
+    /// The session to go on with: at rest, if one with a slave that answers is, and with `home` rather than another; or, behind a
+    /// loss, the one that was lost last.
     pub(crate) fn session(&mut self, home: SocketAddr) -> Option<Session> {
         let is_loss = matches!(self.fault, Some(Fault::Lost(_) | Fault::Refused(_)));
         if is_loss && self.spent.is_some() {
             return self.spent.take();
         }
         let is_mute = |session: &Session| Some(session.address()) == self.mute;
-        let rank = |session: &Session| (is_mute(session), session.address() != home);
-        let places = self.at_rest.iter().enumerate();
-        let best = places.min_by_key(|(_, session)| rank(session));
-        match best.map(|(place, _)| place) {
-            Some(place) => Some(self.at_rest.swap_remove(place)),
-            None => self.spent.take(),
+        let answers = self.at_rest.iter().position(|session| !is_mute(session));
+        if answers.is_none() && self.spent.as_ref().is_some_and(|spent| !is_mute(spent)) {
+            return self.spent.take();
         }
+        let is_home = |session: &Session| !is_mute(session) && session.address() == home;
+        let place = self
+            .at_rest
+            .iter()
+            .position(is_home)
+            .or(answers)
+            .unwrap_or(0);
+        if place < self.at_rest.len() {
+            return Some(self.at_rest.swap_remove(place));
+        }
+        self.spent.take()
     }
 }
