@@ -166,8 +166,8 @@ impl Client {
     }
 
     /// Opens its first session, in that way and no other.
-    pub(crate) fn come_in(&mut self, way: &Way) -> Result<()> {
-        let session = way.open(None, &self.context).map_err(Fault::into_error)?;
+    pub(crate) fn come_in(&mut self, way: &Way) -> Attempt<()> {
+        let session = way.open(None, &self.context)?;
         self.route.settle(session.id());
         self.session = Some(session);
         Ok(())

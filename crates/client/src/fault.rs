@@ -59,6 +59,18 @@ impl Fault {
         }
     }
 
+    /// Whether it ends what is done through other slaves beside this one, too: it is about this machine or the user's wish, or
+    /// somebody is in between.
+    pub(crate) const fn ends_all(&self) -> bool {
+        let Self::Failed(error) = self else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            ClientErrorKind::Local(_) | ClientErrorKind::Interrupted | ClientErrorKind::Identity
+        )
+    }
+
     /// The error that remains when no other slave is left to try.
     pub(crate) fn into_error(self) -> ClientError {
         match self {

@@ -138,7 +138,15 @@ where
         let ended = Arc::clone(&self.ended);
         desk.join();
         let help = move || {
-            let result = unless_broken(|| helper.come_in(&way).and_then(|()| work(&mut helper)));
+            let result = unless_broken(|| match helper.come_in(&way) {
+                Ok(()) => work(&mut helper),
+                Err(fault) if fault.ends_all() => Err(fault.into_error()),
+                // The others go on without a slave that does not let us in.
+                Err(fault) => {
+                    tracing::debug!(cause = fault.cause(), "no further stream");
+                    Ok(())
+                }
+            });
             if let Err(error) = result {
                 tracing::debug!(%error, "a stream less");
                 let is_dismissed = error.kind() == ClientErrorKind::Interrupted && desk.is_closed();

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use protocol::{Digest, ErrorCode, Reply, Version};
 
-use crate::ClientErrorKind;
 use crate::aside::spawn;
 use crate::commands::checksum;
 use crate::fault::{Attempt, Fault};
@@ -191,7 +190,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     }
 
     fn is_over(&self) -> bool {
-        let is_fatal = self.ended.fault.as_ref().is_some_and(is_fatal);
+        let is_fatal = self.ended.fault.as_ref().is_some_and(Fault::ends_all);
         let is_complete = self.desk.is_complete() && !self.waits_for_digest;
         let is_abandoned = self.running.is_empty() && self.recruits.is_empty() && !self.is_asking;
         is_fatal || is_complete || (is_abandoned && !self.desk.is_complete())
@@ -224,7 +223,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
                     _ => self.roster.not_opened(origin, now),
                 }
                 tracing::debug!(cause = fault.cause(), "no further stream");
-                if is_fatal(&fault) {
+                if fault.ends_all() {
                     self.ended.fault = Some(fault);
                 }
             }
@@ -251,7 +250,7 @@ impl<'scope, 'env> Crew<'scope, 'env> {
     fn dismiss(&mut self, origin: Origin, mut session: Session, result: Attempt<()>) {
         match result {
             Ok(()) => {}
-            Err(fault) if is_fatal(&fault) => self.ended.fault = Some(fault),
+            Err(fault) if fault.ends_all() => self.ended.fault = Some(fault),
             Err(_) if self.desk.is_over() => {}
             Err(Fault::Failed(error)) => {
                 tracing::debug!(slave = %session.address(), %error, "not served");
@@ -301,15 +300,4 @@ fn digest_in(reply: &Reply, expected: &Version) -> Attempt<Digest> {
         Reply::Sum { .. } => Err(Fault::nonsense("the digest of another version")),
         other => Err(unexpected(other)),
     }
-}
-
-/// No other slave would do better, or somebody is in between.
-fn is_fatal(fault: &Fault) -> bool {
-    let Fault::Failed(error) = fault else {
-        return false;
-    };
-    matches!(
-        error.kind(),
-        ClientErrorKind::Local(_) | ClientErrorKind::Interrupted | ClientErrorKind::Identity
-    )
 }

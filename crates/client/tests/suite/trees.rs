@@ -133,6 +133,37 @@ fn a_tree_goes_on_through_the_next_slaves() {
     );
 }
 
+fn is_skipped(notice: &Notice) -> bool {
+    matches!(notice, Notice::Skipped { .. })
+}
+
+#[test]
+fn a_slave_that_lets_nobody_in_is_a_stream_less() {
+    for code in [
+        ErrorCode::TicketExpired,
+        ErrorCode::LoginRefused,
+        ErrorCode::NotFound,
+    ] {
+        let (fetched, stored) = (served(2), local_tree(2));
+        for setting in [&fetched, &stored] {
+            let mut client = setting.connect().unwrap();
+            for slave in &setting.slaves {
+                if Some(slave.address) != client.slave() {
+                    slave.set(|faults| faults.refuse_tickets = Some(code));
+                }
+            }
+            let (summary, items) = match std::ptr::eq(setting, &fetched) {
+                true => get(setting, &mut client, Conflict::Refuse),
+                false => put(setting, &mut client, Conflict::Refuse),
+            };
+            assert_eq!((summary.files, summary.failed), (302, 0), "{items:?}");
+            assert!(setting.notices().iter().all(is_skipped), "{code:?}");
+        }
+        assert_local(&fetched);
+        assert_stored(&stored);
+    }
+}
+
 #[test]
 fn one_name_that_fails_does_not_hold_the_others_up() {
     let setting = served(1);
@@ -172,7 +203,6 @@ fn a_tree_is_stored_and_left_alone_the_second_time() {
     let (summary, _) = put(&setting, &mut client, Conflict::Refuse);
     assert_eq!((summary.files, summary.failed), (302, 0));
     assert_stored(&setting);
-    let is_skipped = |notice: &Notice| matches!(notice, Notice::Skipped { .. });
     assert!(setting.watcher.heard(is_skipped));
     let (summary, items) = put(&setting, &mut client, Conflict::Refuse);
     assert_eq!(summary.files, 302);
