@@ -86,10 +86,6 @@ fn seal((mut upload, received): (Box<LocalUpload>, Received)) -> Result<Sealed> 
     times.last_access.tv_nsec = UTIME_NOW;
     tolerate(rustix::fs::futimens(file, &times));
     let facts = Facts::of(file).map_err(upload.context().system())?;
-    let mode = upload.request.mode & 0o777 & !upload.root.umask;
-    if facts.mode != mode {
-        tolerate(rustix::fs::fchmod(file, Mode::from_raw_mode(mode.into())));
-    }
     let length = facts.size;
     let has_length =
         length == received.length && upload.request.size.is_none_or(|size| size == length);
@@ -98,6 +94,11 @@ fn seal((mut upload, received): (Box<LocalUpload>, Received)) -> Result<Sealed> 
         return Err(upload.fail(error));
     }
     digest_cache::attach(file, &facts, &received.computed);
+    // Behind that: where the owner may not write, not even we may attach anything, xattr(7).
+    let mode = upload.request.mode & 0o777 & !upload.root.umask;
+    if facts.mode != mode {
+        tolerate(rustix::fs::fchmod(file, Mode::from_raw_mode(mode.into())));
+    }
     let version = facts
         .version()
         .ok_or_else(|| upload.context().refuse(ErrorCode::Internal))?;

@@ -35,6 +35,9 @@ const MOST_TRIES: u32 = 32;
 /// A staged file is its owner's alone, whatever it is to be.
 const PRIVATE: u16 = 0o600;
 
+/// Without this bit a digest cannot be kept beside a file, xattr(7).
+const OWNER_WRITES: u16 = 0o200;
+
 /// Longer than any upload stands still that is still being received, or waits to be published.
 const LONGEST_STILL: Duration = Duration::from_secs(10 * 60);
 
@@ -89,11 +92,11 @@ impl Place {
     }
 
     /// A staged file for an upload to the folder `target` that is never resumed: nothing is looked for. It has the bits of
-    /// `mode` at once where it needs no name. Beside the target it always does: even an interim name has no place there, as
+    /// `mode` at once where it needs no name, and the one by which its owner writes. Beside the target it always does: even an interim name has no place there, as
     /// no sweep comes by for certain.
     pub(crate) fn begin_once(&self, target: &OwnedFd, mode: u16) -> Result<Staged> {
         if !self.beside_target
-            && let Some(staged) = Staged::nameless(target, &self.folder, mode)?
+            && let Some(staged) = Staged::nameless(target, &self.folder, mode | OWNER_WRITES)?
         {
             return Ok(staged);
         }
@@ -138,7 +141,14 @@ impl Place {
         (old, new): (&[u8], Vec<u8>),
         progress: Progress<'_>,
     ) -> Result<(Staged, Hashed)> {
-        let file = self.open(old)?;
+        let looked = self.look_at(old);
+        let (mut file, is_writable) = match looked.as_ref().err().and_then(Errno::from_io_error) {
+            Some(Errno::ACCESS) => (self.open(old)?, true),
+            _ => looked?,
+        };
+        if !is_writable && lock(&file) == Lock::Ours {
+            file = self.open(old)?;
+        }
         if lock(&file) == Lock::Ours {
             if !is_named(&file, &self.folder, old) {
                 return Err(Errno::NOENT.into());
@@ -224,7 +234,7 @@ impl Place {
         }
         let is_live = |generation: &u64| {
             let name = self.name(id, *generation);
-            match self.open(&name).map(|file| lock(&file)) {
+            match self.look_at(&name).map(|(file, _)| lock(&file)) {
                 Ok(Lock::Ours) => false,
                 Ok(Lock::Elsewhere) => true,
                 Ok(Lock::Unknown) => !self.is_long_unchanged(&name),
@@ -256,7 +266,12 @@ impl Place {
 
     /// Removes a file that nobody is writing; whether it did. Where locks prove nothing, only its age tells.
     fn remove_abandoned(&self, name: &[u8], is_old: bool) -> bool {
-        self.open(name).is_ok_and(|file| {
+        let looked = self.look_at(name).map(|(file, _)| file);
+        let opened = looked.or_else(|error| match is_old {
+            true => self.open(name),
+            false => Err(error),
+        });
+        opened.is_ok_and(|file| {
             let is_abandoned = match lock(&file) {
                 Lock::Ours => true,
                 Lock::Unknown => is_old,
@@ -268,20 +283,30 @@ impl Place {
         })
     }
 
-    /// Opens what an earlier writer left. One that died just before the rename had set the target's mode already, which
-    /// need not let even us write.
+    /// Opens what a writer, living or not, has there, and leaves it as it is: shortly before the rename it has the target's
+    /// mode already, which need not let even us write, or read. Whether it can be written to.
+    fn look_at(&self, name: &[u8]) -> Result<(File, bool)> {
+        match self.open_with(name, OFlags::RDWR) {
+            Err(Errno::ACCESS) => Ok((self.open_with(name, OFlags::RDONLY)?, false)),
+            opened => Ok((opened?, true)),
+        }
+    }
+
+    /// Opens what a writer that is gone has left, whatever its mode is.
     fn open(&self, name: &[u8]) -> Result<File> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = || rustix::fs::openat(&self.folder, name, flags, Mode::empty());
-        let file = match open() {
+        match self.open_with(name, OFlags::RDWR) {
             Err(Errno::ACCESS) => {
                 let private = Mode::from_raw_mode(PRIVATE.into());
                 rustix::fs::chmodat(&self.folder, name, private, AtFlags::empty())?;
-                open()?
+                Ok(self.open_with(name, OFlags::RDWR)?)
             }
-            opened => opened?,
-        };
-        Ok(File::from(file))
+            opened => Ok(opened?),
+        }
+    }
+
+    fn open_with(&self, name: &[u8], access: OFlags) -> rustix::io::Result<File> {
+        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.folder, name, flags, Mode::empty()).map(File::from)
     }
 
     fn names(&self) -> Result<Names> {
