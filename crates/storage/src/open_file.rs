@@ -50,10 +50,14 @@ pub trait OpenFile: Send + Debug {
     /// Whether what was done to the file last is so long ago that whatever follows it has another time.
     fn has_settled(&self) -> bool;
 
+    /// Whether the content was written so long ago that whatever is written from now on has another time of modification.
+    fn content_has_settled(&self) -> bool;
+
     /// The digest that is kept beside this version, if any: to be announced, never to be believed by a receiver.
     fn cached_digest(&self) -> Option<Digest>;
 
-    /// Keeps the digest beside the file, where the storage can; failing is no error, the next reader hashes again.
+    /// Keeps the digest beside the file, where the storage can; failing is no error, the next reader hashes again. For a
+    /// content that [had settled](Self::content_has_settled) before it was read.
     fn remember_digest(&self, digest: &Digest);
 
     /// The digest to announce for `content`, which is all of a file of at most one block, as it has just been read: the kept
@@ -71,8 +75,10 @@ pub trait OpenFile: Send + Debug {
         if let Some(digest) = self.cached_digest() {
             return Ok(Some(digest));
         }
+        // Asked before anything is read: what is written meanwhile could have the time of now.
+        let has_settled = self.content_has_settled();
         let digest = self.digest_anew(progress)?;
-        if let Some(digest) = &digest {
+        if let Some(digest) = digest.as_ref().filter(|_| has_settled) {
             self.remember_digest(digest);
         }
         Ok(digest)

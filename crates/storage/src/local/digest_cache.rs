@@ -59,13 +59,6 @@ pub(crate) fn recall(file: impl AsFd, facts: &Facts) -> Option<Digest> {
     (kept.identity == facts.identity()).then_some(kept.digest)
 }
 
-/// Keeps a digest that was computed over a file that others may write to.
-pub(crate) fn remember(file: impl AsFd, facts: &Facts, digest: &Digest) {
-    if has_settled(facts.modified_ns) {
-        attach(file, facts, digest);
-    }
-}
-
 /// Whether whatever is done from now on has another time than this.
 pub(crate) fn has_settled(time_ns: i64) -> bool {
     let now = SystemTime::now()
@@ -75,7 +68,8 @@ pub(crate) fn has_settled(time_ns: i64) -> bool {
     now.is_some_and(|now| !(0..SETTLED_NS).contains(&now.saturating_sub(time_ns)))
 }
 
-/// Keeps a digest that was computed over a file nobody else can write to yet.
+/// Keeps a digest that was computed over a file nobody else can write to yet, or that had [settled](has_settled) before it was
+/// read.
 pub(crate) fn attach(file: impl AsFd, facts: &Facts, digest: &Digest) {
     let kept = KeptDigest {
         digest: *digest,

@@ -124,6 +124,10 @@ impl OpenFile for LocalFile {
         digest_cache::has_settled(self.facts.changed_ns)
     }
 
+    fn content_has_settled(&self) -> bool {
+        digest_cache::has_settled(self.facts.modified_ns)
+    }
+
     fn cached_digest(&self) -> Option<Digest> {
         digest_cache::recall(&self.file, &self.facts)
     }
@@ -134,6 +138,6 @@ impl OpenFile for LocalFile {
     }
 
     fn remember_digest(&self, digest: &Digest) {
-        digest_cache::remember(&self.file, &self.facts, digest);
+        digest_cache::attach(&self.file, &self.facts, digest);
     }
 }

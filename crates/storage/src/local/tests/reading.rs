@@ -169,6 +169,22 @@ fn digests_are_kept_only_for_what_they_were_computed_for() {
     assert_eq!(anew, Some(digest(b"another")));
 }
 
+/// What is written while it is hashed could have the very time that its digest would be believed for.
+#[test]
+fn the_digest_of_what_was_young_when_its_hashing_began_is_not_kept() {
+    let served = Served::new();
+    served.write("file", b"content");
+    let open = || served.storage.open(&path("/file"), None).unwrap();
+    let young = open();
+    let mut grow_old = |_| {
+        while !open().content_has_settled() {}
+        ControlFlow::Continue(())
+    };
+    let hashed = young.digest(&mut grow_old).unwrap();
+    assert_eq!(hashed, Some(digest(b"content")));
+    assert_eq!(open().cached_digest(), None);
+}
+
 #[test]
 fn hashing_can_be_watched_and_stopped() {
     let served = Served::new();
