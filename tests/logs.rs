@@ -138,6 +138,28 @@ fn the_transfer_log_tells_of_what_failed_and_of_what_was_lost() {
     assert_eq!(failed, Some(("rm".into(), "/absent".into(), 0)));
 }
 
+/// Its source became shorter, say: nothing is stored then.
+#[test]
+fn an_upload_that_the_client_gives_up_is_not_done() {
+    let mut watched = Watched::new();
+    let local = watched
+        .client
+        .write("large.bin", &random_bytes(1, 3_000_000));
+    watched.client = watched.client.options(["--limit-rate", "1M"]);
+    let mut given_up = watched.client.spawn(["put", "large.bin"]);
+    let root = watched.cluster.root();
+    wait_until("an upload", SOON, || !staged(&root).is_empty());
+    let file = fs::File::options().write(true).open(local).unwrap();
+    file.set_len(1).unwrap();
+    assert_eq!(given_up.wait_code(SOON), 1, "{}", given_up.stderr());
+    let line = wait_for("its line", SOON, || watched.lines().pop());
+    assert_eq!(
+        (&line["op"], &line["result"]),
+        (&"put".into(), &"lost".into())
+    );
+    assert_eq!(watched.lines().len(), 1);
+}
+
 #[test]
 fn events_are_objects_where_asked_for_in_every_process() {
     let mut cluster = Setup::new(1)

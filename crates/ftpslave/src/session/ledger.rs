@@ -85,6 +85,13 @@ impl<'a> Ledger<'a> {
         }
     }
 
+    /// The client gave up what it had begun: it has not been done.
+    pub(super) fn give_up(&mut self, number: u32, moved: u64) {
+        if let Some(deed) = self.open.remove(&number) {
+            self.write(&deed, "lost", None, moved);
+        }
+    }
+
     /// The session is over: what has not ended has not been done, as far as the client knows.
     pub(super) fn end(&mut self, moved: u64) {
         for deed in std::mem::take(&mut self.open).into_values() {

@@ -97,7 +97,10 @@ impl Session<'_> {
                     tracing::warn!(%error, path = ?wanted.path, "less is kept of an upload than was received");
                 }
                 upload.keep();
-                self.reply(request, &Reply::Done {});
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.give_up(request, self.paces.moved());
+                }
+                self.connection.send(request, &Reply::Done {});
                 Ok(())
             }
             Ok(Arrival::Refused(error)) => {
