@@ -195,9 +195,13 @@ impl Work<'_> {
         }
         let mut ended = Vec::new();
         let result = match self.request.target {
-            Side::Local => self.order_here(paths, |orders, path| {
-                let result = orders.set_time(&path, self.time_of(&path));
-                ended.push((path, result));
+            Side::Local => self.order_here(paths, |orders, name| {
+                let result = orders.set_time(&name, self.time_of(&name));
+                ended.push(Answer {
+                    name,
+                    result,
+                    is_repeated: false,
+                });
             }),
             Side::Remote => {
                 let mut queue = VecDeque::new();
@@ -213,12 +217,21 @@ impl Work<'_> {
                     };
                     queue.push_back((order, path));
                 }
-                self.order(queue, &mut |path, result| ended.push((path, result)))
+                self.order(queue, &mut |answer| ended.push(answer))
             }
         };
-        for (path, result) in ended {
+        for Answer {
+            name: path,
+            result,
+            is_repeated,
+        } in ended
+        {
+            // The slave that was lost may have set it, and the time is part of the version.
+            let is_open = |error: &ClientError| is_repeated && error.is(ErrorCode::Changed);
             match result {
-                Err(error) if error.is(ErrorCode::Unsupported) => files.push(path),
+                Err(error) if error.is(ErrorCode::Unsupported) || is_open(&error) => {
+                    files.push(path);
+                }
                 result => self.end(&path, Change::SetTime, result.map(|()| Outcome::Done))?,
             }
         }
@@ -245,7 +258,9 @@ impl Work<'_> {
                 for (path, kind) in doomed {
                     queue.push_back((removal(self.request.remote(&path)?, kind), (path, kind)));
                 }
-                self.order(queue, &mut |name, result| ended.push((name, result)))
+                self.order(queue, &mut |answer| {
+                    ended.push((answer.name, answer.result));
+                })
             }
         };
         for ((path, kind), result) in ended {
@@ -275,11 +290,11 @@ impl Work<'_> {
     fn order<N>(
         &mut self,
         queue: VecDeque<(Request, N)>,
-        ended: &mut dyn FnMut(N, Result<()>),
+        ended: &mut dyn FnMut(Answer<N, ()>),
     ) -> Result<()> {
         let mut orders = Asking::new(&self.client.context, queue, done);
-        let mut take = |answer: Answer<N, ()>| {
-            ended(answer.name, answer.result);
+        let mut take = |answer| {
+            ended(answer);
             ControlFlow::Continue(())
         };
         self.client

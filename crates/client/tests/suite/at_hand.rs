@@ -140,7 +140,9 @@ fn a_file_that_changes_meanwhile_is_looked_at_again() {
 #[test]
 fn a_slave_that_does_not_know_the_question_is_asked_as_ever() {
     let (setting, mut client, content) = served(3000, 1);
-    setting.slaves[0].set(|faults| faults.refuse_whole = Some(ErrorCode::Unsupported));
+    setting.slaves[0].set(|faults| {
+        faults.unknown = Some(|request| matches!(request, Request::RetrieveWhole { .. }));
+    });
     assert_eq!(size(&mut client), 3000);
     setting.get(&mut client, Conflict::Refuse).unwrap();
     assert!(fs::read(setting.local("a")).unwrap() == content);

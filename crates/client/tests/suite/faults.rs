@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{Digest, ErrorCode};
+use protocol::{Digest, ErrorCode, Request};
 
 /// The digest that is kept with a file, as a fake slave tells it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,8 +21,8 @@ pub(crate) enum Kept {
 pub(crate) struct Faults {
     /// Says `421` to every connection.
     pub(crate) busy: bool,
-    /// Answers this where a small file's content is asked for with what it is, always.
-    pub(crate) refuse_whole: Option<ErrorCode>,
+    /// Which requests it does not know, always.
+    pub(crate) unknown: Option<fn(&Request) -> bool>,
     /// Says nothing before it has heard what is asked behind the ticket, always; on how many connections it has.
     pub(crate) questions_ahead: Option<u32>,
     /// Answers every ticket with this.

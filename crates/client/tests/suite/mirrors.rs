@@ -7,7 +7,7 @@ use client::{
     Change, ClientErrorKind, Comparison, Mirror, MirrorItem, MirrorRules, MirrorSummary, Notice,
     Outcome, Side,
 };
-use protocol::ErrorCode;
+use protocol::{ErrorCode, Request};
 
 use crate::setting::{Setting, content, path};
 
@@ -133,6 +133,9 @@ fn a_mirror_goes_on_through_the_next_slaves() {
 #[test]
 fn a_slave_that_sets_no_times_is_sent_the_file() {
     let setting = setting(1);
+    setting.slaves[0].set(|faults| {
+        faults.unknown = Some(|request| matches!(request, Request::SetTime { .. }));
+    });
     fs::write(setting.local("t/a"), b"content").unwrap();
     let (summary, items) = mirror(&setting, Side::Remote);
     assert_eq!(
@@ -148,6 +151,21 @@ fn a_slave_that_sets_no_times_is_sent_the_file() {
     assert_eq!(items.iter().filter(|item| moved(item)).count(), 2);
     let (summary, _) = mirror(&setting, Side::Remote);
     assert_eq!((summary.files, summary.unchanged), (0, 2));
+}
+
+/// Its time is part of a version: to the next slave the file is another one than was listed.
+#[test]
+fn a_time_whose_answer_is_lost_with_its_slave_is_set_all_the_same() {
+    let setting = setting(2);
+    fs::write(setting.local("t/a"), b"content").unwrap();
+    fs::write(setting.local("t/b"), content(100_000)).unwrap();
+    setting.storage.put("/t/gone", b"gone");
+    setting.slaves[0].set(|faults| faults.die_before_answer = true);
+    let (summary, items) = mirror(&setting, Side::Remote);
+    assert_eq!((summary.failed, summary.removed), (0, 1), "{items:?}");
+    assert_eq!(setting.storage.content("/t/gone"), None);
+    let (summary, _) = mirror(&setting, Side::Remote);
+    assert_eq!((summary.files, summary.unchanged), (0, 3));
 }
 
 #[test]

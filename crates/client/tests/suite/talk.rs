@@ -173,6 +173,7 @@ impl<'a> Talk<'a> {
                 | Request::RemoveDirectory { .. }
                 | Request::MakeDirectory { .. }
                 | Request::Rename { .. }
+                | Request::SetTime { .. }
         );
         let reply = match request {
             Request::Stat { path, .. } => self.stat(&path),
@@ -189,6 +190,7 @@ impl<'a> Talk<'a> {
             Request::Remove { path, .. } => done_if(storage.lock().files.remove(&path).is_some()),
             Request::RemoveDirectory { path } => self.remove_folder(&path),
             Request::Rename { from, to, .. } => self.rename(&from, to),
+            Request::SetTime { .. } => self.set_time(request),
             Request::List { path, .. } => return self.list(number, &path),
             Request::Blocks { .. } => self.blocks(&request),
             Request::Retrieve { .. } => return self.retrieve(number, &request),
@@ -246,6 +248,26 @@ impl<'a> Talk<'a> {
         done_if(storage.folders.len() < before)
     }
 
+    fn set_time(&self, request: Request) -> Reply {
+        let Request::SetTime {
+            path,
+            modified_ns,
+            expected,
+        } = request
+        else {
+            panic!("{request:?}");
+        };
+        let mut storage = self.inner.storage.lock();
+        match storage.files.get(&path).cloned() {
+            Some(file) if expected.is_none_or(|expected| expected == file.version) => {
+                storage.put(&path, file.content, modified_ns, file.mode);
+                Reply::Done {}
+            }
+            Some(_) => error(ErrorCode::Changed),
+            None => error(ErrorCode::NotFound),
+        }
+    }
+
     fn rename(&self, from: &RemotePath, to: RemotePath) -> Reply {
         let mut storage = self.inner.storage.lock();
         match storage.files.remove(from) {
@@ -275,10 +297,8 @@ impl<'a> Talk<'a> {
     /// What is said to a request that is not carried out.
     fn mischief(&self, request: &Request) -> Option<Reply> {
         let mut faults = self.faults();
-        if matches!(request, Request::RetrieveWhole { .. })
-            && let Some(code) = faults.refuse_whole
-        {
-            return Some(error(code));
+        if faults.unknown.is_some_and(|is_it| is_it(request)) {
+            return Some(error(ErrorCode::Unsupported));
         }
         let is_folder = matches!(request, Request::MakeDirectory { .. });
         if is_folder && let Some(code) = faults.refuse_folder.take() {
