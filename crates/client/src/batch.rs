@@ -1,6 +1,6 @@
 //! Files of a tree that are there and verified, and get their names together: durability is paid for once.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,8 +38,6 @@ pub(crate) struct Waiting {
     pub(crate) transferred: Transferred,
     /// Which name of the tree it is.
     pub(crate) relative: PathBuf,
-    /// The name that it gets where it is not its own.
-    pub(crate) beside: Option<OsString>,
 }
 
 impl Waiting {
@@ -49,8 +47,7 @@ impl Waiting {
     }
 
     fn name(&self) -> &OsStr {
-        let own = self.relative.file_name().unwrap_or_default();
-        self.beside.as_deref().unwrap_or(own)
+        self.relative.file_name().unwrap_or_default()
     }
 
     fn is_in_folder_of(&self, other: &Self) -> bool {

@@ -88,7 +88,7 @@ impl Work<'_> {
                     conflict,
                 });
             } else {
-                let file = Outgoing::file(local, remote.clone(), remote, condition);
+                let file = Outgoing::file(local, remote, condition);
                 small.push(file.of_size(size));
             }
         }

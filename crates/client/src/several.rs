@@ -194,14 +194,13 @@ fn add(file: &Upload, there: Option<Result<Entry>>, outlet: &mut Outlet<'_>) -> 
         });
         return Ok(Ok(()));
     }
-    let store =
-        |condition| Outgoing::file(local.clone(), remote.clone(), remote.clone(), condition);
+    let store = |condition| Outgoing::file(local.clone(), remote.clone(), condition);
     let outgoing = match there {
         None => store(Condition::Any),
         Some(Err(error)) if error.is(ErrorCode::NotFound) => store(Condition::Absent),
         Some(Err(error)) => return Ok(Err(error)),
         Some(Ok(entry)) => match entry.kind {
-            EntryKind::File => Outgoing::compare(local, remote, entry, None),
+            EntryKind::File => Outgoing::compare(local, remote, entry),
             EntryKind::Directory => return Ok(Err(ErrorCode::IsDirectory.into())),
             EntryKind::Link | EntryKind::Other => return Ok(Err(ErrorCode::Exists.into())),
         },

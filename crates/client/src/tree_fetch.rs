@@ -71,8 +71,6 @@ enum Ended {
     Unchanged(Digest),
     /// It is whole and verified.
     Arrived(Draft, Finish, Digest),
-    /// It is asked for once more.
-    Again,
     /// It is fetched later, alone.
     Later,
 }
@@ -145,6 +143,10 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                     self.end(self.unchanged(&job, digest, session));
                     continue;
                 }
+                Ok(Next::Later) => {
+                    self.leave_for_later(job);
+                    continue;
+                }
                 Err(error) => {
                     self.give_up(&job, error)?;
                     continue;
@@ -161,7 +163,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
     fn take_answer(&mut self, number: u32, asked: Asked, session: &mut Session) -> Attempt<()> {
         let mut job = asked.job;
         let ended = match asked.ours {
-            Some(ours) => self.compare(&mut job, session, number, ours),
+            Some(ours) => self.compare(session, number, ours),
             None => self.take_content(&job, session, number),
         };
         if ended.is_ok() {
@@ -172,11 +174,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
             Ok(Ended::Arrived(draft, finish, digest)) => {
                 self.let_wait(job, draft, (&finish, digest), session.address());
             }
-            Ok(Ended::Again) => self.again.push_front(job),
-            Ok(Ended::Later) => {
-                self.shared.set_aside(job.remote, job.relative);
-                self.shared.desk.done();
-            }
+            Ok(Ended::Later) => self.leave_for_later(job),
             Err(Fault::Failed(error)) if is_worth_another_try(&error) => {
                 job.tries += 1;
                 if job.tries <= MAX_TRIES {
@@ -184,8 +182,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                     self.again.push_back(job);
                 } else if error.is(ErrorCode::Corrupt) {
                     // By itself it is repaired, or it is found out whose fault it is.
-                    self.shared.set_aside(job.remote, job.relative);
-                    self.shared.desk.done();
+                    self.leave_for_later(job);
                 } else {
                     self.give_up(&job, error)?;
                 }
@@ -199,6 +196,11 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         Ok(())
     }
 
+    fn leave_for_later(&self, job: Job) {
+        self.shared.set_aside(job.remote, job.relative);
+        self.shared.desk.done();
+    }
+
     fn end(&self, transferred: Transferred) {
         self.shared.report.done(transferred);
         self.shared.desk.done();
@@ -210,18 +212,12 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
         stop_if_hopeless(self.shared.report, &job.remote, local, error)
     }
 
-    fn compare(
-        &mut self,
-        job: &mut Job,
-        session: &mut Session,
-        number: u32,
-        ours: Digest,
-    ) -> Attempt<Ended> {
+    fn compare(&self, session: &mut Session, number: u32, ours: Digest) -> Attempt<Ended> {
         match session.answer(number)? {
             Reply::Sum { digest, .. } if digest == ours => Ok(Ended::Unchanged(ours)),
             Reply::Sum { .. } => {
-                self.decider.store_beside(job)?;
-                Ok(Ended::Again)
+                self.decider.taken()?;
+                Ok(Ended::Later)
             }
             other => Err(unexpected(&other)),
         }
@@ -262,14 +258,10 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
                 verified: verify,
                 slave: Some(slave),
                 slaves: Vec::new(),
-                status: match job.beside {
-                    None => Status::Done,
-                    Some(_) => Status::Renamed,
-                },
+                status: Status::Done,
                 remote: job.remote,
             },
             relative: job.relative,
-            beside: job.beside,
         });
     }
 

@@ -1,6 +1,6 @@
 //! One small file of a tree that is fetched: under which name, or whether at all.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,8 +12,7 @@ use crate::commands::checksum;
 use crate::content::digest_of;
 use crate::context::Context;
 use crate::draft::Draft;
-use crate::folder::{Facts, Folder, local_name};
-use crate::names::name_beside;
+use crate::folder::{Facts, Folder};
 use crate::place::occupant;
 use crate::tree_content::Target;
 use crate::{ClientError, Conflict, Result};
@@ -32,8 +31,6 @@ pub(crate) struct Job {
     pub(crate) started: Instant,
     /// Whether it has been looked at what is there already.
     is_settled: bool,
-    /// The name under which it will be stored, where that is not its own.
-    pub(crate) beside: Option<OsString>,
 }
 
 /// What to do with a file next.
@@ -45,6 +42,8 @@ pub(crate) enum Next {
     Compare(Digest),
     /// The same content is there.
     Same(Digest),
+    /// Its name is taken: it is fetched later, alone, under another one that nothing else has, if not the same content has one.
+    Later,
 }
 
 /// Looks at what is there already.
@@ -82,7 +81,6 @@ impl Job {
             tries: 0,
             started: Instant::now(),
             is_settled: false,
-            beside: None,
         }
     }
 
@@ -90,22 +88,14 @@ impl Job {
         self.relative.parent().unwrap_or(Path::new(""))
     }
 
-    /// The name it has in the storage.
-    pub(crate) fn own_name(&self) -> &OsStr {
+    /// Its name, there and here.
+    pub(crate) fn name(&self) -> &OsStr {
         self.relative.file_name().unwrap_or_default()
-    }
-
-    /// The name under which it will be stored.
-    fn name(&self) -> &OsStr {
-        self.beside.as_deref().unwrap_or(self.own_name())
     }
 
     /// Where it will be, beneath a root, as the person named that.
     pub(crate) fn local(&self, root: &Folder) -> PathBuf {
-        match &self.beside {
-            None => root.path_of(self.relative.as_os_str()),
-            Some(name) => root.path_of(self.folder().join(name).as_os_str()),
-        }
+        root.path_of(self.relative.as_os_str())
     }
 
     pub(crate) fn retrieve(&self, verify: bool) -> Request {
@@ -173,7 +163,7 @@ impl<'a> Decider<'a> {
         let entered = self.enter(job.folder())?;
         let occupant = match entered.was_empty {
             true => None,
-            false => occupant(&entered.folder, job.own_name())?,
+            false => occupant(&entered.folder, job.name())?,
         };
         let Some(facts) = occupant.filter(|_| !replaces) else {
             job.is_settled = true;
@@ -186,22 +176,15 @@ impl<'a> Decider<'a> {
                 Some(_) => {}
             }
         }
-        self.store_beside(job)?;
-        Ok(Next::Fetch)
+        self.taken().map(|()| Next::Later)
     }
 
-    /// The name is taken by something else: settles for another, where that is wanted.
-    pub(crate) fn store_beside(&mut self, job: &mut Job) -> Result<()> {
-        if self.conflict != Conflict::StoreBeside {
-            return Err(ErrorCode::Exists.into());
+    /// A name is taken by something else: an error, unless the file is to have another one.
+    pub(crate) fn taken(&self) -> Result<()> {
+        match self.conflict {
+            Conflict::StoreBeside => Ok(()),
+            _ => Err(ErrorCode::Exists.into()),
         }
-        let folder = &self.enter(job.folder())?.folder;
-        let free = name_beside(job.own_name().as_encoded_bytes(), |name| {
-            Ok(folder.facts(local_name(name))?.is_some())
-        })?;
-        job.beside = Some(local_name(&free).to_owned());
-        job.is_settled = true;
-        Ok(())
     }
 
     /// The digest of a local file that may be the same; `None` for one that is not.
@@ -210,7 +193,7 @@ impl<'a> Decider<'a> {
             return Ok(None);
         }
         let entered = self.enter(job.folder())?;
-        let opened = entered.folder.open_to_read(job.own_name());
+        let opened = entered.folder.open_to_read(job.name());
         match opened {
             Ok(file) => digest_of(&file, facts.size, &self.context).map(Some),
             Err(_) => Ok(None),
@@ -283,7 +266,7 @@ mod tests {
         let late = job("new/below/name");
         assert!(decider.decide(&mut job("new/below/name")).is_ok());
         let (draft, folder) = decider.target(&late, 0o600).unwrap().unwrap();
-        let error = draft.give_name(folder, late.own_name(), (0o600, false));
+        let error = draft.give_name(folder, late.name(), (0o600, false));
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 

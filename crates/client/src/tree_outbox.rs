@@ -95,7 +95,7 @@ mod tests {
 
     fn file(name: &str) -> Outgoing {
         let root = RemotePath::root();
-        Outgoing::file(name.into(), root.clone(), root, Condition::Any).of_size(10)
+        Outgoing::file(name.into(), root, Condition::Any).of_size(10)
     }
 
     fn next(outbox: &mut Outbox) -> Option<String> {

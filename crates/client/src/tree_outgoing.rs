@@ -25,12 +25,10 @@ pub(crate) enum Outgoing {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) local: PathBuf,
-    /// The name it would have if that were free.
-    pub(crate) own: RemotePath,
-    /// The name it is stored under; `None`: it is only compared.
-    pub(crate) target: Option<RemotePath>,
-    pub(crate) condition: Condition,
-    /// What has its own name, if that may be the same.
+    pub(crate) remote: RemotePath,
+    /// What must be true of the name when it is stored; `None`: it is only compared.
+    pub(crate) condition: Option<Condition>,
+    /// What has its name, if that may be the same.
     pub(crate) there: Option<Entry>,
     /// What was announced to a slave whose answer may have been lost.
     pub(crate) announced: Option<Digest>,
@@ -45,53 +43,16 @@ pub(crate) struct Job {
 }
 
 impl Outgoing {
-    pub(crate) fn file(
-        local: PathBuf,
-        own: RemotePath,
-        target: RemotePath,
-        condition: Condition,
-    ) -> Self {
-        Self::File(Box::new(Job {
-            local,
-            own,
-            target: Some(target),
-            condition,
-            there: None,
-            announced: None,
-            was_announced: false,
-            upload: None,
-            size: 0,
-            digest: None,
-            tries: 0,
-            started: Instant::now(),
-        }))
+    /// A file to be stored on that condition.
+    pub(crate) fn file(local: PathBuf, remote: RemotePath, condition: Condition) -> Self {
+        Self::File(Box::new(Job::new((local, remote), Some(condition), None)))
     }
 
-    /// A file that may be there already; if it is not, it is stored as `beside`.
-    pub(crate) fn compare(
-        local: PathBuf,
-        own: RemotePath,
-        there: Entry,
-        beside: Option<RemotePath>,
-    ) -> Self {
-        Self::File(Box::new(Job {
-            local,
-            own,
-            target: beside,
-            condition: Condition::Absent,
-            there: Some(there),
-            announced: None,
-            was_announced: false,
-            upload: None,
-            size: 0,
-            digest: None,
-            tries: 0,
-            started: Instant::now(),
-        }))
+    /// A file that may be there already; if it is not, its name is taken.
+    pub(crate) fn compare(local: PathBuf, remote: RemotePath, there: Entry) -> Self {
+        Self::File(Box::new(Job::new((local, remote), None, Some(there))))
     }
-}
 
-impl Outgoing {
     /// The same, known to be of so many bytes for now: they count as work that is left.
     pub(crate) fn of_size(mut self, size: u64) -> Self {
         if let Self::File(job) = &mut self {
@@ -110,22 +71,29 @@ impl Outgoing {
 }
 
 impl Job {
-    /// How it ends once it is stored.
-    pub(crate) fn status(&self) -> Status {
-        if self.target.as_ref() == Some(&self.own) {
-            Status::Done
-        } else {
-            Status::Renamed
+    fn new(
+        (local, remote): (PathBuf, RemotePath),
+        condition: Option<Condition>,
+        there: Option<Entry>,
+    ) -> Self {
+        Self {
+            local,
+            remote,
+            condition,
+            there,
+            announced: None,
+            was_announced: false,
+            upload: None,
+            size: 0,
+            digest: None,
+            tries: 0,
+            started: Instant::now(),
         }
     }
 
     pub(crate) fn transferred(&self, status: Status, session: &Session) -> Transferred {
-        let remote = match status {
-            Status::Unchanged => &self.own,
-            Status::Done | Status::Renamed => self.target.as_ref().unwrap_or(&self.own),
-        };
         Transferred {
-            remote: remote.clone(),
+            remote: self.remote.clone(),
             local: self.local.clone(),
             bytes: self.size,
             resumed_at: match status {

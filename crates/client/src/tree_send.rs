@@ -19,7 +19,7 @@ use crate::tree_outbox::Outbox;
 use crate::tree_outgoing::{Job, Outgoing};
 use crate::tree_report::TreeReport;
 use crate::upload_key::UploadKey;
-use crate::{ClientError, Result, Status};
+use crate::{Result, Status};
 
 mod answers;
 
@@ -205,7 +205,7 @@ impl<'a, 'r> TreeSend<'a, 'r> {
                 Ok(())
             }
             Ok(None) => Ok(()),
-            Err(Fault::Failed(error)) => Ok(self.give_up(&job.own, job.local, error)?),
+            Err(Fault::Failed(error)) => Ok(self.give_up(&job.remote, job.local, error)?),
             Err(fault) => {
                 self.again.push_front(Outgoing::File(job));
                 Err(fault)
@@ -224,9 +224,8 @@ impl<'a, 'r> TreeSend<'a, 'r> {
         job.started = Instant::now();
         if let Some(ours) = job.announced {
             job.was_announced = true;
-            let target = job.target.clone().unwrap_or_else(|| job.own.clone());
             let number = session.request(&Request::Confirm {
-                path: target,
+                path: job.remote.clone(),
                 digest: ours,
             });
             return Ok(Some((
@@ -244,7 +243,7 @@ impl<'a, 'r> TreeSend<'a, 'r> {
                 }
                 Some(_) => {}
                 None => {
-                    let number = session.request(&checksum(&job.own));
+                    let number = session.request(&checksum(&job.remote));
                     return Ok(Some((
                         number,
                         Box::new(move |job| Asked::Compare(job, ours)),
@@ -257,8 +256,10 @@ impl<'a, 'r> TreeSend<'a, 'r> {
     }
 
     fn store(&mut self, job: &mut Job, source: &SourceFile, session: &mut Session) -> Attempt<u32> {
-        let target = job.target.clone();
-        let path = target.ok_or_else(|| ClientError::from(ErrorCode::Exists))?;
+        let Some(condition) = job.condition.clone() else {
+            return Err(ErrorCode::Exists.into());
+        };
+        let path = job.remote.clone();
         let facts = source.facts();
         if is_small(job.size) {
             let (content, digest) = read_whole(source)?;
@@ -269,7 +270,7 @@ impl<'a, 'r> TreeSend<'a, 'r> {
                 path,
                 modified_ns: facts.modified_ns,
                 mode: facts.mode,
-                condition: job.condition.clone(),
+                condition,
                 digest,
                 deferred: true,
                 content,
@@ -284,7 +285,7 @@ impl<'a, 'r> TreeSend<'a, 'r> {
             size: facts.size,
             modified_ns: facts.modified_ns,
             mode: facts.mode,
-            condition: job.condition.clone(),
+            condition,
             resume: false,
             deferred: true,
         });

@@ -1,14 +1,13 @@
 //! A whole tree, from a local folder to the storage: one listing of what is there, then the folders and what goes into them,
 //! sent as they are found.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use protocol::{Condition, Entry, EntryKind, ErrorCode, RemotePath};
 
 use crate::context::Context;
-use crate::names::{name_beside, renamed};
 use crate::notice::Notice;
 use crate::tree_download::below;
 use crate::tree_outgoing::Outgoing;
@@ -126,7 +125,7 @@ impl Finding<'_, '_> {
             Ok(remote) => remote,
             Err(error) => return self.fail(path, error),
         };
-        if size > LARGE {
+        if size > LARGE || self.names.is_for_beside(path) {
             outlet.large(Large {
                 local,
                 remote,
@@ -134,8 +133,8 @@ impl Finding<'_, '_> {
             });
             return Ok(());
         }
-        match self.names.settle(path, &remote) {
-            Ok(how) => outlet.file(folder, how.into_outgoing(local, remote).of_size(size)),
+        match self.names.settle(path, (&local, &remote)) {
+            Ok(outgoing) => outlet.file(folder, outgoing.of_size(size)),
             Err(error) => {
                 self.report.failed(&remote, local, error);
                 Ok(())
@@ -159,74 +158,37 @@ impl Finding<'_, '_> {
     }
 }
 
-/// What is to be done about one small file.
-enum Plan {
-    Store(RemotePath, Condition),
-    /// What is there has the same size, and may be the same: otherwise stored so, or not at all.
-    Compare(Entry, Option<RemotePath>),
-}
-
-impl Plan {
-    fn into_outgoing(self, local: PathBuf, own: RemotePath) -> Outgoing {
-        match self {
-            Self::Store(remote, condition) => Outgoing::file(local, own, remote, condition),
-            Self::Compare(entry, beside) => Outgoing::compare(local, own, entry, beside),
-        }
-    }
-}
-
 /// Which names are taken, and what is to be done about it.
 struct Names<'a> {
     conflict: Conflict,
     present: &'a Present,
-    given: HashSet<Vec<u8>>,
 }
 
 impl<'a> Names<'a> {
     fn new(conflict: Conflict, present: &'a Present) -> Self {
-        Self {
-            conflict,
-            present,
-            given: HashSet::new(),
-        }
+        Self { conflict, present }
     }
 
-    fn settle(&mut self, file: &Path, remote: &RemotePath) -> Result<Plan> {
+    /// What is to be done about one small file.
+    fn settle(&self, file: &Path, (local, remote): (&Path, &RemotePath)) -> Result<Outgoing> {
+        let (local, remote) = (local.to_owned(), remote.clone());
         if self.conflict.replaces() {
-            return Ok(Plan::Store(remote.clone(), Condition::Any));
+            return Ok(Outgoing::file(local, remote, Condition::Any));
         }
         let Some(entry) = self.present.get(file.as_os_str().as_bytes()) else {
-            return Ok(Plan::Store(remote.clone(), Condition::Absent));
+            return Ok(Outgoing::file(local, remote, Condition::Absent));
         };
-        if entry.kind == EntryKind::Directory {
-            return Err(ErrorCode::IsDirectory.into());
-        }
-        let beside = match self.conflict {
-            Conflict::StoreBeside => Some(self.beside(file, remote)?),
-            Conflict::Refuse | Conflict::Overwrite | Conflict::Replace => None,
-        };
-        match (entry.kind, beside) {
-            (EntryKind::File, beside) => Ok(Plan::Compare(entry.clone(), beside)),
-            (_, Some(beside)) => Ok(Plan::Store(beside, Condition::Absent)),
-            (_, None) => Err(ErrorCode::Exists.into()),
+        match entry.kind {
+            EntryKind::File => Ok(Outgoing::compare(local, remote, entry.clone())),
+            EntryKind::Directory => Err(ErrorCode::IsDirectory.into()),
+            EntryKind::Link | EntryKind::Other => Err(ErrorCode::Exists.into()),
         }
     }
 
-    fn beside(&mut self, file: &Path, remote: &RemotePath) -> Result<RemotePath> {
-        let folder = file.parent().unwrap_or(Path::new(""));
-        let key = |name: &[u8]| {
-            let mut path = folder.as_os_str().as_bytes().to_vec();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(name);
-            path
-        };
-        let name = name_beside(remote.name().unwrap_or_default(), |name| {
-            let path = key(name);
-            Ok(self.present.contains_key(&path) || self.given.contains(&path))
-        })?;
-        self.given.insert(key(&name));
-        Ok(renamed(remote, &name)?)
+    /// Whether its name is taken, and it is to have another one, if not the same content has that: asked of each by itself.
+    fn is_for_beside(&self, file: &Path) -> bool {
+        let there = self.present.get(file.as_os_str().as_bytes());
+        let is_taken = there.is_some_and(|entry| entry.kind != EntryKind::Directory);
+        self.conflict == Conflict::StoreBeside && is_taken
     }
 }

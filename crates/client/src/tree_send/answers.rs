@@ -98,7 +98,7 @@ impl TreeSend<'_, '_> {
                 Ok(())
             }
             (Asked::Recognise(job, ours), Reply::Stored { digest, .. }) if digest == ours => {
-                self.end(&job, job.status(), session);
+                self.end(&job, Status::Done, session);
                 Ok(())
             }
             (Asked::Recognise(mut job, _), Reply::Stored { .. } | Reply::Error { .. }) => {
@@ -155,7 +155,7 @@ impl TreeSend<'_, '_> {
         let no_detail = Text::default();
         let (code, detail) = match reply {
             Reply::Stored { digest, .. } if Some(*digest) == job.digest => {
-                self.end(&job, job.status(), session);
+                self.end(&job, Status::Done, session);
                 return Ok(());
             }
             Reply::Stored { .. } => (ErrorCode::Corrupt, &no_detail),
@@ -177,10 +177,10 @@ impl TreeSend<'_, '_> {
             job.announced = None;
             if code == ErrorCode::Superseded {
                 let alone = UploadKey::of(None).map_err(ClientError::from)?;
-                job.upload = Some(alone.id(&[], &job.own));
+                job.upload = Some(alone.id(&[], &job.remote));
             }
             self.context.notice(&Notice::Damaged {
-                remote: job.own.clone(),
+                remote: job.remote.clone(),
                 blocks: 0,
                 slave: Some(session.address()),
             });
@@ -195,7 +195,7 @@ impl TreeSend<'_, '_> {
                 return Err(fault);
             }
         };
-        Ok(self.give_up(&job.own, job.local, error)?)
+        Ok(self.give_up(&job.remote, job.local, error)?)
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
     fn a_failure_that_ends_all_is_known_before_nothing_is_under_way_any_more() {
         let context = Context::new(Options::default(), Arc::new(Silent), Interrupt::default());
         let name = RemotePath::parse(b"/a").unwrap();
-        let file = Outgoing::file(PathBuf::new(), name.clone(), name.clone(), Condition::Any);
+        let file = Outgoing::file(PathBuf::new(), name.clone(), Condition::Any);
         let desk = Desk::new(Outbox::default());
         desk.add(|outbox| outbox.add_files([(0, file)])).unwrap();
         desk.finish();

@@ -265,6 +265,35 @@ fn names_that_are_taken_there_are_not_replaced() {
     );
 }
 
+#[test]
+fn what_is_stored_beside_is_stored_so_once() {
+    let (fetched, stored) = (served(2), local_tree(2));
+    fs::create_dir_all(fetched.local("t/d0")).unwrap();
+    for name in ["t/d0/f6", "t/d0/newf6"] {
+        fs::write(fetched.local(name), "mine").unwrap();
+    }
+    stored.storage.lock().folders.push(path("/t"));
+    stored.storage.put("/t/d0/f6", b"theirs");
+    for expected in [Status::Renamed, Status::Unchanged] {
+        let mut client = fetched.connect().unwrap();
+        let (summary, items) = get(&fetched, &mut client, Conflict::StoreBeside);
+        assert_eq!((summary.files, summary.failed), (302, 0));
+        let got = items[b"/t/d0/f6".as_slice()].result.as_ref().unwrap();
+        assert_eq!(got.status, expected);
+        assert_eq!(got.local, fetched.local("t/d0/newnewf6"));
+        let mut client = stored.connect().unwrap();
+        let (summary, items) = put(&stored, &mut client, Conflict::StoreBeside);
+        assert_eq!((summary.files, summary.failed), (302, 0));
+        let local = stored.local("t/d0/f6");
+        let put = items[local.as_os_str().as_encoded_bytes()].result.as_ref();
+        let put = put.unwrap();
+        assert_eq!((put.status, &put.remote), (expected, &path("/t/d0/newf6")));
+    }
+    let names = fs::read_dir(fetched.local("t/d0")).unwrap().count();
+    assert_eq!(names, 100 + 2);
+    assert_eq!(stored.storage.content("/t/d0/newnewf6"), None);
+}
+
 fn local_tree(slaves: u8) -> Setting {
     let setting = Setting::new(slaves);
     for number in 0..3 {
