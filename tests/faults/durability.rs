@@ -1,7 +1,10 @@
 //! What is answered as done is flushed first, whoever did it: another one may have died before it could.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::time::UNIX_EPOCH;
 
 use protocol::{ErrorCode, RemotePath, Reply, Request};
 
@@ -185,6 +188,65 @@ fn what_a_tree_finds_in_place_is_flushed_before_it_is_well() {
         assert_eq!(refused.code, 1, "{refused:?}");
         client.run(command.iter().copied()).succeeded();
     }
+}
+
+#[test]
+fn what_a_download_finds_in_place_is_flushed_before_it_is_well() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        return skipped("strace is not installed");
+    }
+    let cluster = Setup::new(1).without_master().start();
+    let mut client = cluster.client();
+    for name in ["a.bin", "tree/a"] {
+        cluster.write(name, name.as_bytes());
+    }
+    client.run(["get", "a.bin"]).succeeded();
+    client.run(["mirror", "tree"]).succeeded();
+    for (words, call, when) in [
+        (["get", "a.bin"], "fsync", 1),
+        (["get", "a.bin"], "fsync", 2),
+        (["mirror", "tree"], "syncfs", 1),
+    ] {
+        let (trace, inject) = (
+            format!("trace={call}"),
+            format!("inject={call}:error=EIO:when={when}"),
+        );
+        let strace = [
+            "strace",
+            "-f",
+            "-o",
+            "/dev/null",
+            "-e",
+            &trace,
+            "-e",
+            &inject,
+        ];
+        client = client.behind(strace.map(OsString::from).to_vec());
+        let refused = client.run(words);
+        assert_eq!(refused.code, 1, "{words:?}, {call} {when}: {refused:?}");
+        client = client.behind(Vec::new());
+        client.run(words).succeeded();
+    }
+}
+
+#[test]
+fn a_mirror_that_has_set_times_alone_makes_all_of_it_durable() {
+    if done_as_superuser() {
+        return;
+    }
+    let cluster = Setup::new(1).without_master().workers(1).start();
+    let client = cluster.client();
+    client.write("tree/a", b"content");
+    client.run(["put", "-r", "tree"]).succeeded();
+    let stored = fs::File::options().write(true).open(cluster.path("tree/a"));
+    stored.unwrap().set_modified(UNIX_EPOCH).unwrap();
+    let worker = cluster.slaves[0].workers()[0];
+    let Some(mut strace) = tamper(worker, "syncfs", "error=EIO:when=1") else {
+        return;
+    };
+    let refused = client.run(["mirror", "-R", "tree"]);
+    strace.terminate(PATIENCE);
+    assert_eq!(refused.code, 1, "{refused:?}");
 }
 
 #[test]

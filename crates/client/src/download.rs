@@ -60,6 +60,9 @@ impl Client {
             let (name, replace) = match self.plan(remote, place, conflict)? {
                 Plan::Store { name, replace } => (name, replace),
                 Plan::Leave { name, content } => {
+                    // Whoever put it there may not have lived to make that durable.
+                    place.folder.open_to_read(&name)?.sync_all()?;
+                    place.folder.flush()?;
                     return Ok(self.left_alone(remote, place.path_of(&name), content, started));
                 }
             };

@@ -172,8 +172,15 @@ impl Client {
             work.rehearse(&changes, &times)?;
         } else {
             work.carry_out(changes, times)?;
-            if request.target == Side::Remote && work.summary.unchanged > 0 {
-                work.client.sync()?;
+            // Whoever put it there may not have lived to make that durable.
+            match request.target {
+                Side::Remote if work.summary.unchanged + work.summary.times_set > 0 => {
+                    work.client.sync()?;
+                }
+                Side::Local if work.summary.unchanged > 0 => {
+                    Folder::open(&request.local)?.flush_file_system()?;
+                }
+                Side::Local | Side::Remote => {}
             }
         }
         Ok(MirrorSummary {
