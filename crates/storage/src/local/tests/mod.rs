@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod inherited;
+mod modes;
 mod namespace;
 mod races;
 mod reading;
