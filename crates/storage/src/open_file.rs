@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use protocol::limits::BLOCK;
 use protocol::{Digest, Entry, ErrorCode, RemotePath, Version};
@@ -10,6 +11,9 @@ use transfer::{ContentHasher, Source};
 
 use crate::error::{Result, StorageError};
 use crate::{Progress, length_of_prefix};
+
+/// Hashing this many bytes takes longer than waiting until they have settled.
+const WORTH_SETTLING: u64 = 64 * 1024 * 1024;
 
 /// A file that is open for reading, in one version.
 pub trait OpenFile: Send + Debug {
@@ -50,14 +54,15 @@ pub trait OpenFile: Send + Debug {
     /// Whether what was done to the file last is so long ago that whatever follows it has another time.
     fn has_settled(&self) -> bool;
 
-    /// Whether the content was written so long ago that whatever is written from now on has another time of modification.
-    fn content_has_settled(&self) -> bool;
+    /// How long until whatever is written from then on has another time of modification: no time at all for a content that
+    /// was not written just now.
+    fn content_settles_in(&self) -> Duration;
 
     /// The digest that is kept beside this version, if any: to be announced, never to be believed by a receiver.
     fn cached_digest(&self) -> Option<Digest>;
 
     /// Keeps the digest beside the file, where the storage can; failing is no error, the next reader hashes again. For a
-    /// content that [had settled](Self::content_has_settled) before it was read.
+    /// content that [had settled](Self::content_settles_in) before it was read.
     fn remember_digest(&self, digest: &Digest);
 
     /// The digest to announce for `content`, which is all of a file of at most one block, as it has just been read: the kept
@@ -75,8 +80,13 @@ pub trait OpenFile: Send + Debug {
         if let Some(digest) = self.cached_digest() {
             return Ok(Some(digest));
         }
-        // Asked before anything is read: what is written meanwhile could have the time of now.
-        let has_settled = self.content_has_settled();
+        // Before anything is read: what is written meanwhile could have the time of what is there.
+        let settles_in = self.content_settles_in();
+        let is_worth_it = self.entry().size >= WORTH_SETTLING;
+        if is_worth_it {
+            std::thread::sleep(settles_in);
+        }
+        let has_settled = is_worth_it || settles_in.is_zero();
         let digest = self.digest_anew(progress)?;
         if let Some(digest) = digest.as_ref().filter(|_| has_settled) {
             self.remember_digest(digest);

@@ -2,7 +2,7 @@
 //! was computed for. Never fatal: without it the next reader hashes again.
 
 use std::os::fd::AsFd;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use protocol::Digest;
 use rustix::fs::XattrFlags;
@@ -61,11 +61,20 @@ pub(crate) fn recall(file: impl AsFd, facts: &Facts) -> Option<Digest> {
 
 /// Whether whatever is done from now on has another time than this.
 pub(crate) fn has_settled(time_ns: i64) -> bool {
+    settles_in(time_ns).is_zero()
+}
+
+/// How long until whatever is done from then on has another time than this.
+pub(crate) fn settles_in(time_ns: i64) -> Duration {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|elapsed| i64::try_from(elapsed.as_nanos()).ok());
-    now.is_some_and(|now| !(0..SETTLED_NS).contains(&now.saturating_sub(time_ns)))
+    let age = now.map_or(0, |now| now.saturating_sub(time_ns));
+    match age {
+        0..SETTLED_NS => Duration::from_nanos((SETTLED_NS - age).unsigned_abs()),
+        _ => Duration::ZERO,
+    }
 }
 
 /// Keeps a digest that was computed over a file nobody else can write to yet, or that had [settled](has_settled) before it was

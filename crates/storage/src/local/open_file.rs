@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use protocol::{Digest, Entry, EntryKind, ErrorCode, RemotePath, Version};
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_OMIT};
@@ -124,8 +125,8 @@ impl OpenFile for LocalFile {
         digest_cache::has_settled(self.facts.changed_ns)
     }
 
-    fn content_has_settled(&self) -> bool {
-        digest_cache::has_settled(self.facts.modified_ns)
+    fn content_settles_in(&self) -> Duration {
+        digest_cache::settles_in(self.facts.modified_ns)
     }
 
     fn cached_digest(&self) -> Option<Digest> {
