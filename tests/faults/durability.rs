@@ -1,16 +1,14 @@
 //! What is answered as done is flushed first, whoever did it: another one may have died before it could.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::UNIX_EPOCH;
 
 use protocol::{ErrorCode, RemotePath, Reply, Request};
 
 use crate::harness::{
     Cluster, Node, PATIENCE, Setup, Wire, done_as_superuser, random_bytes, skipped, tamper,
-    trace_into, tree,
+    trace_into, tree, with_calls_that,
 };
 
 /// Something that is asked for, what is there before, and how many folders are to be flushed for it.
@@ -192,9 +190,6 @@ fn what_a_tree_finds_in_place_is_flushed_before_it_is_well() {
 
 #[test]
 fn what_a_download_finds_in_place_is_flushed_before_it_is_well() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        return skipped("strace is not installed");
-    }
     let cluster = Setup::new(1).without_master().start();
     let mut client = cluster.client();
     for name in ["a.bin", "tree/a"] {
@@ -207,21 +202,10 @@ fn what_a_download_finds_in_place_is_flushed_before_it_is_well() {
         (["get", "a.bin"], "fsync", 2),
         (["mirror", "tree"], "syncfs", 1),
     ] {
-        let (trace, inject) = (
-            format!("trace={call}"),
-            format!("inject={call}:error=EIO:when={when}"),
-        );
-        let strace = [
-            "strace",
-            "-f",
-            "-o",
-            "/dev/null",
-            "-e",
-            &trace,
-            "-e",
-            &inject,
-        ];
-        client = client.behind(strace.map(OsString::from).to_vec());
+        let Some(strace) = with_calls_that(call, &format!("error=EIO:when={when}")) else {
+            return;
+        };
+        client = client.behind(strace);
         let refused = client.run(words);
         assert_eq!(refused.code, 1, "{words:?}, {call} {when}: {refused:?}");
         client = client.behind(Vec::new());

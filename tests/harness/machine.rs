@@ -87,6 +87,31 @@ pub fn tamper(process: u32, call: &str, what: &str) -> Option<Process> {
     traced.inspect_err(|reason| skipped(reason)).ok()
 }
 
+/// What stands before a program so that a system call of it comes to something else, as strace(1) spells it; `None`, and a
+/// line that says so, where there is no strace.
+pub fn with_calls_that(call: &str, what: &str) -> Option<Vec<OsString>> {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
+    let words = [
+        "strace",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        &trace,
+        "-e",
+        &inject,
+    ];
+    let works = Command::new(words[0])
+        .args(&words[1..])
+        .arg("true")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !works {
+        skipped("there is no strace, or it is not let");
+    }
+    works.then(|| words.map(OsString::from).to_vec())
+}
+
 /// Has strace(1) write down the calls of a process, with these words besides; or says why that is not.
 pub fn trace_into(process: u32, log: &Path, words: &[&str]) -> Result<Process, String> {
     let works = Command::new("strace").arg("-V").output();

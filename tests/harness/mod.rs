@@ -28,7 +28,8 @@ pub use content::{
 pub use gauge::{Gauge, Held, Reading};
 pub use impostor::Impostor;
 pub use machine::{
-    SmallDisk, among_neighbours, at_low_priority, tamper, trace_into, without_privileges,
+    SmallDisk, among_neighbours, at_low_priority, tamper, trace_into, with_calls_that,
+    without_privileges,
 };
 pub use namespace::{HERE, Place};
 pub use proc::{

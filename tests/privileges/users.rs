@@ -10,10 +10,9 @@ use std::process::Command;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::walls::with_calls_that;
 use crate::harness::{
     Client, PATIENCE, Process, Server, field, master_binary, skipped, slave_binary, status_of,
-    user_command, wait_until,
+    user_command, wait_until, with_calls_that,
 };
 
 /// A user whom the machine has no name for.

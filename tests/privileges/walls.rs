@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{assert_privileges_given_up, is_filtered};
 use crate::harness::{
     Cluster, PATIENCE, Process, Server, Setup, children, done_as_superuser, master_binary,
-    open_descriptors, random_bytes, skipped, slave_binary, wait_for, wait_until,
+    open_descriptors, random_bytes, skipped, slave_binary, wait_for, wait_until, with_calls_that,
 };
 
 /// What a process has open, each by its kind, sorted.
@@ -106,31 +106,6 @@ fn a_child_closes_what_its_supervisor_left_open() {
         let family = children(supervisor);
         family.len() == 3 && !family.into_iter().any(of_the_machine)
     });
-}
-
-/// What stands before a program so that a system call of it comes to something else, as strace(1) spells it; `None`, and a
-/// line that says so, where there is no strace.
-pub(super) fn with_calls_that(call: &str, what: &str) -> Option<Vec<OsString>> {
-    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{what}"));
-    let words = [
-        "strace",
-        "-f",
-        "-o",
-        "/dev/null",
-        "-e",
-        &trace,
-        "-e",
-        &inject,
-    ];
-    let works = Command::new(words[0])
-        .args(&words[1..])
-        .arg("true")
-        .output()
-        .is_ok_and(|output| output.status.success());
-    if !works {
-        skipped("there is no strace, or it is not let");
-    }
-    works.then(|| words.map(OsString::from).to_vec())
 }
 
 /// Starts a server that must not serve, since a wall does not stand; what it says.
