@@ -1,7 +1,7 @@
 //! A small file's content that has come with the answer to what a name is: whoever downloads it next need not ask again, a round
 //! trip less.
 
-use protocol::{Digest, Entry, EntryKind, ErrorCode, RemotePath, Reply, Request, Version};
+use protocol::{Digest, Entry, EntryKind, ErrorCode, RemotePath, Reply, Request};
 
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
@@ -15,15 +15,6 @@ use crate::{Client, ClientError, Result};
 
 /// The largest content that is asked for so, bytes: it fits into what a connection may send in its first round trips.
 const MOST: u32 = 64 * 1024;
-
-/// A content, and what its slave says of it.
-#[derive(Debug)]
-pub(crate) struct AtHand {
-    version: Version,
-    finish: Finish,
-    digest: Digest,
-    content: Vec<u8>,
-}
 
 impl Client {
     /// Says that [`stat_to_download`](Self::stat_to_download) will be asked for first, of this name alone; else as
@@ -67,11 +58,12 @@ fn question(path: &RemotePath) -> Request {
     }
 }
 
+/// What a name leads to, and the content of a small file.
 fn look(
     session: &mut Session,
     path: &RemotePath,
     context: &Context,
-) -> Attempt<(Entry, Option<AtHand>)> {
+) -> Attempt<(Entry, Option<Vec<u8>>)> {
     let number = session.request(&question(path));
     session.flush()?;
     match session.answer(number)? {
@@ -84,89 +76,74 @@ fn look(
             offset: 0,
             length,
         } if length == size && size <= u64::from(MOST) => {
-            let finish = Finish {
+            let (content, digest) = receive(session, number, context)?;
+            if u64::try_from(content.len()) != Ok(size) {
+                return Err(Fault::nonsense("other content than was announced"));
+            }
+            let entry = Entry {
+                name: Vec::new(),
+                kind: EntryKind::File,
                 size,
-                mode,
                 modified_ns,
+                mode,
+                version: Some(version),
+                digest: Some(digest),
             };
-            let (content, digest) = receive(session, number, (size, context))?;
-            let whole = AtHand {
-                version,
-                finish,
-                digest,
-                content,
-            };
-            Ok((whole.entry(), Some(whole)))
+            Ok((entry, Some(content)))
         }
         other => Err(unexpected(&other)),
     }
 }
 
-/// The content of `size` bytes, and the digest behind it.
-fn receive(
-    session: &mut Session,
-    number: u32,
-    (size, context): (u64, &Context),
-) -> Attempt<(Vec<u8>, Digest)> {
+/// A content that is small enough, and the digest behind it.
+fn receive(session: &mut Session, number: u32, context: &Context) -> Attempt<(Vec<u8>, Digest)> {
+    let most = usize::try_from(MOST).unwrap_or(usize::MAX);
     let mut content = Vec::new();
     loop {
         match session.frame(number)? {
-            Frame::Data if wide(content.len() + session.data_left()) <= size => {
+            Frame::Data if content.len() + session.data_left() <= most => {
                 session.read_frame(context, &mut content)?;
             }
             Frame::Data => return Err(Fault::nonsense("more content than was announced")),
             Frame::Reply(Reply::ContentEnd {
                 digest: Some(digest),
-            }) if wide(content.len()) == size => return Ok((content, digest)),
+            }) => return Ok((content, digest)),
             Frame::Reply(other) => return Err(unexpected(&other)),
         }
     }
 }
 
-impl AtHand {
-    fn entry(&self) -> Entry {
-        Entry {
-            name: Vec::new(),
-            kind: EntryKind::File,
-            size: self.finish.size,
-            modified_ns: self.finish.modified_ns,
-            mode: self.finish.mode,
-            version: Some(self.version.clone()),
-            digest: Some(self.digest),
-        }
+/// Writes a content at hand into a part, in place of what is there; `None` where it is not what `entry` says, and so to be
+/// fetched in the way that finds out why.
+pub(crate) fn put_into(
+    (part, context): (&PartFile, &Context),
+    remote: &RemotePath,
+    (entry, content): (&Entry, &[u8]),
+) -> std::result::Result<Option<Fetched>, ClientError> {
+    let (Some(version), announced) = (entry.version.clone(), entry.digest) else {
+        return Ok(None);
+    };
+    let is_checked = context.options.verify;
+    if is_checked && announced != Some(Digest(*blake3::hash(content).as_bytes())) {
+        return Ok(None);
     }
-
-    /// Writes it into a part, in place of what is there; `None` where it is not what its digest says, and so to be fetched
-    /// in the way that finds out why.
-    pub(crate) fn fetch_into(
-        self,
-        part: &PartFile,
-        remote: &RemotePath,
-        context: &Context,
-    ) -> std::result::Result<Option<Fetched>, ClientError> {
-        let is_checked = context.options.verify;
-        if is_checked && Digest(*blake3::hash(&self.content).as_bytes()) != self.digest {
-            return Ok(None);
-        }
-        let size = self.finish.size;
-        let trailer = Trailer {
-            remote: remote.clone(),
-            version: self.version,
-            size,
-        };
-        part.begin(&trailer)?;
-        part.write(&self.content, 0)?;
-        context.progress(size, size, remote.as_bytes());
-        Ok(Some(Fetched {
-            trailer,
-            finish: self.finish,
-            digest: is_checked.then_some(self.digest),
-            resumed_at: 0,
-            slaves: Vec::new(),
-        }))
-    }
-}
-
-fn wide(length: usize) -> u64 {
-    u64::try_from(length).unwrap_or(u64::MAX)
+    let trailer = Trailer {
+        remote: remote.clone(),
+        version,
+        size: entry.size,
+    };
+    part.begin(&trailer)?;
+    part.write(content, 0)?;
+    context.progress(entry.size, entry.size, remote.as_bytes());
+    Ok(Some(Fetched {
+        trailer,
+        finish: Finish {
+            size: entry.size,
+            mode: entry.mode,
+            modified_ns: entry.modified_ns,
+        },
+        digest: announced.filter(|_| is_checked),
+        resumed_at: 0,
+        slaves: Vec::new(),
+    }))
 }

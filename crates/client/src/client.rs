@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use protocol::{Entry, ErrorCode, RemotePath, Request, SlaveId};
 
-use crate::at_hand::AtHand;
 use crate::context::Context;
 use crate::fault::{Attempt, Fault};
 use crate::notice::{Notice, Observer};
@@ -58,7 +57,7 @@ struct Seen {
     path: RemotePath,
     entry: Entry,
     /// A small file's, where that was asked for with them.
-    content: Option<AtHand>,
+    content: Option<Vec<u8>>,
     at: Instant,
 }
 
@@ -247,7 +246,7 @@ impl Client {
         }
     }
 
-    pub(crate) fn note_seen(&mut self, path: &RemotePath, entry: &Entry, content: Option<AtHand>) {
+    pub(crate) fn note_seen(&mut self, path: &RemotePath, entry: &Entry, content: Option<Vec<u8>>) {
         self.seen = Some(Seen {
             path: path.clone(),
             entry: entry.clone(),
@@ -257,7 +256,7 @@ impl Client {
     }
 
     /// What was said of this file a moment ago, and the content that came with it; once.
-    pub(crate) fn take_seen(&mut self, path: &RemotePath) -> Option<(Entry, Option<AtHand>)> {
+    pub(crate) fn take_seen(&mut self, path: &RemotePath) -> Option<(Entry, Option<Vec<u8>>)> {
         let is_fresh = |seen: &Seen| seen.path == *path && seen.at.elapsed() < FRESH;
         let seen = self.seen.take().filter(is_fresh)?;
         Some((seen.entry, seen.content))

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use protocol::{Digest, ErrorCode, RemotePath, Reply, Request, Version};
 use transfer::ContentHasher;
 
+use crate::at_hand::put_into;
 use crate::fault::Attempt;
 use crate::fetch::{Fetch, Fetched};
 use crate::folder::local_name;
@@ -99,9 +100,9 @@ impl Client {
 
     /// Gets the content: that which is at hand, else from one slave or from several at once.
     fn fetch(&mut self, remote: &RemotePath, part: &PartFile, resume: bool) -> Result<Fetched> {
-        let (entry, at_hand) = self.take_seen(remote).unzip();
-        if let Some(whole) = at_hand.flatten()
-            && let Some(fetched) = whole.fetch_into(part, remote, &self.context)?
+        let seen = self.take_seen(remote);
+        if let Some((entry, Some(content))) = &seen
+            && let Some(fetched) = put_into((part, &self.context), remote, (entry, content))?
         {
             return Ok(fetched);
         }
@@ -109,7 +110,7 @@ impl Client {
         if self.context.options.streams == Some(1) && !resume {
             return self.attempt(|session| classic.step(session));
         }
-        let what = (remote, entry);
+        let what = (remote, seen.map(|(entry, _)| entry));
         let means = (self.scout(), self.take_streams());
         let mut stripe = Stripe::new(&self.context, what, (part, resume), means);
         let mut is_striped = None;

@@ -37,6 +37,11 @@ impl Fault {
         Self::Lost(format!("protocol error: {what}"))
     }
 
+    /// The slave's file is damaged on its disk: another one of its master may know better.
+    pub(crate) fn contradicted() -> Self {
+        Self::Lost("its file is not what the digest kept with it says".to_owned())
+    }
+
     /// For people: why the slave is given up.
     pub(crate) fn cause(&self) -> String {
         match self {

@@ -320,12 +320,11 @@ impl<'a> Fetch<'a> {
                     }
                     let on_disk = fresh_digest(session, &current.trailer)?;
                     if blocks.whole() == Some(on_disk) {
-                        // It has sent what is on its disk: damaged there, and then another slave of its master may know better.
+                        // It has sent what is on its disk.
                         if self.doubted.is_none() && session.id().is_some() {
                             self.doubted = Some(session.address());
                             current.announced = None;
-                            let cause = "its file is not what the digest kept with it says";
-                            return Err(Fault::Lost(cause.to_owned()));
+                            return Err(Fault::contradicted());
                         }
                         return Err(ClientError::contradicted().into());
                     }

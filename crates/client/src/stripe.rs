@@ -371,9 +371,7 @@ impl<'a> Stripe<'a> {
         let Some((whole, right)) = jury::verdict(work.announced, work.trailer.size, heard) else {
             let is_one_of_several = session.as_ref().is_some_and(|one| one.id().is_some());
             if is_one_of_several && !std::mem::replace(&mut self.is_doubted, true) {
-                // Damaged on the disks of those that were asked, and then another slave of their master may know better.
-                let cause = "its file is not what the digest kept with it says";
-                return Err(Fault::Lost(cause.to_owned()));
+                return Err(Fault::contradicted());
             }
             return Err(ClientError::contradicted().into());
         };

@@ -207,7 +207,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
     }
 
     fn give_up(&self, job: &Job, error: ClientError) -> Result<()> {
-        let local = self.shared.root.path_of(job.relative.as_os_str());
+        let local = job.local(self.shared.root);
         self.shared.desk.done();
         stop_if_hopeless(self.shared.report, &job.remote, local, error)
     }
@@ -268,7 +268,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
     fn unchanged(&self, job: &Job, digest: Digest, session: &Session) -> Transferred {
         Transferred {
             remote: job.remote.clone(),
-            local: self.shared.root.path_of(job.relative.as_os_str()),
+            local: job.local(self.shared.root),
             bytes: job.size,
             resumed_at: job.size,
             seconds: job.started.elapsed().as_secs_f64(),

@@ -38,6 +38,7 @@ mod target;
 mod tests;
 mod upload;
 mod walk;
+mod writer_lock;
 
 use confined::Root;
 pub use digest_cache::KeptDigest;

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::ledger::{Ledger, MOST_RESERVATIONS};
 use crate::local::facts::Facts;
-use crate::local::staging::locks_are_proof;
+use crate::local::writer_lock::locks_are_proof;
 
 /// Longest file, bytes: all reservations with long folders, and more.
 const LONGEST: usize = 1024 + MOST_RESERVATIONS * 8192;
