@@ -339,6 +339,42 @@ fn mv_renames_as_in_a_shell_and_with_n_overwrites_nothing() {
 }
 
 #[test]
+fn mv_and_stat_take_a_name_with_a_slash_for_a_folder() {
+    let cluster = furnished();
+    let client = cluster.client();
+    symlink("docs", cluster.path("way")).unwrap();
+    client.run(["stat", "docs/"]).succeeded();
+    let facts = client
+        .run(["--json", "stat", "way/"])
+        .succeeded()
+        .stdout
+        .clone();
+    assert!(facts.contains(r#""type":"dir""#), "{facts}");
+    client
+        .run(["stat", "a.txt/"])
+        .failed(1, "cannot stat '/a.txt': not a directory");
+    client.run(["stat", "gone/"]).failed(1, "no such file");
+    for (from, to, why) in [
+        ("a.txt/", "x", "cannot move '/a.txt': not a directory"),
+        ("a.txt", "x/", "cannot move to '/x': not a directory"),
+        (
+            "a.txt",
+            "b.txt/",
+            "cannot move to '/b.txt': not a directory",
+        ),
+        ("docs", "b.txt/", "cannot move to '/b.txt': not a directory"),
+        ("way/", "x", "cannot move '/way': not a directory"),
+        ("gone", "x/", "cannot move '/gone'"),
+    ] {
+        client.run(["mv", from, to]).failed(1, why);
+    }
+    assert_eq!(fs::read(cluster.path("a.txt")).unwrap(), b"a");
+    client.run(["mv", "docs/", "new/"]).succeeded();
+    client.run(["mv", "a.txt", "new/"]).succeeded();
+    assert_eq!(fs::read(cluster.path("new/a.txt")).unwrap(), b"a");
+}
+
+#[test]
 fn cd_resolves_by_the_text_and_stops_at_the_root() {
     let cluster = furnished();
     let client = cluster.client();

@@ -1,12 +1,13 @@
 //! Slaves that are alive, but busy with a slow disk: they say so each second, and their clients wait.
 
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use protocol::frame::{Header, KEEP_ALIVE};
-use protocol::{Condition, Content, Digest, RemotePath, Reply, Request};
+use protocol::{ClientPreface, Condition, Connection, Content, Digest, RemotePath, Reply, Request};
 
-use crate::harness::{Cluster, Setup, Wire, done_as_superuser, tamper};
+use crate::harness::{Cluster, PATIENCE, Setup, Wire, done_as_superuser, tamper};
 
 /// How long the disk takes.
 const SLOW: Duration = Duration::from_millis(2500);
@@ -37,6 +38,19 @@ fn path(name: &str) -> RemotePath {
     RemotePath::try_from(name).unwrap()
 }
 
+fn store(name: &str) -> Request {
+    let content = b"content".to_vec();
+    Request::StoreWhole {
+        path: path(name),
+        modified_ns: 0,
+        mode: 0o644,
+        condition: Condition::Any,
+        digest: Digest(*blake3::hash(&content).as_bytes()),
+        deferred: false,
+        content: Content::new(content).unwrap(),
+    }
+}
+
 #[test]
 fn whatever_a_slow_disk_is_asked_for_the_slave_shows_that_it_lives() {
     if done_as_superuser() {
@@ -44,16 +58,6 @@ fn whatever_a_slow_disk_is_asked_for_the_slave_shows_that_it_lives() {
     }
     let cluster = Setup::new(1).without_master().workers(1).start();
     cluster.write("tree/a", b"content");
-    let content = b"content".to_vec();
-    let store = Request::StoreWhole {
-        path: path("/b"),
-        modified_ns: 0,
-        mode: 0o644,
-        condition: Condition::Any,
-        digest: Digest(*blake3::hash(&content).as_bytes()),
-        deferred: false,
-        content: Content::new(content).unwrap(),
-    };
     let make = Request::MakeDirectory {
         path: path("/folder"),
         parents: false,
@@ -68,7 +72,7 @@ fn whatever_a_slow_disk_is_asked_for_the_slave_shows_that_it_lives() {
         recursive: true,
     };
     for (call, request) in [
-        ("fsync", store),
+        ("fsync", store("/b")),
         ("mkdirat", make),
         ("renameat2", rename),
         ("unlinkat", remove),
@@ -78,4 +82,27 @@ fn whatever_a_slow_disk_is_asked_for_the_slave_shows_that_it_lives() {
         }
     }
     assert!(!cluster.path("tree").exists());
+}
+
+#[test]
+fn who_says_all_at_once_is_greeted_before_the_slave_shows_that_it_lives() {
+    if done_as_superuser() {
+        return;
+    }
+    let cluster = Setup::new(1).without_master().workers(1).start();
+    let slave = &cluster.slaves[0];
+    let what = format!("delay_enter={}", SLOW.as_micros());
+    let Some(_slow) = tamper(slave.workers()[0], "fsync", &what) else {
+        return;
+    };
+    let mut words = Connection::new(std::io::Cursor::new(Vec::new()));
+    words.send_raw(&ClientPreface::ours().encode());
+    words.send(1, &store("/file"));
+    words.flush().unwrap();
+    let mut stream = TcpStream::connect(slave.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(words.stream().get_ref()).unwrap();
+    let mut greeting = [0; 4];
+    stream.read_exact(&mut greeting).unwrap();
+    assert_eq!(&greeting, b"220 ");
 }

@@ -48,6 +48,39 @@ fn an_upload_goes_on_where_another_connection_left_it() {
 }
 
 #[test]
+fn an_upload_over_a_file_of_the_same_size_and_time_is_kept_for_going_on() {
+    let cluster = alone();
+    let old = random_bytes(3, 2_500_000);
+    let mut wire = Wire::open(cluster.address());
+    let id = wire.send(&store("/upload", &old, false));
+    for frame in old.chunks(500_000) {
+        wire.connection.send_data(id, frame);
+    }
+    let digest_of_old = digest(&old);
+    wire.connection.send(
+        id,
+        &Request::StoreEnd {
+            digest: digest_of_old,
+        },
+    );
+    assert!(matches!(wire.answer(id), Reply::Stored { .. }));
+
+    let content = random_bytes(4, 2_500_000);
+    let mut first = Wire::open(cluster.address());
+    let id = first.send(&store("/upload", &content, false));
+    first.connection.send_data(id, &content[..500_000]);
+    first.connection.flush().unwrap();
+    first.connection.stream().shutdown(Shutdown::Write).unwrap();
+    assert!(first.is_over());
+    let mut second = Wire::open(cluster.address());
+    let id = second.send(&store("/upload", &content, true));
+    let Reply::Ready { offset, .. } = second.answer(id) else {
+        panic!("not ready")
+    };
+    assert_eq!(offset, 500_000);
+}
+
+#[test]
 fn an_abandoned_upload_keeps_all_but_its_last_frame() {
     let cluster = alone();
     let content = random_bytes(5, 900_000);

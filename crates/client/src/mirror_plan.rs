@@ -297,7 +297,8 @@ fn in_the_way(kind: EntryKind, delete: bool) -> ClientError {
 fn own_name(path: &[u8]) -> Option<&'static str> {
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
     let is_part = name.len() > b"..part".len() && name.first() == Some(&b'.');
-    if name == b".mini-ftp" || name.starts_with(b".mini-ftp.") {
+    let lower = name.to_ascii_lowercase();
+    if lower == b".mini-ftp" || lower.starts_with(b".mini-ftp.") {
         Some(RESERVED)
     } else if is_part && name.ends_with(b".part") {
         Some(PARTIAL)

@@ -174,7 +174,33 @@ pub(crate) fn one_remote(
     word: &Word,
     verb: &str,
 ) -> Result<RemotePath, Failure> {
-    only(remote(session, word, verb)?, word, verb)
+    Ok(only(remote(session, word, verb)?, word, verb)?.path)
+}
+
+/// As [`one_remote`], and how it was written. A name that ends in `/` is refused as [`remote_each`] does it.
+pub(crate) fn one_remote_itself(
+    session: &mut Session,
+    word: &Word,
+    verb: &str,
+) -> Result<Named<RemotePath>, Failure> {
+    let mut names = [Ok(only(remote(session, word, verb)?, word, verb)?)];
+    refuse_closed(session, &mut names, verb)?;
+    let [name] = names;
+    name
+}
+
+/// What the one name is that `word` stands for. One that ends in `/` is a folder, or a link that leads to one.
+pub(crate) fn stat(
+    session: &mut Session,
+    word: &Word,
+    verb: &str,
+) -> Result<(RemotePath, Entry), Failure> {
+    let name = only(remote(session, word, verb)?, word, verb)?;
+    let follow = is_closed(&name.shown);
+    let entry = session.client()?.stat(&name.path, follow);
+    let entry = entry.and_then(|entry| name.fits(entry));
+    let entry = entry.map_err(Failure::of(cannot(verb, name.path.as_bytes())))?;
+    Ok((name.path, entry))
 }
 
 /// The local paths that `word` names, below `folder` where it is relative; with wildcards, at least one.
@@ -189,7 +215,7 @@ pub(crate) fn local(
 
 /// The one local path that `word` names.
 pub(crate) fn one_local(folder: &Path, word: &Word, verb: &str) -> Result<PathBuf, Failure> {
-    only(local(folder, word, verb)?, word, verb)
+    Ok(only(local(folder, word, verb)?, word, verb)?.path)
 }
 
 impl<P> Named<P> {
@@ -219,9 +245,9 @@ pub(crate) fn is_plain(word: &Word) -> bool {
     !glob::has_wildcards(word.pattern()) && glob::unescaped(word.pattern()) == word.literal()
 }
 
-fn only<P>(mut paths: Vec<Named<P>>, word: &Word, verb: &str) -> Result<P, Failure> {
-    match (paths.pop(), paths.is_empty()) {
-        (Some(only), true) => Ok(only.path),
+fn only<P>(mut names: Vec<Named<P>>, word: &Word, verb: &str) -> Result<Named<P>, Failure> {
+    match (names.pop(), names.is_empty()) {
+        (Some(only), true) => Ok(only),
         _ => Err(Failure::refused(
             cannot(verb, word.literal()),
             ErrorCode::BadName,

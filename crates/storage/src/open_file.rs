@@ -15,6 +15,9 @@ use crate::{Progress, length_of_prefix};
 /// Hashing this many bytes takes longer than waiting until they have settled.
 const WORTH_SETTLING: u64 = 64 * 1024 * 1024;
 
+/// As long as that.
+const LONGEST_SETTLING: Duration = Duration::from_millis(20);
+
 /// A file that is open for reading, in one version.
 pub trait OpenFile: Send + Debug {
     /// The file's facts when it was opened.
@@ -82,7 +85,7 @@ pub trait OpenFile: Send + Debug {
         }
         // Before anything is read: what is written meanwhile could have the time of what is there.
         let settles_in = self.content_settles_in();
-        let is_worth_it = self.entry().size >= WORTH_SETTLING;
+        let is_worth_it = self.entry().size >= WORTH_SETTLING && settles_in <= LONGEST_SETTLING;
         if is_worth_it {
             std::thread::sleep(settles_in);
         }

@@ -16,11 +16,7 @@ pub(crate) fn stat(session: &mut Session, invocation: &Invocation) -> Result<(),
     let Some(word) = invocation.word(0) else {
         return Err(invocation.usage("a name is missing"));
     };
-    let path = names::one_remote(session, word, "stat")?;
-    let entry = session
-        .client()?
-        .stat(&path, false)
-        .map_err(Failure::of(cannot("stat", path.as_bytes())))?;
+    let (path, entry) = names::stat(session, word, "stat")?;
     let output = &mut session.output;
     if output.is_json() {
         return output.record(&EntryRecord::facts(&path, &entry));

@@ -1,15 +1,17 @@
 //! Names on the server: where one is, folders made and removed, things renamed.
 
-use client::Client;
+use client::{Client, ClientError};
 use protocol::{EntryKind, ErrorCode, RemotePath};
 
 use crate::commands::each::{Answered, each};
+use crate::destination::is_closed;
 use crate::failure::{Failure, Several, cannot};
 use crate::invocation::Invocation;
 use crate::json::FolderRecord;
 use crate::names::{self, Named};
 use crate::output::Output;
 use crate::session::Session;
+use crate::words::Word;
 
 /// `cd`
 pub(crate) fn change(session: &mut Session, invocation: &Invocation) -> Result<(), Failure> {
@@ -110,29 +112,62 @@ pub(crate) fn rename(session: &mut Session, invocation: &Invocation) -> Result<(
     let (Some(from), Some(to)) = (invocation.word(0), invocation.word(1)) else {
         return Err(invocation.usage("a name is missing"));
     };
-    let from = names::one_remote(session, from, "move")?;
-    let tried = || cannot("move", from.as_bytes());
-    let mut target = session
-        .folder
-        .resolve(to.literal())
-        .map_err(Failure::of(tried()))?;
-    let client = session.client()?;
-    let is_folder = match client.stat(&target, true).map_err(Failure::of(tried())) {
-        Ok(entry) => entry.kind == EntryKind::Directory,
-        Err(failure) if failure.is(ErrorCode::NotFound) => false,
-        Err(failure) => return Err(failure),
-    };
-    // A link to a folder that is renamed to itself is no move into it.
-    if let (true, Some(name)) = (is_folder && target != from, from.name()) {
-        target = target.join(name).map_err(Failure::of(tried()))?;
-    }
-    client
+    let from = names::one_remote_itself(session, from, "move")?.path;
+    let target = new_name(session, &from, to)?;
+    session
+        .client()?
         .rename(&from, &target, !invocation.has(b'n'))
         .map_err(Failure::of(format!(
             "{} to '{}'",
-            tried(),
+            cannot("move", from.as_bytes()),
             cli::name(target.as_bytes())
         )))
+}
+
+/// What `from` is to be called where it is moved to `to`: below it, where that is a folder.
+fn new_name(session: &mut Session, from: &RemotePath, to: &Word) -> Result<RemotePath, Failure> {
+    let tried = || cannot("move", from.as_bytes());
+    let target = session.folder.resolve(to.literal());
+    let target = target.map_err(Failure::of(tried()))?;
+    let existing = kind_of(session, &target, true, tried())?;
+    // A link to a folder that is renamed to itself is no move into it.
+    if let (Some(EntryKind::Directory), Some(name)) = (existing, from.name())
+        && target != *from
+    {
+        return target.join(name).map_err(Failure::of(tried()));
+    }
+    if is_closed(to.literal()) {
+        // What is not there yet may be written as a folder where it becomes one: rename(2).
+        let becomes = match existing {
+            Some(kind) => Some(kind),
+            None => kind_of(session, from, false, tried())?,
+        };
+        if becomes.is_some_and(|kind| kind != EntryKind::Directory) {
+            let tried = cannot("move to", target.as_bytes());
+            return Err(Failure::of(tried)(ClientError::from(
+                ErrorCode::NotDirectory,
+            )));
+        }
+    }
+    Ok(target)
+}
+
+/// `None`: nothing is there. `tried` is what is said where that cannot be told.
+fn kind_of(
+    session: &mut Session,
+    path: &RemotePath,
+    follow: bool,
+    tried: String,
+) -> Result<Option<EntryKind>, Failure> {
+    match session
+        .client()?
+        .stat(path, follow)
+        .map_err(Failure::of(tried))
+    {
+        Ok(entry) => Ok(Some(entry.kind)),
+        Err(failure) if failure.is(ErrorCode::NotFound) => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// What is done is not worth a word.

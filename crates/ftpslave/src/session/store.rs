@@ -7,8 +7,8 @@ use std::sync::Arc;
 use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::MAX_DATA_PAYLOAD;
 use protocol::{
-    ConnectionError, Content, DecodeError, Digest, EntryKind, ErrorCode, Message, RemotePath,
-    Reply, Request,
+    ConnectionError, Content, DecodeError, Digest, Entry, EntryKind, ErrorCode, Message,
+    RemotePath, Reply, Request,
 };
 use storage::{
     AtHand, PendingCommit, Received, Storage, StorageError, Stored, Upload, UploadRequest,
@@ -49,6 +49,8 @@ impl Session<'_> {
                 }
             }
         } else {
+            // What was collected stands before any sign of life, be it the preface.
+            self.connection.flush()?;
             let work = || storage.store_whole(upload, whole);
             self.errand.run(request, work)?
         };
@@ -63,6 +65,7 @@ impl Session<'_> {
         deferred: bool,
     ) -> Result<(), ConnectionError> {
         let storage = Arc::clone(&self.storage);
+        let before = named(storage.as_ref(), &wanted.path);
         let mut heart = Heartbeat::new(&mut self.connection, request);
         let begun = storage.begin_upload(wanted, &mut |_| heart.beat());
         heart.finish()?;
@@ -111,7 +114,7 @@ impl Session<'_> {
             Err(error) => {
                 // What could not be written is sent again.
                 leave(receiver, upload.as_ref()).unwrap_or_default();
-                set_aside(storage.as_ref(), upload, wanted);
+                set_aside(storage.as_ref(), upload, (wanted, before));
                 Err(error)
             }
         }
@@ -252,6 +255,7 @@ impl Session<'_> {
                 Ok(Some(found)) if found != *digest => refuse(ErrorCode::Changed),
                 Ok(Some(digest)) => {
                     let version = file.version().clone();
+                    self.connection.flush()?;
                     let work = || storage.make_durable(path, &version);
                     let durable = self.errand.run(request, work)?;
                     durable.map(|()| Stored { version, digest })
@@ -292,13 +296,24 @@ fn within_size(
     Ok(upload)
 }
 
+/// What a name stands for now; `None` for nothing, or if it cannot be told.
+fn named(storage: &dyn Storage, path: &RemotePath) -> Option<Entry> {
+    storage.stat(path, false).ok()
+}
+
 /// Keeps an upload whose connection was lost, unless the client has meanwhile finished it by another one: this session may
-/// hear of the loss long after.
-fn set_aside(storage: &dyn Storage, upload: Box<dyn Upload>, wanted: &UploadRequest) {
-    let is_done = storage.stat(&wanted.path, false).is_ok_and(|entry| {
+/// hear of the loss long after. Then the name stands for another file than `before`.
+fn set_aside(
+    storage: &dyn Storage,
+    upload: Box<dyn Upload>,
+    (wanted, before): (&UploadRequest, Option<Entry>),
+) {
+    let version_before = before.and_then(|entry| entry.version);
+    let is_done = named(storage, &wanted.path).is_some_and(|entry| {
         entry.kind == EntryKind::File
             && Some(entry.size) == wanted.size
             && entry.modified_ns == wanted.modified_ns
+            && entry.version != version_before
     });
     if is_done {
         upload.discard();

@@ -159,7 +159,10 @@ impl Root {
     /// Makes a folder's names durable.
     pub(crate) fn flush_folder(&self, folder: BorrowedFd<'_>) -> io::Result<()> {
         match rustix::fs::fsync(folder) {
-            // A folder that may only be searched cannot be flushed alone.
+            // A folder that may only be searched cannot be flushed alone, and one on another mount not with the root either.
+            Err(Errno::BADF) if Facts::of(folder)?.device != Facts::of(&self.folder)?.device => {
+                Err(Errno::ACCESS)
+            }
             Err(Errno::BADF) => rustix::fs::syncfs(&self.folder),
             // File systems that have no notion of flushing a folder write it at once.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
@@ -168,10 +171,11 @@ impl Root {
     }
 }
 
-/// Whether a component is one of the names that exist for no request.
+/// Whether a component is one of the names that exist for no request. In whatever case: there are file systems that do not tell.
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
-    name.strip_prefix(RESERVED)
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'.')))
+    name.split_at_checked(RESERVED.len())
+        .filter(|(lead, _)| lead.eq_ignore_ascii_case(RESERVED))
+        .is_some_and(|(_, rest)| matches!(rest.first(), None | Some(b'.')))
 }
 
 /// The path above the context's, and the name in it, unless no request may mean that.
@@ -235,7 +239,7 @@ mod tests {
 
     #[test]
     fn reserved_names() {
-        for name in [".mini-ftp", ".mini-ftp.", ".mini-ftp.0.1"] {
+        for name in [".mini-ftp", ".mini-ftp.", ".mini-ftp.0.1", ".Mini-FTP"] {
             assert!(is_reserved(name.as_bytes()), "{name}");
         }
         for name in [

@@ -21,6 +21,11 @@ const LENGTH: usize = 1 + 32 + 24;
 /// vouched for. Ticks are at most 10 ms (100 Hz).
 const SETTLED_NS: i64 = 20_000_000;
 
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// How far ahead of ours the clock of a file server may be: what is further in the future was set by hand.
+const MOST_AHEAD_NS: i64 = 600 * SECOND_NS;
+
 /// What the attribute holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptDigest {
@@ -70,10 +75,16 @@ pub(crate) fn settles_in(time_ns: i64) -> Duration {
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|elapsed| i64::try_from(elapsed.as_nanos()).ok());
-    let age = now.map_or(0, |now| now.saturating_sub(time_ns));
-    match age {
-        0..SETTLED_NS => Duration::from_nanos((SETTLED_NS - age).unsigned_abs()),
-        _ => Duration::ZERO,
+    let now = now.unwrap_or(time_ns);
+    let age = now.saturating_sub(time_ns);
+    // Some file systems know whole seconds only.
+    let tick = match time_ns % SECOND_NS {
+        0 => SECOND_NS,
+        _ => 0,
+    };
+    match age < -MOST_AHEAD_NS {
+        true => Duration::ZERO,
+        false => Duration::from_nanos((tick + SETTLED_NS - age).max(0).unsigned_abs()),
     }
 }
 
@@ -86,5 +97,37 @@ pub(crate) fn attach(file: impl AsFd, facts: &Facts, digest: &Digest) {
     };
     if let Err(error) = rustix::fs::fsetxattr(file, NAME, &kept.encode(), XattrFlags::empty()) {
         tracing::trace!(%error, "the digest is not kept beside the file");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_settles_once_whatever_is_done_has_another_one() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = i64::try_from(now.as_nanos()).unwrap();
+        let second = now / SECOND_NS * SECOND_NS;
+        let fraction = |time| time + i64::from(time % SECOND_NS == 0);
+        for (time, longest_ms) in [
+            (fraction(now - 2 * SETTLED_NS), 0),
+            (second - 2 * SECOND_NS, 0),
+            (i64::MIN, 0),
+            (now + 2 * MOST_AHEAD_NS, 0), // set by hand
+            (fraction(now), 20),
+            (fraction(now + SECOND_NS), 1020), // by a file server's clock
+            (second, 1020),                    // where there is nothing finer
+        ] {
+            let settles_in = settles_in(time);
+            assert!(settles_in <= Duration::from_millis(longest_ms), "{time}");
+            // On a busy machine it may have settled by now.
+            let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let is_late = i64::try_from(elapsed.as_nanos()).unwrap() - now >= SETTLED_NS / 2;
+            assert!(
+                is_late || settles_in.is_zero() == (longest_ms == 0),
+                "{time}"
+            );
+        }
     }
 }

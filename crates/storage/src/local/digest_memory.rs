@@ -116,6 +116,7 @@ mod tests {
             mode: 0o644,
             inode: 1,
             device: (0, 1),
+            links: 1,
             mount: 1,
         }
     }

@@ -24,6 +24,8 @@ pub(crate) struct Facts {
     pub(crate) mode: u16,
     pub(crate) inode: u64,
     pub(crate) device: (u32, u32),
+    /// How many names it has.
+    pub(crate) links: u32,
     /// Which mount it is seen through; 0 before Linux 5.8.
     pub(crate) mount: u64,
 }
@@ -55,6 +57,7 @@ impl Facts {
             mode: found.stx_mode & 0o777,
             inode: found.stx_ino,
             device: (found.stx_dev_major, found.stx_dev_minor),
+            links: found.stx_nlink,
             mount: if has_mount { found.stx_mnt_id } else { 0 },
         }
     }

@@ -20,6 +20,7 @@ use crate::{
     Stored, Upload, UploadRequest, no_progress,
 };
 
+mod abandoned;
 mod commit;
 mod confined;
 mod digest_cache;

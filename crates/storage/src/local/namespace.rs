@@ -166,11 +166,12 @@ fn rename_spot(
     })
 }
 
-/// A rename that may replace. Between two names of one file the system does nothing; then the old name is dropped.
+/// A rename that may replace. Between two names of one file the system does nothing; then the old name is dropped. If it is the
+/// only one it stays: somebody has moved the file back meanwhile, or both are one to a file system that ignores case.
 fn replace_name(old: &Spot<'_>, new: &Spot<'_>, facts: &Facts) -> io::Result<()> {
     rustix::fs::renameat(&old.folder, old.name, &new.folder, new.name)?;
-    let is_left = Facts::at(&old.folder, old.name).is_ok_and(|left| left.is_same_file(facts));
-    if is_left && !is_same_name(old, new) {
+    let is_left = |left: Facts| left.is_same_file(facts) && left.links > 1;
+    if Facts::at(&old.folder, old.name).is_ok_and(is_left) && !is_same_name(old, new) {
         rustix::fs::unlinkat(&old.folder, old.name, AtFlags::empty())?;
     }
     Ok(())

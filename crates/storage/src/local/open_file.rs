@@ -57,7 +57,8 @@ impl LocalFile {
         })
     }
 
-    /// Sets the modification time, and keeps what is known of the content: its digest is believed for that time only.
+    /// Sets the modification time, and keeps what is known of the content: its digest is believed for that time only, and for
+    /// that of a file that somebody has written to since it was opened none is.
     pub(crate) fn set_time(&self, modified_ns: i64) -> Result<()> {
         let context = Context::new("set the time of", &self.path);
         let times = Timestamps {
@@ -67,11 +68,14 @@ impl LocalFile {
             },
             last_modification: timespec(modified_ns),
         };
-        let digest = self.cached_digest();
+        let before = Facts::of(&self.file).map_err(context.system())?;
+        let digest = digest_cache::recall(&self.file, &before);
         rustix::fs::futimens(&self.file, &times).map_err(context.system())?;
-        if let Some(digest) = digest {
-            let facts = Facts::of(&self.file).map_err(context.system())?;
-            digest_cache::attach(&self.file, &facts, &digest);
+        let after = Facts::of(&self.file).map_err(context.system())?;
+        if let Some(digest) = digest
+            && after.size == before.size
+        {
+            digest_cache::attach(&self.file, &after, &digest);
         }
         rustix::fs::fsync(&self.file).map_err(context.system())
     }

@@ -62,6 +62,16 @@ impl Staged {
         Ok(self)
     }
 
+    /// Another name for the file in the folder of interim ones; `EEXIST` where another has it.
+    pub(crate) fn rename(&mut self, name: Vec<u8>) -> rustix::io::Result<()> {
+        if let Some(staged) = &self.name {
+            let folder = self.folder.as_fd();
+            rename_onto_free_name((folder, staged), (folder, &name))?;
+        }
+        self.name = Some(name);
+        Ok(())
+    }
+
     /// Whether it still is this writer's: otherwise another one took the upload over.
     pub(crate) fn is_ours(&self) -> bool {
         let is_named = |name: &Vec<u8>| is_named(&self.file, &self.folder, name);

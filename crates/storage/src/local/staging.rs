@@ -7,24 +7,24 @@
 //! What is never resumed needs no name until it gets its final one, where the file system can do without: nobody has to be
 //! told from anybody then, and nothing is left behind.
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use protocol::{EntryKind, UploadId};
+use protocol::UploadId;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use transfer::block_tree::BLOCK_LENGTH;
 use transfer::{ContentHasher, Hashed};
 
-use super::confined::{RESERVED, rename_onto_free_name};
-use super::facts::Facts;
+use super::confined::rename_onto_free_name;
 use super::names::{Name, Names};
-use super::staged::{ONCE, Staged, is_named, once_name};
+use super::staged::{Staged, is_named, once_name};
 use super::writer_lock::{Lock, lock};
 use crate::Progress;
 
@@ -38,20 +38,6 @@ const PRIVATE: u16 = 0o600;
 
 /// Without this bit a digest cannot be kept beside a file, xattr(7).
 const OWNER_WRITES: u16 = 0o200;
-
-/// Longer than any upload stands still that is still being received, or waits to be published.
-const LONGEST_STILL: Duration = Duration::from_secs(10 * 60);
-
-/// What has become of an upload that was begun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whereabouts {
-    /// It was published, or removed.
-    Gone,
-    /// Nobody is writing it: it can be gone on with.
-    Abandoned,
-    /// Somebody is.
-    Live,
-}
 
 /// A folder that holds staged files: one of their own, or the target's where that lies on another file system.
 #[derive(Debug)]
@@ -76,12 +62,12 @@ impl Place {
                 self.unlink(&self.name(id, *generation))?;
             }
             let after = latest.or(earlier.last().copied()).unwrap_or(0);
-            let name = self.name(id, after.saturating_add(1).max(nanoseconds_now()));
+            let generation = after.saturating_add(1).max(nanoseconds_now());
             let begun = match latest {
                 None => self
-                    .create(target, name)
+                    .create(target, self.name(id, generation))
                     .map(|new| (new, Hashed::default())),
-                Some(latest) => self.take_over(target, (&self.name(id, latest), name), progress),
+                Some(latest) => self.take_over(target, (id, latest, generation), progress),
             };
             match begun.as_ref().err().and_then(Errno::from_io_error) {
                 // Another writer was faster; what it left decides anew.
@@ -135,13 +121,15 @@ impl Place {
     }
 
     /// Goes on with what an earlier writer left: with its very file where its lock proves that it is gone, else with a
-    /// copy in a file of our own that the earlier writer, should it wake up, cannot touch.
+    /// copy in a file of our own that the earlier writer, should it wake up, cannot touch. Until it is whole the copy is no
+    /// generation: whoever comes meanwhile goes on with what it is made of.
     fn take_over(
         &self,
         target: &OwnedFd,
-        (old, new): (&[u8], Vec<u8>),
+        (id, latest, generation): (&UploadId, u64, u64),
         progress: Progress<'_>,
     ) -> Result<(Staged, Hashed)> {
+        let (old, new) = (&*self.name(id, latest), self.name(id, generation));
         let looked = self.look_at(old);
         let (mut file, is_writable) = match looked.as_ref().err().and_then(Errno::from_io_error) {
             Some(Errno::ACCESS) => (self.open(old)?, true),
@@ -160,21 +148,37 @@ impl Place {
             let hashed = pass(&staged.file, None, progress)?;
             return Ok((staged, hashed));
         }
-        let staged = self.create(target, new)?;
+        let mut staged = self.create(target, once_name(self.lead())?)?;
         let copied = match rustix::fs::ioctl_ficlone(&staged.file, &file) {
             Ok(()) => pass(&staged.file, None, progress),
             Err(_) => pass(&file, Some(&staged.file), progress),
         };
-        if copied.is_err() {
+        let claimed = copied.and_then(|hashed| {
+            staged.rename(new)?;
+            self.supersede(id, generation)?;
+            Ok(hashed)
+        });
+        if claimed.is_err() {
             staged.remove();
         }
-        let hashed = copied?;
-        self.unlink(old)?;
-        Ok((staged, hashed))
+        Ok((staged, claimed?))
+    }
+
+    /// Takes away the names of all earlier generations, so that their writers can publish nothing; `ENOENT` where another
+    /// writer was faster.
+    fn supersede(&self, id: &UploadId, generation: u64) -> Result<()> {
+        for other in self.generations(id)? {
+            match other.cmp(&generation) {
+                Ordering::Less => self.unlink(&self.name(id, other))?,
+                Ordering::Equal => {}
+                Ordering::Greater => return Err(Errno::NOENT.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The generations of an upload that are there, the latest last.
-    fn generations(&self, id: &UploadId) -> Result<Vec<u64>> {
+    pub(super) fn generations(&self, id: &UploadId) -> Result<Vec<u64>> {
         let prefix = self.name_prefix(id);
         let mut generations = Vec::new();
         let mut names = self.names()?;
@@ -188,105 +192,9 @@ impl Place {
         Ok(generations)
     }
 
-    /// Removes abandoned files: those that are never resumed, those older than `max_age`, and the oldest until the rest takes at most `max_bytes`.
-    pub(crate) fn sweep(&self, max_age: Duration, max_bytes: u64) -> Result<u64> {
-        let mut staged = Vec::new();
-        let mut names = self.names()?;
-        while let Some(Name { bytes: name, .. }) = names.next()? {
-            if self.beside_target && !name.strip_prefix(RESERVED).is_some_and(is_dotted) {
-                continue;
-            }
-            if let Ok(facts) = Facts::at(&self.folder, &name)
-                && facts.kind == EntryKind::File
-            {
-                staged.push((facts.changed_ns, facts.allocated, name));
-            }
-        }
-        staged.sort_unstable();
-        let oldest = i64::try_from(nanoseconds_now())
-            .unwrap_or(i64::MAX)
-            .saturating_sub(i64::try_from(max_age.as_nanos()).unwrap_or(i64::MAX));
-        let mut bytes = staged
-            .iter()
-            .fold(0_u64, |sum, (_, size, _)| sum.saturating_add(*size));
-        let mut removed = 0;
-        for (changed, size, name) in staged {
-            let is_once = name
-                .strip_prefix(self.lead().as_bytes())
-                .is_some_and(|rest| rest.starts_with(ONCE.as_bytes()));
-            let is_old = changed < oldest;
-            let is_due = is_old || is_once || bytes > max_bytes;
-            if is_due && self.remove_abandoned(&name, is_old) {
-                bytes = bytes.saturating_sub(size);
-                removed += 1;
-            }
-        }
-        Ok(removed)
-    }
-
-    /// What has become of an upload. On shared file systems, where locks prove nothing, one counts as abandoned when nothing
-    /// was written for longer than any transfer may stand still.
-    pub(crate) fn whereabouts(&self, id: &UploadId) -> Whereabouts {
-        let Ok(generations) = self.generations(id) else {
-            return Whereabouts::Live;
-        };
-        if generations.is_empty() {
-            return Whereabouts::Gone;
-        }
-        let is_live = |generation: &u64| {
-            let name = self.name(id, *generation);
-            match self.look_at(&name).map(|(file, _)| lock(&file)) {
-                Ok(Lock::Ours) => false,
-                Ok(Lock::Elsewhere) => true,
-                Ok(Lock::Unknown) => !self.is_long_unchanged(&name),
-                Err(error) => Errno::from_io_error(&error) != Some(Errno::NOENT),
-            }
-        };
-        match generations.iter().any(is_live) {
-            true => Whereabouts::Live,
-            false => Whereabouts::Abandoned,
-        }
-    }
-
-    /// Removes what is left of an upload that nobody is writing; whether nothing is.
-    pub(crate) fn abandon(&self, id: &UploadId) -> bool {
-        let remove = |generation: &u64| {
-            let name = self.name(id, *generation);
-            self.remove_abandoned(&name, self.is_long_unchanged(&name))
-        };
-        self.generations(id)
-            .is_ok_and(|generations| generations.iter().all(remove))
-    }
-
-    fn is_long_unchanged(&self, name: &[u8]) -> bool {
-        let now = i64::try_from(nanoseconds_now()).unwrap_or(i64::MAX);
-        let still = i64::try_from(LONGEST_STILL.as_nanos()).unwrap_or(i64::MAX);
-        Facts::at(&self.folder, name)
-            .is_ok_and(|facts| facts.changed_ns < now.saturating_sub(still))
-    }
-
-    /// Removes a file that nobody is writing; whether it did. Where locks prove nothing, only its age tells.
-    fn remove_abandoned(&self, name: &[u8], is_old: bool) -> bool {
-        let looked = self.look_at(name).map(|(file, _)| file);
-        let opened = looked.or_else(|error| match is_old {
-            true => self.open(name),
-            false => Err(error),
-        });
-        opened.is_ok_and(|file| {
-            let is_abandoned = match lock(&file) {
-                Lock::Ours => true,
-                Lock::Unknown => is_old,
-                Lock::Elsewhere => false,
-            };
-            is_abandoned
-                && is_named(&file, &self.folder, name)
-                && rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()).is_ok()
-        })
-    }
-
     /// Opens what a writer, living or not, has there, and leaves it as it is: shortly before the rename it has the target's
     /// mode already, which need not let even us write, or read. Whether it can be written to.
-    fn look_at(&self, name: &[u8]) -> Result<(File, bool)> {
+    pub(super) fn look_at(&self, name: &[u8]) -> Result<(File, bool)> {
         match self.open_with(name, OFlags::RDWR) {
             Err(Errno::ACCESS) => Ok((self.open_with(name, OFlags::RDONLY)?, false)),
             opened => Ok((opened?, true)),
@@ -294,7 +202,7 @@ impl Place {
     }
 
     /// Opens what a writer that is gone has left, whatever its mode is.
-    fn open(&self, name: &[u8]) -> Result<File> {
+    pub(super) fn open(&self, name: &[u8]) -> Result<File> {
         match self.open_with(name, OFlags::RDWR) {
             Err(Errno::ACCESS) => {
                 let private = Mode::from_raw_mode(PRIVATE.into());
@@ -310,7 +218,7 @@ impl Place {
         rustix::fs::openat(&self.folder, name, flags, Mode::empty()).map(File::from)
     }
 
-    fn names(&self) -> Result<Names> {
+    pub(super) fn names(&self) -> Result<Names> {
         Ok(Names::of(&self.folder)?)
     }
 
@@ -321,7 +229,7 @@ impl Place {
         }
     }
 
-    fn name(&self, id: &UploadId, generation: u64) -> Vec<u8> {
+    pub(super) fn name(&self, id: &UploadId, generation: u64) -> Vec<u8> {
         format!("{}{generation}", self.name_prefix(id)).into_bytes()
     }
 
@@ -330,13 +238,9 @@ impl Place {
     }
 
     /// What makes a staged file's name reserved where it is not in a reserved folder.
-    fn lead(&self) -> &'static str {
+    pub(super) fn lead(&self) -> &'static str {
         if self.beside_target { ".mini-ftp." } else { "" }
     }
-}
-
-fn is_dotted(rest: &[u8]) -> bool {
-    rest.first() == Some(&b'.')
 }
 
 /// Hashes a file from its beginning, and copies it on the way where a copy is wanted.
@@ -363,7 +267,7 @@ fn pass(from: &File, to: Option<&File>, progress: Progress<'_>) -> Result<Hashed
     }
 }
 
-fn nanoseconds_now() -> u64 {
+pub(super) fn nanoseconds_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()

@@ -38,20 +38,37 @@ impl Target {
         size_at(&self.folder, name).map_err(context.system())
     }
 
-    /// The folder that the upload goes to. Refuses before the content is sent what giving the name would refuse after it, and
-    /// what cannot fit.
+    /// The folder that the upload goes to. Refuses before the content is sent what giving the name would refuse after it.
     pub(crate) fn find(root: &Root, context: Context<'_>, request: &UploadRequest) -> Result<Self> {
         let (path, name) = parent_and_name(context)?;
         let spot = root.spot(context)?;
         let folder = spot.folder.as_fd();
         check_target(root, context, (folder, name), &request.condition)?;
         check_writable(context, folder)?;
-        check_space(context, folder, request.size)?;
         Ok(Self {
             path,
             folder: Arc::new(spot.folder),
             facts: spot.facts,
         })
+    }
+
+    /// Refuses what cannot fit: of `size` bytes those that are not staged yet. Nothing is reserved (`fallocate`): an upload that
+    /// was given up would hold all of its space.
+    pub(crate) fn check_space(
+        &self,
+        context: Context<'_>,
+        size: Option<u64>,
+        staged: u64,
+    ) -> Result<()> {
+        let (Some(size), Ok(space)) = (size, rustix::fs::fstatvfs(&self.folder)) else {
+            return Ok(());
+        };
+        let free = space.f_bfree.saturating_mul(space.f_frsize);
+        // Some file systems in user space tell nothing.
+        if space.f_blocks > 0 && size.saturating_sub(staged) > free {
+            return Err(context.refuse(ErrorCode::NoSpace));
+        }
+        Ok(())
     }
 
     /// Whether what the context's path names goes there, if it may be named so at all.
@@ -135,16 +152,4 @@ fn check_writable(context: Context<'_>, folder: BorrowedFd<'_>) -> Result<()> {
         Err(error @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) => Err(context.system()(error)),
         _ => Ok(()),
     }
-}
-
-/// Nothing is reserved (`fallocate`): an upload that was given up would hold all of its space.
-fn check_space(context: Context<'_>, folder: BorrowedFd<'_>, size: Option<u64>) -> Result<()> {
-    let (Some(size), Ok(space)) = (size, rustix::fs::fstatvfs(folder)) else {
-        return Ok(());
-    };
-    // Some file systems in user space tell nothing.
-    if space.f_blocks > 0 && size > space.f_bfree.saturating_mul(space.f_frsize) {
-        return Err(context.refuse(ErrorCode::NoSpace));
-    }
-    Ok(())
 }

@@ -49,12 +49,16 @@ impl LocalUpload {
         let context = Context::new("store", &request.path);
         let target = Target::find(root, context, request)?;
         let place = target.place(root, context)?;
+        if request.id.is_none() || !request.resume {
+            target.check_space(context, request.size, 0)?;
+        }
         let Some(id) = request.id else {
             return Self::begin_once(root, request, (&target, &place));
         };
         let as_asked = (&id, request.resume);
         let begin = || place.begin(&target.folder, as_asked, &mut *progress);
         let mut upload = Self::stage(root, request, begin)?;
+        target.check_space(context, request.size, upload.offset())?;
         upload.reserve(&target, &place, progress)?;
         Ok(upload)
     }
@@ -94,6 +98,7 @@ impl LocalUpload {
             return Self::begin_once(root, request, (target, &place));
         }
         let target = Target::find(root, context, request)?;
+        target.check_space(context, request.size, 0)?;
         let place = target.place(root, context)?;
         let begun = Self::begin_once(root, request, (&target, &place));
         at_hand.keep(target);

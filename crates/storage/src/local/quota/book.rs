@@ -1,10 +1,11 @@
 //! A home's ledger where it lies, and counting what it shall say.
 
+use std::fs::File;
 use std::io;
-use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::{ErrorCode, RemotePath};
 
@@ -21,6 +22,12 @@ use crate::{Progress, no_progress};
 
 /// Between two looks at whether another one has counted.
 const COUNTING: Duration = Duration::from_millis(20);
+
+/// Between two signs that whoever counts gives to those who wait for it.
+const SIGN: Duration = Duration::from_secs(1);
+
+/// Who has given no sign for so long was stopped, or waits for a disk that does not answer.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// What leads a ledger's name where it is the file by which those who count take turns.
 pub(super) const TURN: &str = "count";
@@ -52,7 +59,8 @@ impl Book {
         })
     }
 
-    /// Counts the files below the home if that is still wanted when it is this one's turn. The ledger is free meanwhile.
+    /// Counts the files below the home if that is still wanted when it is this one's turn. The ledger is free meanwhile. Who
+    /// waits for another one that does not go on is told so: `ETIMEDOUT`.
     pub(super) fn count(
         &self,
         home: &OwnedFd,
@@ -60,12 +68,7 @@ impl Book {
         progress: Progress<'_>,
     ) -> io::Result<()> {
         let turn = open_or_make(self.folder.as_fd(), &format!("{TURN}{}", self.name))?;
-        while let Err(std::fs::TryLockError::WouldBlock) = turn.try_lock() {
-            if let ControlFlow::Break(()) = progress(0) {
-                return Err(rustix::io::Errno::TIMEDOUT.into());
-            }
-            std::thread::sleep(COUNTING);
-        }
+        await_turn(&turn, LONGEST_SILENCE, progress)?;
         let held = self.file.hold()?;
         if !wanted(&held.ledger) {
             return Ok(());
@@ -74,13 +77,38 @@ impl Book {
         // One that was begun just now must be found again.
         held.write()?;
         drop(held);
-        let found = bytes_below(home, progress)?;
+        let mut signed = Instant::now();
+        let mut go_on = |bytes: u64| {
+            if signed.elapsed() >= SIGN {
+                signed = Instant::now();
+                turn.write_all_at(&bytes.to_be_bytes(), 0)
+                    .unwrap_or_default(); // who waits gives up early
+            }
+            progress(bytes)
+        };
+        let found = bytes_below(home, &mut go_on)?;
         let mut held = self.file.hold()?;
         if held.ledger.take_count(&mark, found, now()) {
             held.write()?;
         }
         Ok(())
     }
+}
+
+/// Waits until nobody else counts, as long as whoever does gives a sign now and then: it writes to that file.
+fn await_turn(turn: &File, patience: Duration, progress: Progress<'_>) -> io::Result<()> {
+    let mut heard = (Instant::now(), None);
+    while let Err(std::fs::TryLockError::WouldBlock) = turn.try_lock() {
+        let sign = turn.metadata()?.modified().ok();
+        if heard.1 != sign {
+            heard = (Instant::now(), sign);
+        }
+        if heard.0.elapsed() >= patience || progress(0).is_break() {
+            return Err(rustix::io::Errno::TIMEDOUT.into());
+        }
+        std::thread::sleep(COUNTING);
+    }
+    Ok(())
 }
 
 /// Counts below every home whose ledger was changed since it was counted last, and that long ago: what others than the
@@ -148,4 +176,32 @@ pub(super) fn name_of(home: &RemotePath) -> String {
 pub(super) fn home_of(name: &str) -> Option<RemotePath> {
     let text = name.strip_prefix('+')?;
     path_of_text(&format!("/{}", text.replace('+', "/")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::*;
+
+    #[test]
+    fn who_counts_is_waited_for_as_long_as_it_goes_on() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (counts, turn) = (file.reopen().unwrap(), file.reopen().unwrap());
+        counts.lock().unwrap();
+        let patience = 10 * COUNTING;
+        let silent = await_turn(&turn, patience, &mut no_progress());
+        assert_eq!(silent.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        let mut looks = 0;
+        let mut go_on = |_| {
+            looks += 1;
+            counts.write_all_at(&[looks], 0).unwrap();
+            if looks == 30 {
+                counts.unlock().unwrap();
+            }
+            ControlFlow::Continue(())
+        };
+        await_turn(&turn, patience, &mut go_on).unwrap();
+        assert_eq!(looks, 30);
+    }
 }

@@ -6,8 +6,9 @@ use protocol::UploadId;
 
 use super::ledger::{Ledger, Reservation};
 use crate::error::Context;
+use crate::local::abandoned::Whereabouts;
 use crate::local::confined::Root;
-use crate::local::staging::{Place, Whereabouts};
+use crate::local::staging::Place;
 
 /// Drops uploads that nobody goes on with, one after another, until it is enough.
 pub(super) fn drop_abandoned(

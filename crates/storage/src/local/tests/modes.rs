@@ -7,7 +7,8 @@ use std::time::Duration;
 use rustix::thread::CapabilitySet;
 
 use super::*;
-use crate::local::staging::{Place, Whereabouts};
+use crate::local::abandoned::Whereabouts;
+use crate::local::staging::Place;
 
 const FOREVER: Duration = Duration::from_secs(1_000_000);
 

@@ -6,6 +6,8 @@ use std::time::UNIX_EPOCH;
 use protocol::Version;
 
 use super::*;
+use crate::OpenFile;
+use crate::local::LocalFile;
 
 #[test]
 fn folders_are_made_one_by_one_or_with_those_above() {
@@ -184,6 +186,23 @@ fn of_two_names_of_one_file_the_old_one_goes() {
 }
 
 #[test]
+fn a_file_that_two_move_to_and_fro_is_never_without_a_name() {
+    let served = Served::new();
+    served.write("a", b"content");
+    let moved = |from: &str, to: &str| {
+        let (from, to) = (path(from), path(to));
+        let rename = || served.storage.rename(&from, &to, true).is_ok();
+        (0..4_000).filter(|_| rename()).count()
+    };
+    let (to, fro) = std::thread::scope(|scope| {
+        let to = scope.spawn(|| moved("/a", "/b"));
+        (moved("/b", "/a"), to.join().unwrap())
+    });
+    assert_ne!((to, fro), (0, 0));
+    assert_ne!(served.at("a").exists(), served.at("b").exists());
+}
+
+#[test]
 fn a_time_is_set_and_what_is_known_of_the_content_stays_known() {
     let served = Served::new();
     served.write("a", b"content");
@@ -208,4 +227,16 @@ fn a_time_is_set_and_what_is_known_of_the_content_stays_known() {
     assert_eq!(code(set("/a", before.version.as_ref())), ErrorCode::Changed);
     assert_eq!(code(set("/folder", None)), ErrorCode::IsDirectory);
     assert_eq!(code(set("/missing", None)), ErrorCode::NotFound);
+}
+
+#[test]
+fn a_time_carries_no_digest_to_a_content_that_came_meanwhile() {
+    let served = Served::new();
+    served.write("a", b"content");
+    let open = || LocalFile::open(&served.storage.root, &path("/a"), None).unwrap();
+    let opened = open();
+    opened.remember_digest(&Digest([7; 32]));
+    served.write("a", b"another content");
+    opened.set_time(1_500_000_000_123_456_789).unwrap();
+    assert_eq!(open().cached_digest(), None);
 }

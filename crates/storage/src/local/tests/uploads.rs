@@ -286,6 +286,30 @@ fn taking_over_can_be_stopped_and_loses_nothing() {
 }
 
 #[test]
+fn who_comes_while_another_takes_over_goes_on_with_all_that_is_there() {
+    let served = Served::new();
+    let request = resumable("/file", 1);
+    let content = vec![1; 3_000_000];
+    let mut first = served.begin(&request).unwrap();
+    first.write_all_at(&content, 0).unwrap();
+    let mut third = None;
+    let mut come_between = |_| {
+        third.get_or_insert_with(|| served.begin(&request).unwrap());
+        ControlFlow::Continue(())
+    };
+    let second = served.storage.begin_upload(&request, &mut come_between);
+    let (second, third) = (second.unwrap(), third.unwrap());
+    assert_eq!((second.offset(), third.offset()), (3_000_000, 3_000_000));
+    assert_eq!(served.staged().len(), 1);
+    for superseded in [first, third] {
+        let late = superseded.commit(&received(&content));
+        assert_eq!(code(late), ErrorCode::Superseded);
+    }
+    second.commit(&received(&content)).unwrap();
+    assert!(served.staged().is_empty());
+}
+
+#[test]
 fn uploads_that_cannot_be_resumed_leave_nothing() {
     let served = Served::new();
     let mut upload = served.begin(&upload("/file")).unwrap();
@@ -413,8 +437,15 @@ fn the_sweep_takes_abandoned_uploads_alone() {
     begin(3).keep();
     let sweep = |age, bytes| served.storage.sweep(age, bytes).unwrap();
     assert_eq!(sweep(FOREVER, u64::MAX), 0);
-    assert_eq!(sweep(FOREVER, 25_000), 1);
+    // What is being written takes none of the room, and the last one may take more than there is.
+    assert_eq!(sweep(FOREVER, 25_000), 0);
+    assert_eq!(sweep(FOREVER, 20_000), 1);
+    assert_eq!(sweep(FOREVER, 0), 0);
     assert_eq!(served.staged().len(), 2);
+    assert_eq!(
+        served.begin(&resumable("/file", 3)).unwrap().offset(),
+        10_000
+    );
     assert_eq!(sweep(Duration::ZERO, u64::MAX), 1);
     assert_eq!(sweep(Duration::ZERO, 0), 0);
     writing.commit(&received(&[1; 10_000])).unwrap();
@@ -503,6 +534,38 @@ fn a_full_disk_is_told_and_leaves_the_old_file() {
     drop(unknown);
     assert_eq!(fs::read(served.at("file")).unwrap(), b"old");
     served.store(&upload("/file"), &[2; 3_000_000]).unwrap();
+    drop(served.storage);
+}
+
+#[test]
+fn an_upload_is_gone_on_with_where_the_rest_of_it_fits() {
+    if testing::done_as_superuser() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_mount) = Mount::tmpfs(folder.path().to_path_buf(), "size=4m") else {
+        return;
+    };
+    let storage = LocalDirectory::open(folder.path()).unwrap();
+    let served = Served { folder, storage };
+    let request = UploadRequest {
+        size: Some(3_000_000),
+        ..resumable("/file", 1)
+    };
+    let content = vec![1; 3_000_000];
+    let mut half = served.begin(&request).unwrap();
+    half.write_all_at(&content[..2_000_000], 0).unwrap();
+    half.keep();
+    served.write("other", &[2; 1_000_000]);
+    let more = |size| UploadRequest {
+        size: Some(size),
+        ..request.clone()
+    };
+    assert_eq!(code(served.begin(&more(4_000_000))), ErrorCode::NoSpace);
+    let mut rest = served.begin(&request).unwrap();
+    assert_eq!(rest.offset(), 2_000_000);
+    rest.write_all_at(&content[2_000_000..], 2_000_000).unwrap();
+    rest.commit(&received(&content)).unwrap();
     drop(served.storage);
 }
 
