@@ -201,8 +201,12 @@ impl Visit {
         Err(Limit::PerUser)
     }
 
-    /// It ends so far, in the ordinary way or at a limit: counts that, and holds a bad end against its source.
+    /// It ends so far, in the ordinary way or at a limit: counts that, and holds a bad end against its source; but not that of
+    /// one that has left.
     pub fn end(&self, stage: Stage, limit: Option<Limit>) {
+        if self.held.all.is_none() {
+            return;
+        }
         if let Some(limit) = limit {
             self.gate.hit(limit);
         }

@@ -15,13 +15,16 @@ use crate::tally::{self, Tally};
 const SECRET: usize = 4;
 
 /// Room for counters, more than there are: a new binary may take the memory of an old one over.
-const COUNTERS: usize = 60;
+const COUNTERS: usize = 59;
+
+/// How far the tally is spread; it was a counter's room once.
+const SPREAD: usize = 1;
 
 const TALLY: usize = tally::ENTRIES * 2;
 const PENALTIES: usize = penalties::ENTRIES * 2;
 
 /// Words of memory that the limits take; most are never touched, so they cost no memory.
-pub const WORDS: usize = SECRET + COUNTERS + TALLY + PENALTIES;
+pub const WORDS: usize = SECRET + COUNTERS + SPREAD + TALLY + PENALTIES;
 
 /// Memory that all processes of a server see: [`WORDS`] of it, zero at first.
 pub trait Words: fmt::Debug + Send + Sync {
@@ -76,12 +79,16 @@ impl<'a> Memory<'a> {
     pub(crate) fn of(words: &'a [AtomicU64]) -> Self {
         let (secret, words) = split(words, SECRET);
         let (counters, words) = split(words, COUNTERS);
+        let (spread, words) = split(words, SPREAD);
         let (tally, words) = split(words, TALLY);
         let (penalties, _) = split(words, PENALTIES);
         Self {
             secret,
             counters: Counters(counters),
-            tally: Tally(tally.as_chunks().0),
+            tally: Tally {
+                entries: tally.as_chunks().0,
+                spread: spread.first(),
+            },
             penalties: Penalties(penalties.as_chunks().0),
         }
     }

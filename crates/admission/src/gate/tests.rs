@@ -9,9 +9,14 @@ use crate::memory::{WORDS, give_back, prepare};
 
 /// The gates of two processes over the same memory.
 fn gates(limits: Limits) -> [Arc<Gate>; 2] {
+    gates_of(limits)
+}
+
+fn gates_of<const COUNT: usize>(limits: Limits) -> [Arc<Gate>; COUNT] {
     let words = Arc::new(SharedWords::create(WORDS).unwrap().0);
     prepare(words.words()).unwrap();
-    [0, 1].map(|slot| Arc::new(Gate::new(Arc::<SharedWords>::clone(&words), slot, limits)))
+    let gate = |slot| Gate::new(Arc::<SharedWords>::clone(&words), slot, limits);
+    std::array::from_fn(|slot| Arc::new(gate(slot)))
 }
 
 fn limits() -> Limits {
@@ -58,6 +63,25 @@ fn one_source_has_so_many_connections_over_all_processes() {
     assert_eq!((inside.len(), limit), (5, Limit::PerSource));
     assert!(enter(&gates[1], "2001:db8::ffff:2").is_err());
     assert!(enter(&gates[1], "2001:db8:0:1::1").is_ok());
+}
+
+#[test]
+fn the_limits_alone_refuse_however_many_processes_there_are() {
+    let limits = Limits {
+        per_source: 300,
+        per_user: 300,
+        ..Limits::default()
+    };
+    let gates: [_; 200] = gates_of(limits);
+    let arrive = |gate| {
+        let mut visit = enter(gate, "10.0.0.1").unwrap();
+        visit.begin("ada").unwrap();
+        (visit, enter(gate, "127.0.0.1").unwrap())
+    };
+    let inside: Vec<_> = gates.iter().map(arrive).collect();
+    assert_eq!(gates[0].memory().tally.count(EVERYBODY), 400);
+    drop(inside);
+    assert_eq!(gates[0].memory().tally.count(EVERYBODY), 0);
 }
 
 #[test]
@@ -125,7 +149,7 @@ fn nothing_stays_behind_and_a_killed_process_gives_back_what_it_held() {
     assert!(
         memory
             .tally
-            .0
+            .entries
             .iter()
             .all(|[_, word]| word.load(Relaxed) == 0)
     );
@@ -186,6 +210,17 @@ fn who_comes_to_no_login_is_shut_out_in_time_and_who_rests_is_not() {
         [Limit::FirstByte, Limit::Login, Limit::Idle].map(|limit| hits(gate, limit)),
         [2, 2, 20]
     );
+}
+
+#[test]
+fn who_has_left_may_end_as_it_likes() {
+    let gate = &gates(limits())[0];
+    for _ in 0..20 {
+        let mut visit = enter(gate, "10.0.0.1").unwrap();
+        visit.leave();
+        visit.end(Stage::Outside, Some(Limit::Login));
+    }
+    assert_eq!(hits(gate, Limit::Login), 0);
 }
 
 #[test]
