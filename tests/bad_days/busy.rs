@@ -106,3 +106,37 @@ fn who_says_all_at_once_is_greeted_before_the_slave_shows_that_it_lives() {
     stream.read_exact(&mut greeting).unwrap();
     assert_eq!(&greeting, b"220 ");
 }
+
+#[test]
+fn a_listing_from_a_slow_disk_comes_as_it_is_made() {
+    if done_as_superuser() {
+        return;
+    }
+    let cluster = Setup::new(1).without_master().workers(1).start();
+    (0..24).for_each(|number| cluster.write(format!("folder/{number}"), b""));
+    let slave = &cluster.slaves[0];
+    let mut wire = Wire::open(slave.address);
+    let _: Reply = wire.ask(&Request::DiskFree {});
+    let Some(_slow) = tamper(slave.workers()[0], "statx", "delay_enter=250000") else {
+        return;
+    };
+    wire.send(&Request::List {
+        path: path("/folder"),
+        recursive: false,
+        facts: true,
+    });
+    let (mut parts, mut names) = (0, 0);
+    loop {
+        let (_, answer) = wire.hear().unwrap();
+        let Reply::Entries { entries, more, .. } = answer else {
+            panic!("{answer:?}");
+        };
+        parts += 1;
+        names += entries.len();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(names, 24);
+    assert!(parts >= 4, "{parts} parts in six seconds");
+}

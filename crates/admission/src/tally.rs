@@ -29,20 +29,24 @@ impl<'a> Tally<'a> {
     /// One more of `key`, held by the process in `slot`; how many there are then. `None`: there is no room to count it.
     pub(crate) fn add(&self, slot: usize, key: u64) -> Option<u64> {
         let owner = owner_bits(slot);
+        let word = match self.own(key, owner) {
+            Some(word) => word,
+            None => self.claim(key, owner)?,
+        };
+        word.fetch_add(1, SeqCst);
+        Some(self.count(key))
+    }
+
+    /// A vacant entry, for that owner and key from now on. Until the key is there others see a count of zero, whatever it is.
+    fn claim(&self, key: u64, owner: u64) -> Option<&'a AtomicU64> {
+        let take = |[_, word]: &&[AtomicU64; 2]| {
+            let taken = word.compare_exchange(0, owner, SeqCst, SeqCst);
+            taken.is_ok()
+        };
         loop {
-            if let Some(word) = self.own(key, owner) {
-                word.fetch_add(1, SeqCst);
-                return Some(self.count(key));
-            }
-            let claim = |[_, word]: &&[AtomicU64; 2]| {
-                let claimed = word.compare_exchange(0, owner, SeqCst, SeqCst);
-                claimed.is_ok()
-            };
-            if let Some([its_key, word]) = self.places(key).find(claim) {
-                // Only now: until then others see a count of zero, whatever the key is.
+            if let Some([its_key, word]) = self.places(key).find(take) {
                 its_key.store(key, SeqCst);
-                word.fetch_add(1, SeqCst);
-                return Some(self.count(key));
+                return Some(word);
             }
             self.spread_further()?;
         }

@@ -11,7 +11,7 @@ use protocol::{Connection, ConnectionError, Reply};
 use super::peer::Peer;
 
 /// Between two signs of life.
-const INTERVAL: Duration = Duration::from_secs(1);
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// So early, because whoever sends it may come by a quarter of a second late.
 const SOON: Duration = Duration::from_millis(750);

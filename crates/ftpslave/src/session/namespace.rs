@@ -1,11 +1,13 @@
 //! Requests about names: facts, listings, folders, removing, renaming, and who the slave is.
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use auth::{Identification, fresh_nonce};
 use protocol::{ConnectionError, Entry, ErrorCode, Nonce, RemotePath, Reply, Unreadable};
 use storage::{Found, ListOptions, Storage, StorageError};
 
+use super::busy::INTERVAL;
 use super::{Session, error_reply};
 
 /// Entries are sent on when they fill so much of a frame, bytes. An entry of the longest name still fits behind.
@@ -13,6 +15,9 @@ const ENTRIES_FILL: usize = 16 * 1024;
 
 /// What an entry of a short name takes, bytes.
 const SHORT_ENTRY: usize = 64;
+
+/// So many entries are added between two looks at the clock.
+const ENTRIES_UNWATCHED: usize = 4;
 
 impl Session<'_> {
     pub(super) fn probe(&mut self, request: u32, worker: u32) {
@@ -119,12 +124,20 @@ impl Session<'_> {
         let storage = std::sync::Arc::clone(&self.storage);
         let mut part = Part::default();
         let mut sent: Result<(), ConnectionError> = Ok(());
+        let mut sent_at = Instant::now();
         let result = storage.list(path, options, &mut |found| {
             part.add(found);
-            if part.fill >= ENTRIES_FILL {
+            let is_watched = part.entries.len().is_multiple_of(ENTRIES_UNWATCHED);
+            let is_due = is_watched && sent_at.elapsed() >= INTERVAL;
+            if is_due || part.fill >= ENTRIES_FILL {
                 self.connection
                     .send(request, &std::mem::take(&mut part).into_reply(true));
-                sent = self.flush_if_much();
+                sent = match is_due {
+                    // From a slow disk, what there is shows that we live.
+                    true => self.connection.flush().map_err(ConnectionError::from),
+                    false => self.flush_if_much(),
+                };
+                sent_at = Instant::now();
             }
             if sent.is_ok() {
                 ControlFlow::Continue(())

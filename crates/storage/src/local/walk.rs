@@ -19,6 +19,18 @@ struct Level {
     names: Names,
     /// Length of this folder's path below the listed one, its closing `/` included.
     prefix: usize,
+    /// Whether it was told that a name in it is too long.
+    has_too_long: bool,
+}
+
+impl Level {
+    const fn new(names: Names, prefix: usize) -> Self {
+        Self {
+            names,
+            prefix,
+            has_too_long: false,
+        }
+    }
 }
 
 /// Visits the names in a folder.
@@ -33,10 +45,7 @@ pub(crate) fn list(
     let mut walk = Walk {
         context,
         options,
-        levels: vec![Level {
-            names: Names::new(folder),
-            prefix: 0,
-        }],
+        levels: vec![Level::new(Names::new(folder), 0)],
         prefix: Vec::new(),
     };
     walk.run(visit)
@@ -69,14 +78,21 @@ impl Walk<'_> {
                     if self.levels.is_empty() {
                         return Err(error);
                     }
-                    let name = self.prefix.strip_suffix(b"/").unwrap_or_default().to_vec();
-                    if visit(Found::Unreadable { name, error }).is_break() {
+                    if visit(unreadable(&self.prefix, error)).is_break() {
                         return Ok(());
                     }
                     continue;
                 }
             };
             if is_reserved(&name.bytes) {
+                continue;
+            }
+            if path_length(&self.context, &self.prefix, &name) > MAX_PATH {
+                let is_news = !std::mem::replace(&mut level.has_too_long, true);
+                let error = self.context.refuse(ErrorCode::NameTooLong);
+                if is_news && visit(unreadable(&self.prefix, error)).is_break() {
+                    return Ok(());
+                }
                 continue;
             }
             let Some(entry) = self.entry(name) else {
@@ -139,16 +155,29 @@ impl Walk<'_> {
             Ok(folder) => {
                 self.prefix = path;
                 self.prefix.push(b'/');
-                self.levels.push(Level {
-                    names: Names::new(folder),
-                    prefix: self.prefix.len(),
-                });
+                let level = Level::new(Names::new(folder), self.prefix.len());
+                self.levels.push(level);
                 None
             }
             Err(error) if was_replaced(&error) => None,
             Err(error) => Some(Found::Unreadable { name: path, error }),
         }
     }
+}
+
+/// That a folder is not told of, or not whole.
+fn unreadable(prefix: &[u8], error: StorageError) -> Found {
+    let name = prefix.strip_suffix(b"/").unwrap_or_default().to_vec();
+    Found::Unreadable { name, error }
+}
+
+/// Of the path that would name it. It can be longer than any request may have it: what was made below a shorter one was moved.
+fn path_length(context: &Context<'_>, prefix: &[u8], name: &Name) -> usize {
+    let listed = match context.path.relative() {
+        b"" => 0,
+        path => path.len() + b"/".len(),
+    };
+    b"/".len() + listed + prefix.len() + name.bytes.len()
 }
 
 /// Whether a folder was removed, or made a link or a file, since its name was read: then nothing is missing.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use protocol::limits::{BLOCK, MAX_DEPTH};
+use protocol::limits::{BLOCK, MAX_DEPTH, MAX_PATH};
 use rustix::fs::{CWD, FileType, Mode};
 use transfer::Source;
 use transfer::block_tree;
@@ -365,6 +365,38 @@ fn what_lies_too_deep_is_named_and_passed_over() {
     let unreadable = format!("!{}", deepest.trim_end_matches('/'));
     assert!(names.contains(&unreadable.into_bytes()));
     assert_eq!(names.len(), MAX_DEPTH + 3);
+}
+
+#[test]
+fn names_that_no_request_could_have_are_told_of_once_and_passed_over() {
+    let served = Served::new();
+    let folder = format!(
+        "{}{}",
+        format!("{}/", "d".repeat(255)).repeat(15),
+        "d".repeat(200)
+    );
+    served.write("other", b"");
+    fs::create_dir_all(served.at(&folder)).unwrap();
+    let opened = fs::File::open(served.at(&folder)).unwrap();
+    let most = MAX_PATH - format!("/{folder}/").len();
+    for length in [most, most + 1, 255] {
+        let mode = Mode::from_raw_mode(0o700);
+        rustix::fs::mkdirat(&opened, "n".repeat(length), mode).unwrap();
+    }
+    let told = |listed: &str, shown: &str| {
+        let names = served.names(listed, TREE);
+        let longest = names.iter().filter(|name| !name.starts_with(b"!"));
+        let longest = longest.map(Vec::len).max();
+        assert_eq!(longest, Some(shown.len() + most));
+        let unreadable = format!("!{shown}")
+            .trim_end_matches('/')
+            .as_bytes()
+            .to_vec();
+        assert_eq!(names.iter().filter(|&name| *name == unreadable).count(), 1);
+        names
+    };
+    assert!(told("/", &format!("{folder}/")).contains(&b"other".to_vec()));
+    told(&format!("/{folder}"), "");
 }
 
 #[test]
