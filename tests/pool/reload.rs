@@ -1,7 +1,10 @@
 //! SIGHUP: new workers for old ones, without a client that notices.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +13,8 @@ use rustix::process::Signal;
 
 use super::{count_lines, kill};
 use crate::harness::{
-    Cluster, PATIENCE, Server, Session, Setup, is_alive, offers, random_bytes, wait_for, wait_until,
+    Cluster, PATIENCE, Server, Session, Setup, is_alive, master_binary, offers, random_bytes,
+    slave_binary, wait_for, wait_until,
 };
 
 /// Sends SIGHUP and waits until the slave has said that all of it is new.
@@ -202,7 +206,7 @@ fn hangup_takes_over_a_changed_configuration_and_keeps_the_old_one_where_the_new
     let home = root.with_file_name("home");
     let mut arguments: Vec<std::ffi::OsString> = arguments.iter().map(Into::into).collect();
     arguments.extend(["--state".into(), cluster.state().into()]);
-    let binary = crate::harness::slave_binary();
+    let binary = slave_binary();
     cluster.slaves.push(Server::start(
         "ftpslave".to_owned(),
         binary,
@@ -227,4 +231,47 @@ fn hangup_takes_over_a_changed_configuration_and_keeps_the_old_one_where_the_new
         session.ask("ls");
     }
     assert_eq!(slave.workers().len(), 3);
+}
+
+#[test]
+fn the_service_manager_hears_that_a_reload_is_over_however_it_ends() {
+    for (program, options) in [
+        (slave_binary(), &["--standalone", "--root", "root"] as &[_]),
+        (master_binary(), &["--port"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("root")).unwrap();
+        let manager = UnixDatagram::bind(folder.path().join("manager")).unwrap();
+        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        let file = folder.path().join("it.toml");
+        fs::write(&file, "").unwrap();
+        let socket = folder.path().join("manager");
+        let mut arguments: Vec<OsString> = vec![
+            format!("NOTIFY_SOCKET={}", socket.display()).into(),
+            program.into(),
+            "--config".into(),
+            file.clone().into(),
+            "--state".into(),
+            folder.path().join("state").into(),
+        ];
+        arguments.extend(options.iter().map(Into::into));
+        let home = folder.path().to_owned();
+        let server = Server::start("server".to_owned(), Path::new("env"), arguments, home);
+        let wait_for = |state: &str| {
+            let mut heard = [0; 512];
+            while let Ok(length) = manager.recv(&mut heard) {
+                if heard[..length].starts_with(state.as_bytes()) {
+                    return;
+                }
+            }
+            panic!("{state} never came");
+        };
+        wait_for("READY=1");
+        for settings in ["max-connections = 'many'", ""] {
+            fs::write(&file, settings).unwrap();
+            server.process.signal(Signal::HUP);
+            wait_for("RELOADING=1");
+            wait_for("READY=1");
+        }
+    }
 }

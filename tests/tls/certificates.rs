@@ -1,7 +1,7 @@
 //! Which certificate a server shows, and how it takes another one over.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -130,6 +130,24 @@ fn hangup_takes_a_new_certificate_over_and_no_session_notices() {
     for server in [master, slave] {
         secure(server, Some(new)).unwrap();
     }
+}
+
+#[test]
+fn a_certificate_behind_a_link_is_taken_over_in_the_sandbox_too() {
+    let (files, links) = (Files::new(), tempfile::tempdir().unwrap());
+    let mut options = files.options();
+    for (index, name) in [(1, "cert.pem"), (3, "key.pem")] {
+        let link = links.path().join(name);
+        symlink(files.path(name), &link).unwrap();
+        options[index] = link.to_str().unwrap().to_owned();
+    }
+    let mut cluster = Setup::new(0).master_options(options).start();
+    let new = files.renew();
+    cluster.master().process.signal(Signal::HUP);
+    let address = cluster.master().address;
+    wait_until("the new key to be shown", PATIENCE, || {
+        secure(address, Some(new)).is_ok()
+    });
 }
 
 /// What a server says that does not start with these options.

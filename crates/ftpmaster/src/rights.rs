@@ -75,15 +75,20 @@ pub(crate) fn confine(args: &Args, state: &StateDirectory) -> Result<()> {
     Ok(confinement.enter()?)
 }
 
-/// The folders of files that a reload reads: files are replaced, folders stay.
+/// The folders of files that a reload reads: files are replaced, folders stay. A file may be a link into another one.
 fn read_again(args: &Args) -> Vec<PathBuf> {
     let tls = args.tls.cert.iter().chain(&args.tls.key);
     let files = args.shared.config.iter().chain(tls);
-    let folder = |file: &PathBuf| match file.parent() {
+    let folder = |file: &Path| match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     };
-    files.map(folder).collect()
+    let folders = |file: &PathBuf| {
+        let led_to = file.canonicalize().ok();
+        let led_to = led_to.as_deref().map(folder);
+        [Some(folder(file)), led_to].into_iter().flatten()
+    };
+    files.flat_map(folders).collect()
 }
 
 fn open_folder(path: &Path) -> rustix::io::Result<OwnedFd> {

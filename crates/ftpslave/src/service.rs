@@ -324,6 +324,10 @@ impl Owner for Service {
         cli::listening(PROGRAM, self.site.address);
     }
 
+    fn kept(&mut self) {
+        cli::reloaded();
+    }
+
     fn departed(&mut self, slot: usize, board: &Scoreboard) {
         admission::give_back(pool_memory::limits(board), slot);
     }

@@ -95,6 +95,9 @@ pub trait Owner {
     /// The reload is over: every worker that accepts runs the new configuration.
     fn reloaded(&mut self) {}
 
+    /// The reload is over, and nothing has changed: the new configuration was of no use, or no worker could start with it.
+    fn kept(&mut self) {}
+
     /// A child is dead, however it died, and its slot is about to be another's: whatever it held in the program's words
     /// must be given back here.
     fn departed(&mut self, _slot: usize, _board: &Scoreboard) {}

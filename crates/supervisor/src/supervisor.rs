@@ -30,6 +30,8 @@ pub struct Supervisor {
     silent_after: Duration,
     /// The edition of which the owner has been told that it serves; 0: none.
     announced: u64,
+    /// Whether the owner waits to hear how a reload ended.
+    is_reloading: bool,
 }
 
 impl Supervisor {
@@ -58,6 +60,7 @@ impl Supervisor {
             grace,
             silent_after,
             announced: 0,
+            is_reloading: false,
         })
     }
 
@@ -98,6 +101,7 @@ impl Supervisor {
         // One that comes while nothing has ever worked waits until something does.
         if self.roster.is_proven() && self.signals.take_hangup() {
             tracing::info!("reloading");
+            self.is_reloading = true;
             if let Some(launch) = owner.reload() {
                 self.roster.propose(launch, &mut self.crew);
             }
@@ -105,13 +109,16 @@ impl Supervisor {
     }
 
     fn announce(&mut self, owner: &mut dyn Owner) {
-        let generation = self.roster.generation();
-        if self.announced == generation || !self.roster.is_complete(&self.crew) {
+        if !self.roster.is_complete(&self.crew) {
             return;
         }
+        let generation = self.roster.generation();
+        let is_over = std::mem::take(&mut self.is_reloading);
         match std::mem::replace(&mut self.announced, generation) {
             0 => owner.ready(),
-            _ => owner.reloaded(),
+            before if before != generation => owner.reloaded(),
+            _ if is_over => owner.kept(),
+            _ => {}
         }
     }
 

@@ -77,6 +77,10 @@ impl Owner for Program {
         say("reloaded");
     }
 
+    fn kept(&mut self) {
+        say("kept");
+    }
+
     fn departed(&mut self, slot: usize, board: &Scoreboard) {
         let held = board.program_words()[slot].swap(0, SeqCst);
         say(&format!("departed {slot} {held}"));

@@ -86,6 +86,7 @@ fn broken_edition() {
     service.wait_for_count("reason", 1);
     assert_eq!(service.lines("reason").len(), 1);
     assert!(workers.contains(&service.session().hello().unwrap()));
+    service.wait_for_count("kept", 1);
     assert!(service.lines("reloaded").is_empty());
     service.reload(|settings| settings.worker_boots = Boot::Well);
     service.wait_for("reloaded");
@@ -99,6 +100,7 @@ fn missing_program() {
     wait_until("it is given up", || {
         service.log().contains("cannot reload").then_some(())
     });
+    service.wait_for_count("kept", 1);
     assert!(workers.contains(&service.session().hello().unwrap()));
     assert_eq!(service.ready_pids(), workers);
 }
