@@ -1,9 +1,10 @@
 //! The limits against abuse, each as its victim hears it and as the operator reads it.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use protocol::frame::{Header, KEEP_ALIVE};
 use protocol::{
     ErrorCode, MasterReply, MasterRequest, Message, Reply, Request, Secretive, SlaveOffer, Text,
 };
@@ -98,6 +99,28 @@ impl Message for Nonsense {
     }
 }
 
+/// Sends frames of that kind until the server has had enough.
+fn never_pauses(server: SocketAddr, kind: u16) {
+    let mut wire = Wire::open(server);
+    let mut hears = wire.socket().try_clone().unwrap();
+    let payload: &[u8] = match kind {
+        KEEP_ALIVE => &[],
+        _ => &[0; 4],
+    };
+    let header = Header {
+        length: payload.len().try_into().unwrap(),
+        request: 1,
+        kind,
+    };
+    let frame = [&header.encode(payload)[..], payload].concat();
+    std::thread::scope(|scope| {
+        scope.spawn(|| std::io::copy(&mut hears, &mut std::io::sink()).ok());
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end && wire.socket().write_all(&frame.repeat(1000)).is_ok() {}
+        wire.socket().shutdown(Shutdown::Both).unwrap_or_default();
+    });
+}
+
 #[test]
 fn deadlines_are_as_the_operator_sets_them_and_counted() {
     let options = [
@@ -116,7 +139,8 @@ fn deadlines_are_as_the_operator_sets_them_and_counted() {
         assert!(took >= due && took < due + PATIENCE / 2, "{took:?}");
     };
     std::thread::scope(|scope| {
-        for server in [master, slave] {
+        let probe = Request::Probe { worker: 0 }.kind();
+        for (server, kind) in [(master, KEEP_ALIVE), (slave, probe)] {
             scope.spawn(move || {
                 let begun = Instant::now();
                 closes(&mut knock(server).0);
@@ -134,6 +158,11 @@ fn deadlines_are_as_the_operator_sets_them_and_counted() {
                 }
                 assert!(closes(wire.socket()) < Duration::from_secs(1));
             });
+            scope.spawn(move || {
+                let begun = Instant::now();
+                never_pauses(server, kind);
+                near(begun, 2);
+            });
         }
         scope.spawn(|| {
             let (mut logged_in, offer) = offer(master, "ada", PASSWORD).unwrap();
@@ -148,7 +177,7 @@ fn deadlines_are_as_the_operator_sets_them_and_counted() {
     });
     assert_told(
         &mut cluster,
-        &["first-byte 1", "login 1", "unknown-requests 1", "idle 1"],
+        &["first-byte 1", "login 2", "unknown-requests 1", "idle 1"],
     );
 }
 

@@ -204,7 +204,7 @@ fn hangup_takes_over_a_changed_configuration_and_keeps_the_old_one_where_the_new
         root.to_str().unwrap(),
     ];
     let home = root.with_file_name("home");
-    let mut arguments: Vec<std::ffi::OsString> = arguments.iter().map(Into::into).collect();
+    let mut arguments: Vec<OsString> = arguments.iter().map(Into::into).collect();
     arguments.extend(["--state".into(), cluster.state().into()]);
     let binary = slave_binary();
     cluster.slaves.push(Server::start(

@@ -42,6 +42,14 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(1);
 /// Until a question of ours is answered.
 pub(crate) const QUESTION: Duration = Duration::from_secs(3);
 
+/// A place from the command line whose answer is older is down: the next one may have taken all of its time, and its host may
+/// have been looked up anew. One that does not answer is told of before.
+pub(crate) const PROBE_SILENCE: Duration = Duration::from_secs(8);
+
+const _: () = assert!(
+    PROBE_SILENCE.as_secs() > PROBE_INTERVAL.as_secs() + CONNECT.as_secs() + QUESTION.as_secs()
+);
+
 /// While descriptors or memory are short, nobody is accepted for this long at a time.
 pub(crate) const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 

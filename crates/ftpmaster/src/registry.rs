@@ -8,7 +8,7 @@ use protocol::limits::MAX_SLAVES;
 use protocol::{Address, ErrorCode, Fingerprint, SlaveId, SlaveState, StorageId};
 use thiserror::Error;
 
-use crate::limits::{MAX_REGISTERED, MAX_REMEMBERED};
+use crate::limits::{MAX_REGISTERED, MAX_REMEMBERED, SILENCE};
 use crate::rotation::{Contender, Policy, Rotation};
 
 mod places;
@@ -113,7 +113,7 @@ impl Registry {
                 && slave
                     .registered
                     .as_ref()
-                    .is_some_and(|registered| registered.contact.is_alive(now));
+                    .is_some_and(|registered| registered.contact.is_within(SILENCE, now));
             if lives_elsewhere {
                 return Err(Refusal::Duplicate);
             }

@@ -1,10 +1,10 @@
 //! One slave, however often it is known.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{Address, Fingerprint, SlaveId, SlaveState, SlaveStatus};
 
-use crate::limits::SILENCE;
+use crate::limits::{PROBE_SILENCE, SILENCE};
 use crate::place::Place;
 
 /// What a slave says of itself each second.
@@ -98,9 +98,9 @@ impl Slave {
     pub(super) fn contact(&self, now: Instant) -> Option<Contact> {
         let registered = self.registered.iter().map(|registered| registered.contact);
         let fixed = self.fixed.iter().filter_map(|fixed| fixed.contact);
+        let registered = registered.filter(|contact| contact.is_within(SILENCE, now));
         registered
-            .chain(fixed)
-            .filter(|contact| contact.is_alive(now))
+            .chain(fixed.filter(|contact| contact.is_within(PROBE_SILENCE, now)))
             .max_by_key(|contact| contact.heard)
     }
 
@@ -130,7 +130,8 @@ impl Slave {
 }
 
 impl Contact {
-    pub(super) fn is_alive(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.heard) <= SILENCE
+    /// Whether it is no older than that.
+    pub(super) fn is_within(&self, silence: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.heard) <= silence
     }
 }

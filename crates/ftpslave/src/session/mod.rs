@@ -274,6 +274,11 @@ impl Session<'_> {
 
     /// Waits for the next request, and publishes meanwhile what is due. `false`: the session is over.
     fn await_request(&mut self, entry: &Entry<'_>) -> Result<bool, ConnectionError> {
+        if matches!(self.access, Access::Outside(_)) && Instant::now() >= self.enter_by {
+            // Whoever never pauses has no more time than others.
+            self.late = Some(Limit::Login);
+            return Ok(false);
+        }
         if self.connection.has_input() {
             return Ok(true);
         }
