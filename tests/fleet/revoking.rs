@@ -186,6 +186,31 @@ fn a_session_goes_on_with_fewer_rights_when_they_are_fewer() {
 }
 
 #[test]
+fn what_changed_without_a_signal_counts_for_tickets_that_were_made_until_the_restart() {
+    let mut cluster = with_users().start();
+    user_command(&cluster.state(), ["remove", "ada"], "").succeeded();
+    // The file's time is before that of the ticket.
+    let changed = fs::metadata(cluster.state().join("users.toml")).unwrap();
+    let changed = changed.modified().unwrap();
+    wait_until("another millisecond", PATIENCE, || {
+        changed.elapsed().unwrap() > Duration::from_millis(2)
+    });
+    let late = offers_to(&cluster, "ada").remove(0);
+    opened(&cluster, &late);
+    cluster.master().kill();
+    cluster.master().restart();
+    wait_for_refusal(&cluster, &late);
+    let client = cluster.client().with_login("bob", PASSWORD);
+    let is_served = || client.run(["ls"]).code == 0;
+    wait_until("the slave to be back", PATIENCE, is_served);
+    let kept = offers_to(&cluster, "bob").remove(0);
+    cluster.master().kill();
+    cluster.master().restart();
+    wait_until("the slave to be back", PATIENCE, is_served);
+    opened(&cluster, &kept);
+}
+
+#[test]
 fn what_changed_while_the_master_was_away_counts_when_it_is_back() {
     let mut cluster = with_users().start();
     let old = offers_to(&cluster, "ada").remove(0);

@@ -16,6 +16,7 @@ use crate::accounts_file::AccountsFile;
 use crate::fleet_file::FleetFile;
 use crate::keys::{KEY_LENGTH, MasterKey};
 use crate::random::random_bytes;
+use crate::rights_file::RightsFile;
 use crate::served_file::ServedFile;
 use crate::state_file::{FileError, give_to_owner, is_ours, read_or_make};
 use crate::tls::Identity;
@@ -234,6 +235,15 @@ impl StateDirectory {
     pub fn served_file(&self) -> Result<ServedFile, StateError> {
         let path = self.path.join(ServedFile::NAME);
         Ok(ServedFile::within(self.another_handle(&path)?))
+    }
+
+    /// What those could do who were let in by the master at that port of this machine.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub fn rights_file(&self, port: u16) -> Result<RightsFile, StateError> {
+        let handle = self.another_handle(&self.path)?;
+        Ok(RightsFile::within(handle, port))
     }
 
     fn another_handle(&self, path: &Path) -> Result<OwnedFd, StateError> {

@@ -145,12 +145,18 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     if let Some(changed) = accounts.changed_at()? {
         master.revoke_before(changed);
     }
+    let reached = server.address()?;
+    let rights = state.rights_file(reached.port())?;
+    if master.keep_rights(&rights) {
+        // Tickets were made by the old ones until the master before this one ended.
+        master.revoke_all();
+    }
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)
         .context("cannot look after the slaves")?;
     args.privileges.complain(kernel);
-    cli::listening(PROGRAM, server.address()?);
+    cli::listening(PROGRAM, reached);
     let mut grace = args.grace;
     let mut reporter = Reporter::default();
     loop {
@@ -161,7 +167,10 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
             Some(Wish::Stop) => break,
             Some(Wish::Reload) => {
                 match reload(typed, address, (&state, &accounts), &master, &mut probes) {
-                    Ok(new) => grace = new,
+                    Ok(new) => {
+                        grace = new;
+                        master.keep_rights(&rights);
+                    }
                     Err(error) => error!(
                         "the configuration stays as it was: {}",
                         cli::one_line(&error)

@@ -9,8 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use admission::{Gate, HASHES_WAITING, Limits};
 use anyhow::{Context, Result};
 use auth::tls::Reception;
-use auth::{Accounts, Gatekeeper, MasterKey, StateDirectory};
+use auth::{Accounts, Gatekeeper, MasterKey, RightsFile, StateDirectory};
 use protocol::{Address, Revocation, Rights, StorageId};
+use tracing::warn;
 
 use crate::fleet::FleetView;
 use crate::past::Past;
@@ -122,6 +123,21 @@ impl Master {
     pub(crate) fn revoke_before(&self, changed: u64) {
         let until = changed.min(self.clock.now());
         self.revocations().add_everybody(until);
+    }
+
+    /// Remembers who may do what for the master after this one; whether it was something else that the one before said last.
+    pub(crate) fn keep_rights(&self, file: &RightsFile) -> bool {
+        let settings = self.settings();
+        let kept = file.keep(settings.accounts.as_deref(), settings.everybody);
+        kept.unwrap_or_else(|error| {
+            warn!("who may do what is not remembered: {error}");
+            None
+        }) == Some(true)
+    }
+
+    /// Everybody's tickets are made anew.
+    pub(crate) fn revoke_all(&self) {
+        self.revocations().add_everybody(self.clock.revoke());
     }
 
     /// Whose tickets are no longer good, for a slave that has heard all up to that moment.
