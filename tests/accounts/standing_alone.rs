@@ -142,6 +142,18 @@ fn a_slave_of_a_master_takes_no_login() {
 fn changed_accounts_count_from_the_reload_on() {
     let (cluster, folder) = alone(&[]);
     let client = cluster.client().with_login("ada", PASSWORD);
+    let enter = |name: &str| {
+        let mut wire = Wire::open(cluster.address());
+        let reply: Reply = wire.ask(&login(name, PASSWORD));
+        assert!(matches!(reply, Reply::Welcome { .. }), "{reply:?}");
+        wire
+    };
+    user_command(folder.path(), ["add", "eve"], PASSWORD).succeeded();
+    cluster.slaves[0].process.signal(Signal::HUP);
+    let eve = || cluster.client().with_login("eve", PASSWORD);
+    wait_until("another account", PATIENCE, || eve().run(["ls"]).code == 0);
+    let (mut gone, mut stays) = (enter("ada"), enter("eve"));
+    let mut late = Wire::open(cluster.address());
     user_command(folder.path(), ["remove", "ada"], "").succeeded();
     user_command(folder.path(), ["add", "bob"], "new").succeeded();
     client.run(["ls"]).succeeded();
@@ -149,6 +161,18 @@ fn changed_accounts_count_from_the_reload_on() {
     wait_until("the account to be gone", PATIENCE, || {
         client.run(["ls"]).code == 4
     });
+    // Who was there before is out as well, or cannot come in; others notice nothing.
+    is_closed(&mut gone);
+    let reply: Reply = late.ask(&login("ada", PASSWORD));
+    assert!(matches!(
+        reply,
+        Reply::Error {
+            code: ErrorCode::LoginRefused,
+            ..
+        }
+    ));
+    let reply: Reply = stays.ask(&list());
+    assert!(matches!(reply, Reply::Entries { .. }));
     cluster
         .client()
         .with_login("bob", "new")

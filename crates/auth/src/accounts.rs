@@ -121,6 +121,26 @@ impl Accounts {
     }
 }
 
+/// Whose rights have become others, or are gone, from accounts and the rights of everybody, who needs no account, to those
+/// after them: names, an empty one for everybody.
+#[must_use]
+pub fn whose_rights_changed(
+    (old, everybody_before): (Option<&Accounts>, Option<Rights>),
+    (new, everybody_now): (Option<&Accounts>, Option<Rights>),
+) -> Vec<String> {
+    let mut users = Vec::new();
+    if everybody_before.is_some() && everybody_before != everybody_now {
+        users.push(String::new());
+    }
+    for (name, account) in old.into_iter().flat_map(Accounts::iter) {
+        let now = new.and_then(|new| new.get(name.as_str()));
+        if now.is_none_or(|(_, now)| now != account) {
+            users.push(name.to_string());
+        }
+    }
+    users
+}
+
 impl UserName {
     /// The name itself.
     #[must_use]

@@ -31,7 +31,7 @@ mod ticket;
 pub mod tls;
 mod toml_file;
 
-pub use accounts::{Account, Accounts, Home, HomeError, NameError, UserName};
+pub use accounts::{Account, Accounts, Home, HomeError, NameError, UserName, whose_rights_changed};
 pub use accounts_file::{AccountsError, AccountsFile};
 pub use fleet::{Fleet, JoinError, MAX_INVITATIONS, MAX_MEMBERS, TooManyInvitations};
 pub use fleet_file::{Edition, FleetError, FleetFile};

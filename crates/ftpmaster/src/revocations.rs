@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use auth::whose_rights_changed;
 use protocol::limits::{MAX_REVOCATIONS, TICKET_LIFE_S};
 use protocol::{Revocation, Text};
 
@@ -67,17 +68,10 @@ impl Revocations {
 
 /// Whose tickets say something else by the new settings, or would not be made.
 pub(crate) fn whose_changed(old: &Settings, new: &Settings) -> Vec<String> {
-    let mut users = Vec::new();
-    if old.everybody.is_some() && old.everybody != new.everybody {
-        users.push(String::new());
-    }
-    for (name, account) in old.accounts.iter().flat_map(|accounts| accounts.iter()) {
-        let now = new.accounts.as_ref().and_then(|now| now.get(name.as_str()));
-        if now.is_none_or(|(_, now)| now != account) {
-            users.push(name.to_string());
-        }
-    }
-    users
+    whose_rights_changed(
+        (old.accounts.as_deref(), old.everybody),
+        (new.accounts.as_deref(), new.everybody),
+    )
 }
 
 #[cfg(test)]

@@ -26,6 +26,9 @@ pub(crate) struct WorkerHandover {
     pub(crate) limit_session_rate: Option<u64>,
     /// What a client without a ticket may do, as bits; `None`: nobody comes without.
     pub(crate) open_rights: Option<u8>,
+    /// When that, and the accounts, began to count, milliseconds since 1970; 0 where that is not said.
+    #[serde(default)]
+    pub(crate) open_since: u64,
     /// Checks tickets; `None` where no master is served.
     pub(crate) ticket_key: Option<Key>,
     /// Who may log in here; `None` where there are no accounts, or the master keeps them.

@@ -12,6 +12,7 @@ mod args;
 mod handover;
 mod join;
 mod line;
+mod openness;
 mod pool_memory;
 mod registrar;
 mod revoked;

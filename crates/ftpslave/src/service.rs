@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use admission::Reporter;
 use anyhow::Context;
-use auth::{Accounts, AccountsFile, StateDirectory};
+use auth::StateDirectory;
 use cli::TlsUse;
 use confinement::{Kernel, Sandbox};
 use protocol::{Address, ErrorCode, SlaveId, StorageId};
@@ -22,7 +22,9 @@ use crate::args::Args;
 use crate::handover::{IdentityBytes, Key, RegistrarHandover, WorkerHandover};
 use crate::join;
 use crate::line::{Encryption, Manner};
+use crate::openness::Openness;
 use crate::pool_memory;
+use crate::revoked::Revoked;
 use crate::rights::{self, Place, Secrets};
 use crate::session::Peer;
 
@@ -80,7 +82,8 @@ fn serve(args: &Args) -> anyhow::Result<()> {
         storage: storage.id(),
         address,
     };
-    let launch = site.launch(args, &secrets)?;
+    let openness = Openness::read(args, None)?;
+    let launch = site.launch(args, &secrets, &openness)?;
     let pool = Pool {
         listener,
         launch,
@@ -94,6 +97,8 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     let mut service = Service {
         site,
         secrets,
+        openness,
+        proposed: None,
         privileges: args.privileges.clone(),
         reporter: Reporter::default(),
     };
@@ -184,13 +189,18 @@ impl Site {
         is_one.then(|| (ip.to_string(), self.address.port()))
     }
 
-    fn launch(&self, args: &Args, secrets: &Secrets) -> anyhow::Result<Launch> {
+    fn launch(
+        &self,
+        args: &Args,
+        secrets: &Secrets,
+        openness: &Openness,
+    ) -> anyhow::Result<Launch> {
         let workers = NonZeroUsize::try_from(args.worker_count())?;
         Ok(Launch {
             program: self.program.clone(),
             arguments: vec![OsString::from(self.address.port().to_string())],
             workers,
-            handover: self.for_worker(args, secrets)?,
+            handover: self.for_worker(args, secrets, openness)?,
             helper: Some(HelperLaunch {
                 name: "registrar".to_owned(),
                 handover: self.for_registrar(args, secrets)?,
@@ -198,7 +208,12 @@ impl Site {
         })
     }
 
-    fn for_worker(&self, args: &Args, secrets: &Secrets) -> anyhow::Result<Handover> {
+    fn for_worker(
+        &self,
+        args: &Args,
+        secrets: &Secrets,
+        openness: &Openness,
+    ) -> anyhow::Result<Handover> {
         if let Some(identity) = &secrets.identity {
             tracing::info!("clients know this slave by {}", identity.fingerprint());
         }
@@ -210,9 +225,10 @@ impl Site {
             limits: args.limits.limits(),
             limit_rate: args.limit_rate,
             limit_session_rate: args.limit_session_rate,
-            open_rights: args.open_rights().map(protocol::Rights::bits),
+            open_rights: openness.everybody.map(protocol::Rights::bits),
+            open_since: openness.since,
             ticket_key: secrets.keys.as_ref().map(|keys| Key::from(&keys.ticket)),
-            accounts: accounts(args)?,
+            accounts: openness.accounts.clone(),
             transfer_log: args.transfer_log.as_deref().map(absolute).transpose()?,
             identity: secrets.identity.as_ref().map(IdentityBytes::from),
             tls_alone: args.tls.tls == TlsUse::Always,
@@ -262,21 +278,14 @@ impl Site {
     }
 }
 
-/// Those of `--users`. A file that is named must be there: without it everybody would come in.
-fn accounts(args: &Args) -> anyhow::Result<Option<Accounts>> {
-    let Some(path) = &args.users else {
-        return Ok(None);
-    };
-    let found = AccountsFile::at(path)?.read()?;
-    found
-        .map(Some)
-        .with_context(|| format!("there are no accounts in '{}'", path.display()))
-}
-
 /// What the supervisor asks at the turns of the pool's life.
 struct Service {
     site: Site,
     secrets: Secrets,
+    /// That of the workers that accept.
+    openness: Openness,
+    /// That of those that are to replace them.
+    proposed: Option<Openness>,
     privileges: cli::Privileges,
     reporter: Reporter,
 }
@@ -296,8 +305,11 @@ impl Service {
             anyhow::bail!("another user needs a restart");
         }
         let secrets = self.secrets.again(&args, &self.site.place)?;
-        let launch = self.site.launch(&args, &secrets)?;
+        let before = self.proposed.as_ref().unwrap_or(&self.openness);
+        let openness = Openness::read(&args, Some(before))?;
+        let launch = self.site.launch(&args, &secrets, &openness)?;
         self.secrets = secrets;
+        self.proposed = Some(openness);
         Ok(launch)
     }
 }
@@ -320,11 +332,20 @@ impl Owner for Service {
             .ok()
     }
 
-    fn reloaded(&mut self) {
+    fn reloaded(&mut self, board: &Scoreboard) {
+        if let Some(new) = self.proposed.take() {
+            let old = std::mem::replace(&mut self.openness, new);
+            let revoked = self.openness.revoked_since(&old);
+            // What was allowed before ends with the sessions that had it, in the old workers too.
+            if let (false, Some(table)) = (revoked.is_empty(), Revoked::of(board)) {
+                table.note(&revoked, self.openness.since / 1000);
+            }
+        }
         cli::listening(PROGRAM, self.site.address);
     }
 
     fn kept(&mut self) {
+        self.proposed = None;
         cli::reloaded();
     }
 

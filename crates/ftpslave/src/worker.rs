@@ -77,6 +77,7 @@ fn boot() -> anyhow::Result<(Worker, Entry, WorkerHandover)> {
             slave: handover.slave_id(),
             ticket_key: handover.ticket_key(),
             open_rights: handover.open_rights(),
+            open_since: handover.open_since,
             accounts: handover.accounts.take().map(with_gatekeeper).transpose()?,
         },
         gate: Arc::new(Gate::new(

@@ -93,7 +93,7 @@ pub trait Owner {
     fn reload(&mut self) -> Option<Launch>;
 
     /// The reload is over: every worker that accepts runs the new configuration.
-    fn reloaded(&mut self) {}
+    fn reloaded(&mut self, _board: &Scoreboard) {}
 
     /// The reload is over, and nothing has changed: the new configuration was of no use, or no worker could start with it.
     fn kept(&mut self) {}

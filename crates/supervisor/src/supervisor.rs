@@ -116,7 +116,7 @@ impl Supervisor {
         let is_over = std::mem::take(&mut self.is_reloading);
         match std::mem::replace(&mut self.announced, generation) {
             0 => owner.ready(),
-            before if before != generation => owner.reloaded(),
+            before if before != generation => owner.reloaded(self.crew.board()),
             _ if is_over => owner.kept(),
             _ => {}
         }

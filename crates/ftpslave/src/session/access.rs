@@ -98,6 +98,8 @@ pub(crate) struct Doorkeeper {
     pub(crate) ticket_key: Option<SlaveKey>,
     /// What clients without ticket or login may do; `None` lets nobody in without.
     pub(crate) open_rights: Option<Rights>,
+    /// When that, and the accounts, began to count, milliseconds since 1970; 0 where that is not known.
+    pub(crate) open_since: u64,
     /// Who may log in; `None` where there are no accounts, or the master keeps them.
     pub(crate) accounts: Option<(Accounts, Gatekeeper)>,
 }
@@ -175,7 +177,7 @@ impl Doorkeeper {
                 rights: account.rights,
                 home: account.home.path().clone(),
                 quota: account.quota,
-                holder: None,
+                holder: self.holder(name.as_str()),
             }),
             Err(LoginError::Refused) => {
                 visit.offend(Offence::AuthFailed);
@@ -200,11 +202,19 @@ impl Doorkeeper {
                 rights,
                 home: RemotePath::root(),
                 quota: None,
-                holder: None,
+                holder: self.holder(""),
             }),
             None if self.takes_logins() => Err((ErrorCode::LoginRequired, "")),
             None => Err((ErrorCode::LoginRequired, TICKETS_ALONE)),
         }
+    }
+}
+
+impl Doorkeeper {
+    /// By what a session is known that needs no ticket. It is over when another configuration says something else of its user.
+    fn holder(&self, user: &str) -> Option<Holder> {
+        let is_known = self.open_since > 0;
+        is_known.then(|| Holder::new(user, self.open_since, u64::MAX))
     }
 }
 
@@ -237,6 +247,7 @@ mod tests {
             slave: SlaveId([1; 16]),
             ticket_key: None,
             open_rights: None,
+            open_since: 0,
             accounts: Some((accounts, gatekeeper)),
         };
         let words = admission::of_one_process().unwrap();

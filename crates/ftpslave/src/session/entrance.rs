@@ -16,6 +16,9 @@ use crate::revoked::Revoked;
 /// What a client hears whose ticket its master has taken back; it asks for another one.
 pub(super) const REVOKED: &str = "the ticket was revoked";
 
+/// What somebody hears who has reached a worker of before.
+const CHANGED: &str = "it has changed who may do what: connect again";
+
 impl Session<'_> {
     /// Lets a request pass that may be answered now, beginning the session where nothing has to be shown for it.
     pub(super) fn enter(&mut self, id: u32, request: &Request) -> Result<(), Verdict> {
@@ -24,7 +27,14 @@ impl Session<'_> {
         };
         if let Access::Outside(_) = self.access {
             match self.context.door.admit_anybody() {
-                Ok(pass) => self.begin(id, pass)?,
+                Ok(pass) if self.is_revoked(&pass) => {
+                    self.refuse(id, ErrorCode::TicketExpired, CHANGED);
+                    return Err(Verdict::Close);
+                }
+                Ok(pass) => {
+                    self.begin(id, pass.clone())?;
+                    self.hold(&pass);
+                }
                 Err((code, detail)) => {
                     self.refuse(id, code, detail);
                     return Err(Verdict::Close);
@@ -197,8 +207,15 @@ impl Session<'_> {
             source: visit.source(),
         };
         match self.context.door.log_in(attempt, visit, peer.is_private()) {
+            Ok(pass) if self.is_revoked(&pass) => {
+                self.refuse(id, ErrorCode::LoginRefused, CHANGED);
+                return Ok(Verdict::Close);
+            }
             Ok(pass) => match self.begin(id, pass.clone()) {
-                Ok(()) => self.welcome(id, &pass),
+                Ok(()) => {
+                    self.hold(&pass);
+                    self.welcome(id, &pass);
+                }
                 Err(verdict) => return Ok(verdict),
             },
             Err((code, detail)) => {

@@ -73,7 +73,7 @@ impl Owner for Program {
         Settings::read(&self.settings).map(|settings| settings.launch())
     }
 
-    fn reloaded(&mut self) {
+    fn reloaded(&mut self, _: &Scoreboard) {
         say("reloaded");
     }
 
