@@ -1,5 +1,7 @@
 //! What is typed, what is printed, and the statuses that scripts rely on.
 
+mod scripts;
+
 use std::fs;
 use std::process::Command;
 

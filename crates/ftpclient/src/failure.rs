@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// What was tried (`cannot get '/a.bin'`), and what stood in the way.
     Failed { tried: String, source: ClientError },
-    /// Stdout takes no more. A closed pipe (`ls | head`) ends the run without a word.
+    /// Stdout takes no more. A closed pipe (`ls | head`) ends the command without a word, and no other is run behind it.
     Output(ClientError),
     /// All has been said; this is what is left for the shell.
     Reported(ExitStatus),
@@ -123,7 +123,7 @@ impl Several {
     /// Takes note of a failure that has been told. Fails where the command must end: there is nobody to ask any more.
     pub(crate) fn note(&mut self, failure: &Failure) -> Result<(), Failure> {
         if let (Failure::Output(error), true) = (failure, failure.is_closed_pipe()) {
-            return Err(Failure::Output(error.clone()));
+            return self.finish_after(Err(Failure::Output(error.clone())));
         }
         self.first.get_or_insert(failure.status());
         if failure.ends_the_command() {
@@ -134,9 +134,17 @@ impl Several {
     }
 
     /// How the command ended.
-    pub(crate) fn finish(self) -> Result<(), Failure> {
+    pub(crate) fn finish(&self) -> Result<(), Failure> {
         self.first
             .map_or(Ok(()), |status| Err(Failure::Reported(status)))
+    }
+
+    /// How the command ended behind what was `written` of its results. That nobody reads on makes nothing of what failed before.
+    pub(crate) fn finish_after(&self, written: Result<(), Failure>) -> Result<(), Failure> {
+        match written {
+            Err(failure) if self.first.is_none() || !failure.is_closed_pipe() => Err(failure),
+            _ => self.finish(),
+        }
     }
 }
 
@@ -168,6 +176,24 @@ mod tests {
                 .starts_with("cannot write to stdout: no space left")
         );
         assert_eq!(full.status(), ExitStatus::Failed);
+    }
+
+    #[test]
+    fn what_failed_before_a_closed_pipe_gives_the_status() {
+        let closed = || Failure::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        let mut several = Several::default();
+        assert!(several.note(&closed()).unwrap_err().is_closed_pipe());
+        assert!(several.finish_after(Ok(())).is_ok());
+        let missing = Failure::of(String::new())(ErrorCode::NotFound);
+        assert!(several.note(&missing).is_ok());
+        for ended in [
+            several.note(&closed()),
+            several.finish_after(Err(closed())),
+            several.finish_after(Ok(())),
+        ] {
+            let failure = ended.unwrap_err();
+            assert!(matches!(failure, Failure::Reported(ExitStatus::Failed)));
+        }
     }
 
     #[test]

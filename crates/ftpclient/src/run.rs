@@ -68,6 +68,7 @@ fn work(settings: Settings) -> Result<(), Failure> {
         session: &mut session,
         keep_going: settings.keep_going,
         several: Several::default(),
+        is_unread: false,
     };
     match settings.work {
         Work::Commands(commands) => run.commands(&commands),
@@ -81,6 +82,8 @@ struct Run<'s> {
     session: &'s mut Session,
     keep_going: bool,
     several: Several,
+    /// Whether the reader of stdout has gone.
+    is_unread: bool,
 }
 
 impl Run<'_> {
@@ -112,6 +115,11 @@ impl Run<'_> {
 
     fn obey(&mut self, commands: &[Invocation]) -> Result<(), Failure> {
         for command in commands {
+            if self.is_unread && command.command.name != "bye" {
+                // What is left undone is not done, though nobody reads on.
+                self.several.finish()?;
+                return Err(Failure::Reported(ExitStatus::Failed));
+            }
             let done = command.run(self.session);
             self.session.output.clear_bar();
             let flushed = self.session.output.flush();
@@ -125,8 +133,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Ends the run, or goes on behind the failure if that was asked for.
+    /// Ends the run, or goes on behind the failure if that was asked for. Behind a closed pipe only the end of the commands is
+    /// waited for.
     fn failed(&mut self, failure: Failure) -> Result<(), Failure> {
+        if failure.is_closed_pipe() {
+            self.is_unread = true;
+            return Ok(());
+        }
         if !self.keep_going || failure.ends_the_run() {
             return Err(failure);
         }

@@ -29,8 +29,8 @@ pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(),
         lister.several(session, named)?;
     }
     lister.rows.sort();
-    session.output.rows(&lister.rows, invocation.has(b'l'))?;
-    lister.failures.finish()
+    let written = session.output.rows(&lister.rows, invocation.has(b'l'));
+    lister.failures.finish_after(written)
 }
 
 struct Lister {

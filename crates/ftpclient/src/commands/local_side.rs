@@ -67,8 +67,8 @@ pub(crate) fn list(session: &mut Session, invocation: &Invocation) -> Result<(),
         }
     }
     rows.sort();
-    session.output.rows(&rows, invocation.has(b'l'))?;
-    several.finish()
+    let written = session.output.rows(&rows, invocation.has(b'l'));
+    several.finish_after(written)
 }
 
 /// `!`: a person's own shell, in the local folder. Not for scripts: what they hold may have come from a server.

@@ -123,7 +123,7 @@ fn run(session: &mut Session, request: &Mirror<'_>) -> Result<(), Failure> {
     });
     output.clear_bar();
     if let Some(failure) = teller.broken {
-        return Err(failure);
+        return teller.several.finish_after(Err(failure));
     }
     let tried = match request.target {
         Side::Local => cannot("mirror", request.remote.as_bytes()),
