@@ -128,6 +128,12 @@ impl Folder {
         }
     }
 
+    /// What the link `name` leads to, by whatever way; nothing is opened. `None` where nothing is there, or nobody can say.
+    pub(crate) fn leads_to(&self, name: &OsStr) -> Option<FileType> {
+        let stat = rustix::fs::statat(&self.descriptor, name, AtFlags::empty()).ok()?;
+        Some(FileType::from_raw_mode(stat.st_mode))
+    }
+
     /// Opens the file `name` for reading; never a link's target, and never waiting for a pipe's other end.
     pub(crate) fn open_to_read(&self, name: &OsStr) -> io::Result<File> {
         self.open_file(name, OFlags::RDONLY)

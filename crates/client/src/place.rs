@@ -34,7 +34,8 @@ impl Place {
         self.folder.path_of(name)
     }
 
-    /// What is there now. A folder, or anything but a file or link, is an error: it is never replaced by a file.
+    /// What is there now. A folder, or anything but a file or link, is an error: it is never replaced by a file. Nor is a link to
+    /// a device or pipe.
     pub(crate) fn occupant(&self) -> Result<Option<Facts>, ClientError> {
         occupant(&self.folder, &self.name)
     }
@@ -44,7 +45,12 @@ impl Place {
 pub(crate) fn occupant(folder: &Folder, name: &OsStr) -> Result<Option<Facts>, ClientError> {
     let facts = folder.facts(name)?;
     match facts.map(|facts| facts.kind) {
-        None | Some(FileType::RegularFile | FileType::Symlink) => Ok(facts),
+        None | Some(FileType::RegularFile) => Ok(facts),
+        // Who names `/dev/stdout` means what it leads to, and would lose it with the link.
+        Some(FileType::Symlink) => match folder.leads_to(name) {
+            None | Some(FileType::RegularFile | FileType::Directory) => Ok(facts),
+            Some(_) => Err(ErrorCode::NotRegular.into()),
+        },
         Some(FileType::Directory) => Err(ErrorCode::IsDirectory.into()),
         Some(_) => Err(ErrorCode::NotRegular.into()),
     }

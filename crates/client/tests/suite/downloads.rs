@@ -1,6 +1,7 @@
 //! One file from the storage: whole, verified, resumed, whatever happens to slaves, bytes and versions.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{Duration, Instant};
 
@@ -251,6 +252,27 @@ fn what_is_in_the_way_is_never_written_through() {
         error.kind(),
         ClientErrorKind::Remote(ErrorCode::IsDirectory)
     );
+}
+
+#[test]
+fn a_link_to_a_device_or_pipe_is_not_replaced() {
+    let (setting, _) = served(1000, 1);
+    let mut client = setting.connect().unwrap();
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let pipe = format!("/proc/self/fd/{}", writer.as_raw_fd());
+    for target in ["/dev/null", &pipe] {
+        symlink(target, setting.local("a")).unwrap();
+        for conflict in [Conflict::Refuse, Conflict::Overwrite] {
+            let error = setting.get(&mut client, conflict).unwrap_err();
+            assert_eq!(error.to_string(), "not a regular file", "{target}");
+        }
+        assert!(setting.local("a").is_symlink(), "{target}");
+        assert_eq!(setting.names(), ["a"]);
+        fs::remove_file(setting.local("a")).unwrap();
+    }
+    // One that leads nowhere is no more than a name.
+    symlink("nowhere", setting.local("a")).unwrap();
+    setting.get(&mut client, Conflict::Overwrite).unwrap();
 }
 
 #[test]
