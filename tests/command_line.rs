@@ -1,5 +1,6 @@
 //! What is typed, what is printed, and the statuses that scripts rely on.
 
+mod layers;
 mod scripts;
 
 use std::fs;

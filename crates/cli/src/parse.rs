@@ -232,7 +232,7 @@ mod tests {
         assert!(args.standalone);
         assert_eq!(args.master, ["a", "b"]);
         assert_eq!(args.policy, Policy::LeastBusy);
-        assert_eq!(args.shared.verbosity(), crate::Verbosity::Debug);
+        assert_eq!(args.shared.verbosity, crate::Verbosity::Debug);
         assert_eq!(with_file(file, &["--master", "c"]).unwrap().master, ["c"]);
         assert_eq!(with_file("", &[]).unwrap().port, 2121);
     }
@@ -245,6 +245,34 @@ mod tests {
         assert_eq!(name(args).as_deref(), Some("cli"));
         let args = parse_words(&["--pkg-name", "typed"]).unwrap();
         assert_eq!(name(args).as_deref(), Some("typed"));
+    }
+
+    #[test]
+    fn what_is_typed_of_q_and_v_wins_over_the_file() {
+        use crate::Verbosity::{Debug, Normal, Quiet, Verbose};
+        for (file, words, wanted) in [
+            ("quiet = true", &[][..], Quiet),
+            ("quiet = true", &["-v"], Verbose),
+            ("quiet = true", &["slaves", "-vv"], Debug),
+            ("quiet = false", &["-v"], Verbose),
+            ("verbose = 2", &["-q"], Quiet),
+            ("verbose = 2\nquiet = false", &[], Debug),
+            ("verbose = 0\nquiet = true", &[], Quiet),
+            ("", &[], Normal),
+        ] {
+            let args = with_file(file, words).unwrap();
+            assert_eq!(args.shared.verbosity, wanted, "{file} {words:?}");
+        }
+        for words in [&["-q", "-v"][..], &["-v", "slaves", "-q"]] {
+            let Err(Stop::Usage(error)) = with_file("", words) else {
+                panic!("{words:?} is wrong usage")
+            };
+            assert_eq!(error.exit_code(), 2);
+            assert_eq!(
+                Stop::Usage(error).to_string(),
+                "-q and -v exclude each other"
+            );
+        }
     }
 
     #[test]

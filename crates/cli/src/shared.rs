@@ -2,29 +2,36 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 /// To be flattened into a program's arguments.
-#[derive(Args, Clone, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Shared {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// What `-q`, `-v` and `-vv` come to.
+    pub verbosity: Verbosity,
+    /// How events are written to stderr.
+    pub log_format: LogFormat,
+}
+
+/// [`Shared`] as it can be typed.
+#[derive(Args)]
+struct Typed {
     /// Read options from FILE (TOML): long names are the keys
     #[arg(long, value_name = "FILE", global = true, help_heading = "General")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
 
     /// Say more on stderr; twice says everything
     #[arg(short, long, action = ArgAction::Count, global = true, help_heading = "General")]
-    pub verbose: u8,
+    verbose: u8,
 
     /// Say nothing but errors and results
-    #[arg(
-        short,
-        long,
-        global = true,
-        conflicts_with = "verbose",
-        help_heading = "General"
-    )]
-    pub quiet: bool,
+    #[arg(short, long, global = true, help_heading = "General")]
+    quiet: bool,
 
     /// How events are written to stderr
     #[arg(
@@ -35,7 +42,7 @@ pub struct Shared {
         global = true,
         help_heading = "General"
     )]
-    pub log_format: LogFormat,
+    log_format: LogFormat,
 }
 
 /// How much is said on stderr.
@@ -76,19 +83,55 @@ impl Shared {
     #[must_use]
     pub const fn logging(&self) -> Logging {
         Logging {
-            verbosity: self.verbosity(),
+            verbosity: self.verbosity,
             format: self.log_format,
         }
     }
+}
 
-    /// What `-q`, `-v` and `-vv` come to.
-    #[must_use]
-    pub const fn verbosity(&self) -> Verbosity {
-        match (self.quiet, self.verbose) {
-            (true, _) => Verbosity::Quiet,
-            (false, 0) => Verbosity::Normal,
-            (false, 1) => Verbosity::Verbose,
-            (false, _) => Verbosity::Debug,
-        }
+impl FromArgMatches for Shared {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let typed = Typed::from_arg_matches(matches)?;
+        Ok(Self {
+            config: typed.config.clone(),
+            verbosity: typed.verbosity(matches)?,
+            log_format: typed.log_format,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for Shared {
+    fn augment_args(command: Command) -> Command {
+        Typed::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Typed::augment_args_for_update(command)
+    }
+}
+
+impl Typed {
+    /// Of `-q` and `-v` the one that is typed wins over one from the environment, and that over one from the file.
+    fn verbosity(&self, matches: &ArgMatches) -> Result<Verbosity, Error> {
+        let [quiet, verbose] = ["quiet", "verbose"].map(|id| matches.value_source(id));
+        let is_quiet = match (self.quiet, self.verbose) {
+            (true, 1..) if quiet == verbose && quiet == Some(ValueSource::CommandLine) => {
+                let sentence = "-q and -v exclude each other";
+                return Err(Error::raw(ErrorKind::ArgumentConflict, sentence));
+            }
+            (true, 1..) => quiet >= verbose,
+            (is_quiet, _) => is_quiet,
+        };
+        Ok(match self.verbose {
+            _ if is_quiet => Verbosity::Quiet,
+            0 => Verbosity::Normal,
+            1 => Verbosity::Verbose,
+            _ => Verbosity::Debug,
+        })
     }
 }

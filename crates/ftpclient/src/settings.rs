@@ -51,6 +51,7 @@ impl Settings {
     pub(crate) fn new(args: &Args) -> Result<Self, Failure> {
         let targets = Target::parse_list(&args.host, args.port)
             .map_err(|error| Failure::Usage(error.to_string()))?;
+        let is_quiet = args.shared.verbosity == cli::Verbosity::Quiet;
         Ok(Self {
             targets,
             options: Options {
@@ -75,8 +76,8 @@ impl Settings {
             } else {
                 Format::Human
             },
-            is_quiet: args.shared.quiet,
-            bars: !args.no_progress && !args.shared.quiet && io::stderr().is_terminal(),
+            is_quiet,
+            bars: !args.no_progress && !is_quiet && io::stderr().is_terminal(),
             keep_going: args.keep_going,
         })
     }
