@@ -129,6 +129,29 @@ fn a_file_that_others_can_open_is_refused() {
 }
 
 #[test]
+fn a_password_file_goes_with_a_user_from_the_configuration_file() {
+    let cluster = with_ada().start();
+    let client = cluster.client();
+    let password = client.write("password", format!("{PASSWORD}\n").as_bytes());
+    set_mode(&password, 0o600);
+    client.write("client.toml", b"user = 'ada'\n");
+    let ls = |options: &[&str]| {
+        let mut command = client.command::<&str>([]);
+        command.args(options).arg("ls");
+        command
+    };
+    let typed = ["--config=client.toml", "--password-file=password"];
+    client.finish(ls(&typed), b"").succeeded();
+    let mut with_variable = ls(&typed[..1]);
+    with_variable.env("FTPCLIENT_PASSWORD_FILE", "password");
+    client.finish(with_variable, b"").succeeded();
+    client.finish(ls(&typed[1..]), b"").failed(2, "--user NAME");
+    let mut for_nobody = ls(&[]);
+    for_nobody.env("FTPCLIENT_PASSWORD_FILE", "password");
+    client.finish(for_nobody, b"").failed(4, "login required");
+}
+
+#[test]
 fn it_does_not_leave_this_machine_in_the_clear() {
     let cluster = with_ada().on_localhost().start();
     let client = cluster.client().with_login("ada", PASSWORD);

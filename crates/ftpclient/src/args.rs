@@ -70,7 +70,7 @@ pub(crate) struct Args {
     pub(crate) user: Option<String>,
 
     /// Take the password from the first line of FILE, which nobody else may be able to open
-    #[arg(long, value_name = "FILE", requires = "user", help_heading = "Login")]
+    #[arg(long, value_name = "FILE", help_heading = "Login")]
     pub(crate) password_file: Option<PathBuf>,
 
     /// Encrypt connections: all, none, or (auto) those that leave this machine, those to servers that are remembered, and
@@ -134,6 +134,10 @@ pub(crate) struct Args {
     /// Set where `-l` stood before HOST.
     #[arg(skip)]
     pub(crate) is_list_first: bool,
+
+    /// Set where `--password-file` is no standing setting.
+    #[arg(skip)]
+    pub(crate) is_password_file_typed: bool,
 }
 
 /// What can be typed.
@@ -142,7 +146,7 @@ pub fn command() -> clap::Command {
     Args::command()
 }
 
-/// [`Args`], with the one thing that they cannot say of themselves.
+/// [`Args`], with what they cannot say of themselves.
 #[derive(Debug)]
 struct Ordered(Args);
 
@@ -161,11 +165,10 @@ impl CommandFactory for Ordered {
 impl FromArgMatches for Ordered {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut args = Args::from_arg_matches(matches)?;
-        let place = |id| {
-            let is_typed = matches.value_source(id) == Some(ValueSource::CommandLine);
-            matches.index_of(id).filter(|_| is_typed)
-        };
+        let is_typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let place = |id| matches.index_of(id).filter(|_| is_typed(id));
         args.is_list_first = args.list && place("list") < place("host");
+        args.is_password_file_typed = is_typed("password_file");
         Ok(Self(args))
     }
 

@@ -65,10 +65,7 @@ impl Settings {
                 tls: encryption(args.tls),
                 trust: trust(args.ca.as_deref())?,
             },
-            login: args
-                .user
-                .clone()
-                .map(|user| (user, args.password_file.clone())),
+            login: login(args)?,
             work: work(args)?,
             folder: folder(args.dir.as_deref())?,
             format: if args.json {
@@ -81,6 +78,16 @@ impl Settings {
             keep_going: args.keep_going,
         })
     }
+}
+
+/// Nobody, where no name is given. A file that is set once for all runs waits for one.
+fn login(args: &Args) -> Result<Option<(String, Option<PathBuf>)>, Failure> {
+    if args.user.is_none() && args.is_password_file_typed {
+        let sentence = "--password-file holds the password of a user: say whose with --user NAME";
+        return Err(Failure::Usage(sentence.to_owned()));
+    }
+    let user = args.user.clone();
+    Ok(user.map(|user| (user, args.password_file.clone())))
 }
 
 fn work(args: &Args) -> Result<Work, Failure> {
