@@ -14,7 +14,7 @@ use crate::direction::{Direction, Job};
 use crate::failure::{Failure, cannot};
 use crate::invocation::Invocation;
 use crate::names;
-use crate::session::Session;
+use crate::session::{Session, remote_seen_from};
 use crate::transfer::Transfer;
 use crate::words::Word;
 
@@ -69,17 +69,36 @@ fn send(transfer: &mut Transfer<'_>, target: &Target, jobs: &[Job]) -> Result<()
 
 /// `put *.txt` where the shell found two files would upload one under the other's name.
 fn refuse_two_files(session: &Session, source: &Word, last: &Word) -> Result<(), Failure> {
-    if !session.local_path(last.literal()).is_file() {
+    let is_file = |name: &[u8]| session.local_path(name).is_file();
+    // No glob matches the same name twice.
+    if source.literal() == last.literal() || !is_file(last.literal()) {
         return Ok(());
     }
-    let remote = session.folder.resolve(last.literal());
-    let path = remote.as_ref().map_or(last.literal(), RemotePath::as_bytes);
+    let way = session
+        .folder
+        .resolve(last.literal())
+        .ok()
+        .and_then(|path| {
+            let ways = [path.as_bytes().to_vec(), seen_from(&session.folder, &path)];
+            ways.into_iter().find(|way| !is_file(way))
+        });
     let (source, last) = (cli::name(source.literal()), cli::name(last.literal()));
-    Err(Failure::Usage(format!(
-        "put: '{last}' is a local file too; to upload both, name a folder last: put '{source}' '{last}' .; \
-         to upload '{source}' as '{last}', write its whole remote path: put '{source}' '{}'",
-        cli::name(path)
-    )))
+    let mut sentence = format!(
+        "put: '{last}' is a local file too; to upload both, name a folder last: put '{source}' '{last}' ."
+    );
+    if let Some(way) = way {
+        let way = cli::name(&way);
+        sentence += &format!("; to upload '{source}' as '{last}': put '{source}' '{way}'");
+    }
+    Err(Failure::Usage(sentence))
+}
+
+/// The relative name of `path` in that folder, by way of the root where it is not below.
+fn seen_from(folder: &RemotePath, path: &RemotePath) -> Vec<u8> {
+    match remote_seen_from(folder, path) {
+        below if !below.starts_with(b"/") => below.to_vec(),
+        _ => [&b"../".repeat(folder.components().count()), path.relative()].concat(),
+    }
 }
 
 /// The files and trees that are there; what is not is told.
@@ -208,8 +227,30 @@ mod tests {
         assert_eq!(
             refusal.to_string(),
             "put: 'b.txt' is a local file too; to upload both, name a folder last: put 'a.txt' 'b.txt' .; \
-             to upload 'a.txt' as 'b.txt', write its whole remote path: put 'a.txt' '/pub/b.txt'"
+             to upload 'a.txt' as 'b.txt': put 'a.txt' '/pub/b.txt'"
         );
+    }
+
+    #[test]
+    fn what_the_refusal_shows_is_not_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let local = |name| folder.path().join(name).to_str().unwrap().to_owned();
+        let (source, last) = (local("a.txt"), local("b.txt"));
+        fs::write(&source, "").unwrap();
+        fs::write(&last, "").unwrap();
+        let mut session = session(&folder.path().join("elsewhere"));
+        let word = |text: &str| Word::typed(OsStr::new(text));
+        assert!(refuse_two_files(&session, &word(&last), &word(&last)).is_ok());
+        for remote in ["/", "/deep/down", folder.path().to_str().unwrap()] {
+            session.folder = RemotePath::try_from(remote).unwrap();
+            let refusal = refuse_two_files(&session, &word(&source), &word(&last)).unwrap_err();
+            let sentence = refusal.to_string();
+            let shown = sentence.split('\'').rev().nth(1).unwrap();
+            assert_ne!(shown, last, "{sentence}");
+            assert!(refuse_two_files(&session, &word(&source), &word(shown)).is_ok());
+            let meant = session.folder.resolve(shown.as_bytes()).unwrap();
+            assert_eq!(meant.as_bytes(), last.as_bytes(), "{sentence}");
+        }
     }
 
     #[test]
