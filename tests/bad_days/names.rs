@@ -250,3 +250,26 @@ fn a_name_that_is_no_text_works_both_ways() {
     other.run([OsStr::new("rm"), second]).succeeded();
     assert!(!cluster.path(name).exists() && !cluster.path(second).exists());
 }
+
+#[test]
+fn what_is_no_file_and_in_the_way_is_not_told_as_the_other_side_s() {
+    let cluster = Cluster::start(1);
+    cluster.write("a.txt", b"hello\n");
+    cluster.write("pub/b.txt", b"b");
+    let client = cluster.client();
+    fs::create_dir(client.path("a.txt")).unwrap();
+    client.run(["get", "a.txt"]).failed_exactly(
+        1,
+        "ftpclient: cannot get '/a.txt' as 'a.txt': is a directory",
+    );
+    client.write("pub", b"mine");
+    client
+        .run(["put", "pub", "/"])
+        .failed_exactly(1, "ftpclient: cannot put 'pub' as '/pub': is a directory");
+    symlink("/dev/null", client.path("sink")).unwrap();
+    client.run(["get", "-f", "a.txt", "sink"]).failed_exactly(
+        1,
+        "ftpclient: cannot get '/a.txt' as 'sink': not a regular file (cat writes to one)",
+    );
+    assert!(client.path("sink").is_symlink());
+}

@@ -221,6 +221,7 @@ const fn local_word(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorCode::NoSpace.word(),
         io::ErrorKind::IsADirectory => ErrorCode::IsDirectory.word(),
         io::ErrorKind::NotADirectory => ErrorCode::NotDirectory.word(),
+        io::ErrorKind::NotSeekable => ErrorCode::NotRegular.word(),
         io::ErrorKind::InvalidFilename => ErrorCode::NameTooLong.word(),
         io::ErrorKind::ReadOnlyFilesystem => ErrorCode::ReadOnly.word(),
         io::ErrorKind::FileTooLarge => ErrorCode::TooLarge.word(),

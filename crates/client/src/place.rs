@@ -1,13 +1,14 @@
 //! Where a download goes: a held folder and one name in it.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use protocol::ErrorCode;
 use rustix::fs::FileType;
 
-use crate::ClientError;
 use crate::folder::{Facts, Folder};
+use crate::{ClientError, ClientErrorKind};
 
 /// A name in a folder.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Place {
     pub(crate) fn of(path: &Path) -> Result<Self, ClientError> {
         let name = path
             .file_name()
-            .ok_or_else(|| ClientError::from(ErrorCode::IsDirectory))?;
+            .ok_or_else(|| ClientError::from(io::Error::from(io::ErrorKind::IsADirectory)))?;
         let parent = path.parent().unwrap_or(Path::new(""));
         Ok(Self {
             folder: Folder::open(parent)?,
@@ -49,9 +50,15 @@ pub(crate) fn occupant(folder: &Folder, name: &OsStr) -> Result<Option<Facts>, C
         // Who names `/dev/stdout` means what it leads to, and would lose it with the link.
         Some(FileType::Symlink) => match folder.leads_to(name) {
             None | Some(FileType::RegularFile | FileType::Directory) => Ok(facts),
-            Some(_) => Err(ErrorCode::NotRegular.into()),
+            Some(_) => Err(not_regular()),
         },
-        Some(FileType::Directory) => Err(ErrorCode::IsDirectory.into()),
-        Some(_) => Err(ErrorCode::NotRegular.into()),
+        Some(FileType::Directory) => Err(io::Error::from(io::ErrorKind::IsADirectory).into()),
+        Some(_) => Err(not_regular()),
     }
+}
+
+/// Of all kinds of the system's errors this one alone is about pipes and devices.
+fn not_regular() -> ClientError {
+    let kind = ClientErrorKind::Local(io::ErrorKind::NotSeekable);
+    ClientError::new(kind, ErrorCode::NotRegular.sentence())
 }

@@ -79,8 +79,8 @@ impl Direction {
         }
     }
 
-    /// The failure of a file or tree. Where it is the place to be written to that is missing or closed, that is named too:
-    /// `cannot get '/a.bin': no such file` would send a person to look for the wrong one.
+    /// The failure of a file or tree. Where it is the place to be written to that is missing, closed or taken by what is no file,
+    /// that is named too: `cannot get '/a.bin': no such file` would send a person to look for the wrong one.
     pub(crate) fn failure(self, job: &Job, error: ClientError) -> Failure {
         let code = match (self, error.kind()) {
             (Self::Get, ClientErrorKind::Local(_)) => error.word(),
@@ -91,9 +91,13 @@ impl Direction {
             let destination = cli::name(self.destination(job));
             format!("{} as '{destination}'", self.tried(job))
         };
-        if code == ErrorCode::NotFound.word() {
+        let is = |other: ErrorCode| code == other.word();
+        if is(ErrorCode::NotFound) {
             Failure::refused(tried(), ErrorCode::NotFound, "no such folder")
-        } else if code == ErrorCode::NotPermitted.word() {
+        } else if self == Self::Get && is(ErrorCode::NotRegular) {
+            let why = "not a regular file (cat writes to one)";
+            Failure::refused(tried(), ErrorCode::NotRegular, why)
+        } else if is(ErrorCode::NotPermitted) || is(ErrorCode::IsDirectory) {
             Failure::of(tried())(error)
         } else {
             Failure::of(self.tried(job))(error)

@@ -250,7 +250,7 @@ fn what_is_in_the_way_is_never_written_through() {
     let error = setting.get(&mut client, Conflict::Overwrite).unwrap_err();
     assert_eq!(
         error.kind(),
-        ClientErrorKind::Remote(ErrorCode::IsDirectory)
+        ClientErrorKind::Local(std::io::ErrorKind::IsADirectory)
     );
 }
 
@@ -265,6 +265,7 @@ fn a_link_to_a_device_or_pipe_is_not_replaced() {
         for conflict in [Conflict::Refuse, Conflict::Overwrite] {
             let error = setting.get(&mut client, conflict).unwrap_err();
             assert_eq!(error.to_string(), "not a regular file", "{target}");
+            assert_eq!(error.word(), ErrorCode::NotRegular.word());
         }
         assert!(setting.local("a").is_symlink(), "{target}");
         assert_eq!(setting.names(), ["a"]);
