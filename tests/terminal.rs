@@ -84,6 +84,38 @@ fn names_that_would_play_with_the_screen_are_escaped() {
 }
 
 #[test]
+fn json_plays_with_no_screen_and_says_the_same() {
+    let cluster = Cluster::start(1);
+    let name = "a\u{9b}31m\u{7f}\u{202e}b";
+    cluster.write(name, b"x");
+    let client = person(&cluster).options(["--json"]);
+    let in_a_pipe = cluster.client().options(["--json"]);
+    for words in [
+        &["ls"] as &[_],
+        &["sum", "a*"],
+        &["stat", "a*"],
+        &["get", "-f", "a*"],
+        &["mirror", "--dry-run", "/", "copy"],
+    ] {
+        let (code, shown) = one_shot(&client, words).finish();
+        assert_eq!(code, 0, "{shown}");
+        assert!(
+            shown.contains(r"a\u009b31m\u007f\u202eb"),
+            "{words:?}: {shown:?}"
+        );
+        assert!(
+            !shown.contains(['\u{9b}', '\u{7f}', '\u{202e}']),
+            "{shown:?}"
+        );
+        let shown = shown.lines().next().unwrap();
+        let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+        assert!(shown.to_string().contains(name), "{shown}");
+        let piped = in_a_pipe.run(words.iter().copied());
+        assert!(piped.succeeded().stdout.contains(name), "{words:?}");
+    }
+}
+
+#[test]
 fn a_person_is_asked_before_a_file_is_overwritten() {
     let cluster = Cluster::start(1);
     cluster.write("photo.jpg", b"theirs");

@@ -76,7 +76,8 @@ impl Output {
 
     /// A result, for a script.
     pub(crate) fn record(&mut self, record: &impl Serialize) -> Result<(), Failure> {
-        self.result(|stdout| write_record(stdout, record))
+        let is_terminal = self.is_terminal;
+        self.result(|stdout| write_record((stdout, is_terminal), record))
     }
 
     /// A listing in its order; `long` adds type, size and time.
@@ -125,7 +126,7 @@ impl Output {
         match self.format {
             Format::Json => {
                 let record = TransferRecord::done(direction, transferred);
-                self.remark(|stdout| write_record(stdout, &record))
+                self.remark_record(&record)
             }
             Format::Human if self.statistics => {
                 let line = human::statistics(direction, name, transferred);
@@ -147,13 +148,13 @@ impl Output {
             return Ok(());
         }
         let record = TransferRecord::failed(direction, names.0, names.1, failure);
-        self.remark(|stdout| write_record(stdout, &record))
+        self.remark_record(&record)
     }
 
     /// One change of many, or what they came to: as an object or as a line.
     pub(crate) fn change(&mut self, record: &impl Serialize, line: &str) -> Result<(), Failure> {
         match self.format {
-            Format::Json => self.remark(|stdout| write_record(stdout, record)),
+            Format::Json => self.remark_record(record),
             Format::Human => self.total(line),
         }
     }
@@ -198,6 +199,11 @@ impl Output {
         let written = write(&mut *self.stdout);
         self.is_closed |= written.as_ref().is_err_and(is_closed_pipe);
         Ok(written?)
+    }
+
+    fn remark_record(&mut self, record: &impl Serialize) -> Result<(), Failure> {
+        let is_terminal = self.is_terminal;
+        self.remark(|stdout| write_record((stdout, is_terminal), record))
     }
 
     /// Writes what only accompanies a command's work.
@@ -253,8 +259,16 @@ impl Write for Watched<'_> {
     }
 }
 
-fn write_record(stdout: &mut dyn Write, record: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *stdout, record)?;
+/// An object on its line. On a terminal, what would play with the screen is written as `\uXXXX`, which means the same.
+fn write_record(
+    (stdout, is_terminal): (&mut dyn Write, bool),
+    record: &impl Serialize,
+) -> io::Result<()> {
+    if is_terminal {
+        stdout.write_all(cli::json_line(record)?.as_bytes())?;
+    } else {
+        serde_json::to_writer(&mut *stdout, record)?;
+    }
     stdout.write_all(b"\n")
 }
 
