@@ -41,3 +41,12 @@ fn a_closed_pipe_hides_neither_a_failure_nor_what_was_left_undone() {
         assert!(!cluster.path("mine.txt").exists(), "{commands}{script}");
     }
 }
+
+#[test]
+fn a_script_with_the_line_ends_of_windows_means_the_same() {
+    let cluster = with_a_file();
+    let finished = cluster
+        .client()
+        .run_script("mkdir new\r\n\r\n# all\r\nls\r\n");
+    assert_eq!(finished.succeeded().stdout, "a.txt\nnew\npub\n");
+}

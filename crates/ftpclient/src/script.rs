@@ -26,15 +26,16 @@ pub(crate) fn read(text: &[u8]) -> Result<Vec<Invocation>, Failure> {
         .collect()
 }
 
-/// The next line of a script, without its end; `None` at the end of the script.
+/// The next line of a script, without its end, which is CR LF where the script comes from Windows; `None` at the end of the
+/// script.
 pub(crate) fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let length = input.take(MAX_LINE).read_until(b'\n', &mut line)?;
     if length == 0 {
         return Ok(None);
     }
-    if line.last() == Some(&b'\n') {
-        line.pop();
+    if line.pop_if(|last| *last == b'\n').is_some() {
+        line.pop_if(|last| *last == b'\r');
     } else if u64::try_from(length).is_ok_and(|length| length == MAX_LINE) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -84,7 +85,7 @@ mod tests {
 
     #[test]
     fn lines_of_any_bytes_are_read_up_to_a_bound() {
-        let mut input = b"a\xff\n\nb".as_slice();
+        let mut input = b"a\xff\n\r\nb".as_slice();
         assert_eq!(
             next_line(&mut input).unwrap().as_deref(),
             Some(b"a\xff".as_slice())
