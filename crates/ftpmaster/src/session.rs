@@ -4,8 +4,8 @@ use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use admission::{Lapse, Limit, Stage, Visit};
-use protocol::frame::{DATA, KEEP_ALIVE};
+use admission::{Lapse, Limit, MESSAGE, Stage, Visit};
+use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
     ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, FEATURE_TLS_REQUIRED,
@@ -70,11 +70,38 @@ pub(crate) fn serve(master: &Master, socket: TcpStream, mut visit: Visit) {
     }
 }
 
-fn too_late_for_tls(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::TimedOut => Lapse(Limit::Tls).into(),
+/// What says which limit it was, where the time is over.
+fn too_late_for(limit: Limit) -> impl Fn(io::Error) -> io::Error {
+    move |error| match error.kind() {
+        io::ErrorKind::TimedOut => Lapse(limit).into(),
         _ => error,
     }
+}
+
+/// Sends what was collected, to a peer that takes it in time.
+fn flush(link: &mut Link) -> io::Result<()> {
+    link.stream().allow(ANSWER);
+    link.flush().map_err(too_late_for(Limit::Stall))
+}
+
+/// The next message: its first byte within `time`, and the rest, in a session, within [`MESSAGE`].
+fn receive(
+    link: &mut Link,
+    stage: Stage,
+    time: Duration,
+) -> Result<Option<Header>, ConnectionError> {
+    link.stream().allow(time);
+    if stage != Stage::Inside {
+        return link.receive();
+    }
+    if !link.has_input() {
+        link.stream().wait_for_input()?;
+    }
+    link.stream().allow(MESSAGE);
+    link.receive().map_err(|error| match error {
+        ConnectionError::Io(error) => too_late_for(Limit::Message)(error).into(),
+        other => other,
+    })
 }
 
 fn converse(
@@ -98,8 +125,7 @@ fn converse(
             // Whoever never pauses has no more time than others.
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
-        link.stream().allow(time);
-        let Some(header) = link.receive()? else {
+        let Some(header) = receive(link, now, time)? else {
             return Ok(());
         };
         let answering = master.answering();
@@ -126,13 +152,11 @@ fn converse(
         };
         link.send(header.request, &reply);
         if visitor.is_refused() || needs_login(&reply) {
-            link.stream().allow(ANSWER);
-            link.flush()?;
+            flush(link)?;
             return Ok(());
         }
         if !link.has_input() || link.unsent() > COLLECTED {
-            link.stream().allow(ANSWER);
-            link.flush()?;
+            flush(link)?;
             link.rest();
             link.stream().rest();
         }
@@ -188,7 +212,9 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
         };
         let tls = acceptor.start().map_err(io::Error::from)?;
         link.stream().allow(master.gate.limits().tls);
-        link.stream().secure(tls).map_err(too_late_for_tls)?;
+        link.stream()
+            .secure(tls)
+            .map_err(too_late_for(Limit::Tls))?;
     }
     let mut bytes = [0; ClientPreface::LENGTH];
     let (first, rest) = bytes.split_at_mut(1);

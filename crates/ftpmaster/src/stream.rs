@@ -98,6 +98,14 @@ impl DeadlineStream {
         Ok(is_decrypted || self.raw.poll(PollFlags::IN, Duration::ZERO)?)
     }
 
+    /// Waits, within the time allowed, until the peer has said something that was not read yet, or has closed.
+    pub(crate) fn wait_for_input(&self) -> io::Result<()> {
+        match self.tls().is_some_and(Tls::is_ready) {
+            true => Ok(()),
+            false => self.raw.wait_for(PollFlags::IN),
+        }
+    }
+
     /// Gives memory back that only the last exchange needed.
     pub(crate) fn rest(&mut self) {
         if let Some(tls) = &mut self.tls {

@@ -22,6 +22,7 @@ use protocol::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::limits::ANSWER;
 use crate::master::{Master, Settings, unix_now};
 use crate::peer::{Answered, ask, dial_address, shake_hands};
 use crate::rotation::Policy;
@@ -445,4 +446,21 @@ fn whoever_finds_no_place_is_told_so() {
     assert_eq!(inside.len(), MOST as usize);
     drop(inside);
     until(|| matches!(knock(), Answered::Ready(_)).then_some(()));
+}
+
+#[test]
+fn whoever_takes_no_answer_is_told_from_who_rests() {
+    let world = World::new();
+    let mut link = world.connect();
+    let list = MasterRequest::ListSlaves {};
+    let end = Instant::now() + 3 * ANSWER;
+    // Once the kernel's buffers are full it writes no more, and nor do we.
+    while Instant::now() < end {
+        (0..1000).for_each(|request| _ = link.send(request, &list));
+        if link.flush().is_err() {
+            break;
+        }
+    }
+    let counted = until(|| Reporter::default().news(world.master.gate.words()));
+    assert!(counted.contains("stall 1"), "{counted}");
 }
