@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::with_a_file;
-use crate::harness::slave_binary;
+use crate::harness::{master_binary, slave_binary, user_command};
 
 #[test]
 fn what_is_typed_of_q_and_v_wins_over_the_environment() {
@@ -29,4 +29,46 @@ fn what_is_typed_of_q_and_v_wins_over_the_environment() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1), "no wrong usage: {output:?}");
+}
+
+#[test]
+fn whose_account_is_meant_is_typed() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    user_command(&state, ["add", "ada"], "a password").succeeded();
+    let file = folder.path().join("master.toml");
+    std::fs::write(&file, "user = 'ada'\n").unwrap();
+    let mut command = Command::new(master_binary());
+    command.args(["--config".as_ref(), file.as_os_str()]);
+    command.args(["--state".as_ref(), state.as_os_str()]);
+    command
+        .args(["user", "remove"])
+        .env("FTPMASTER_USER", "ada");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let listed = user_command(&state, ["list"], "");
+    assert!(listed.succeeded().stdout.contains("ada"));
+}
+
+#[test]
+fn times_and_ports_that_cannot_be_are_refused_in_words() {
+    let cluster = with_a_file();
+    for wrong in [
+        "--wait=-1",
+        "--wait=1e19",
+        "--timeout=nan",
+        "--timeout=1e20",
+    ] {
+        let client = cluster.client();
+        client
+            .options([wrong])
+            .run(["ls"])
+            .failed(2, "write seconds, like 5 or 0.5");
+    }
+    for wrong in ["--master=localhost:0", "--advertise=localhost:0"] {
+        let mut command = Command::new(slave_binary());
+        let output = command.args([wrong, "0"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("write 1 to 65535"));
+    }
 }

@@ -59,9 +59,13 @@ impl ConfigFile {
 
     /// The command with the file's values as defaults: the environment and the command line win over them.
     pub(crate) fn beneath(&self, command: Command) -> Command {
+        self.beneath_from(command, false)
+    }
+
+    fn beneath_from(&self, command: Command, is_inside: bool) -> Command {
         command
             .mut_args(|argument| {
-                let name = setting_name(&argument);
+                let name = setting_name(&argument, is_inside);
                 match self
                     .settings
                     .iter()
@@ -73,7 +77,7 @@ impl ConfigFile {
                     None => argument,
                 }
             })
-            .mut_subcommands(|subcommand| self.beneath(subcommand))
+            .mut_subcommands(|subcommand| self.beneath_from(subcommand, true))
     }
 
     /// What to say of a value that the parse refused, if it stands in this file.
@@ -113,14 +117,16 @@ fn settings(text: &str, command: &Command) -> Result<Vec<Setting>, (usize, anyho
     for (key, value) in table.get_ref() {
         let line = line_at(key.span().start);
         let name = key.get_ref().as_ref();
-        let argument = find(command, &|argument| setting_name(argument) == Some(name))
-            .filter(|_| name != "config")
-            .ok_or_else(|| {
-                (
-                    line,
-                    anyhow!("unknown key '{name}' (--help lists the options)"),
-                )
-            })?;
+        let argument = find(command, &|argument, is_inside| {
+            setting_name(argument, is_inside) == Some(name)
+        })
+        .filter(|_| name != "config")
+        .ok_or_else(|| {
+            (
+                line,
+                anyhow!("unknown key '{name}' (--help lists the options)"),
+            )
+        })?;
         settings.push(Setting {
             key: name.to_owned(),
             line,

@@ -37,8 +37,9 @@ fn finish<A: Parser>(command: Command, argv: &[OsString]) -> Result<A, clap::Err
     A::from_arg_matches(&matches).map_err(|error| error.format(&mut complete))
 }
 
-/// Whether an argument can be given otherwise than on the command line.
-pub(crate) fn setting_name(argument: &Arg) -> Option<&str> {
+/// By which name an argument can be given otherwise than on the command line, if at all. What a subcommand is about, `is_inside`
+/// one, is typed: `user remove` takes no name from a setting that means the user whom the server becomes.
+pub(crate) fn setting_name(argument: &Arg, is_inside: bool) -> Option<&str> {
     let built_in = matches!(
         argument.get_action(),
         ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
@@ -48,7 +49,7 @@ pub(crate) fn setting_name(argument: &Arg) -> Option<&str> {
         return None;
     }
     match argument.get_long() {
-        None if argument.is_positional() => Some(argument.get_id().as_str()),
+        None if argument.is_positional() => Some(argument.get_id().as_str()).filter(|_| !is_inside),
         long => long,
     }
 }
@@ -66,13 +67,13 @@ fn with_environment(command: Command) -> Command {
         Some(own) => format!("{own}\n\n{note}"),
         None => note,
     };
-    variables(command.after_help(help), &prefix)
+    variables(command.after_help(help), &prefix, false)
 }
 
-fn variables(command: Command, prefix: &str) -> Command {
+fn variables(command: Command, prefix: &str, is_inside: bool) -> Command {
     command
         .mut_args(|argument| {
-            let Some(name) = setting_name(&argument) else {
+            let Some(name) = setting_name(&argument, is_inside) else {
                 return argument;
             };
             let variable = format!("{prefix}_{}", name.to_uppercase().replace('-', "_"));
@@ -87,7 +88,7 @@ fn variables(command: Command, prefix: &str) -> Command {
                 _ => argument,
             }
         })
-        .mut_subcommands(|subcommand| variables(subcommand, prefix))
+        .mut_subcommands(|subcommand| variables(subcommand, prefix, true))
 }
 
 /// The file to read, found before anything else is looked at: what is wrong elsewhere is said by the parse proper.
@@ -106,7 +107,8 @@ fn name_variable(mut error: clap::Error, command: &mut Command, argv: &[OsString
     let variable = wrong_value(&error).and_then(|(argument, value)| {
         let typed = |word: &OsString| word.to_string_lossy().ends_with(value);
         command.build();
-        let variable = find(command, &|candidate| candidate.to_string() == argument)?.get_env()?;
+        let variable =
+            find(command, &|candidate, _| candidate.to_string() == argument)?.get_env()?;
         (std::env::var_os(variable)? == *value && !argv.iter().any(typed))
             .then(|| variable.to_string_lossy().into_owned())
     });
@@ -117,15 +119,26 @@ fn name_variable(mut error: clap::Error, command: &mut Command, argv: &[OsString
     error
 }
 
-/// The first argument of the command or of one of its subcommands that is `wanted`.
-pub(crate) fn find<'a>(command: &'a Command, wanted: &impl Fn(&Arg) -> bool) -> Option<&'a Arg> {
+/// The first argument of the command or of one of its subcommands that is `wanted`, which hears whether it is inside one.
+pub(crate) fn find<'a>(
+    command: &'a Command,
+    wanted: &impl Fn(&Arg, bool) -> bool,
+) -> Option<&'a Arg> {
+    find_from(command, false, wanted)
+}
+
+fn find_from<'a>(
+    command: &'a Command,
+    is_inside: bool,
+    wanted: &impl Fn(&Arg, bool) -> bool,
+) -> Option<&'a Arg> {
     command
         .get_arguments()
-        .find(|argument| wanted(argument))
+        .find(|argument| wanted(argument, is_inside))
         .or_else(|| {
             command
                 .get_subcommands()
-                .find_map(|subcommand| find(subcommand, wanted))
+                .find_map(|subcommand| find_from(subcommand, true, wanted))
         })
 }
 
@@ -182,6 +195,7 @@ mod tests {
         Slaves {
             #[arg(long)]
             limit_rate: Option<String>,
+            master: Option<String>,
         },
     }
 
@@ -283,10 +297,17 @@ mod tests {
         );
         assert_eq!(with_file("slaves = 2122", &["7"]).unwrap().slaves, ["7"]);
         let args = with_file("limit-rate = '1M'", &["slaves"]).unwrap();
-        let Some(Sub::Slaves { limit_rate }) = args.command else {
+        let Some(Sub::Slaves { limit_rate, .. }) = args.command else {
             panic!("no subcommand");
         };
         assert_eq!(limit_rate.as_deref(), Some("1M"));
+        // What a subcommand is about is no setting.
+        let args = with_file("master = ['a']", &["slaves"]).unwrap();
+        assert!(matches!(
+            args.command,
+            Some(Sub::Slaves { master: None, .. })
+        ));
+        assert_eq!(args.master, ["a"]);
         assert_eq!(with_file("port = 7", &["slaves"]).unwrap().port, 7);
     }
 

@@ -101,7 +101,7 @@ pub(crate) struct Args {
     pub(crate) keep_going: bool,
 
     /// Wait this long for a slave to be up or to have a free place
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = cli::seconds)]
     pub(crate) wait: Duration,
 
     /// Give a slave up that says nothing for this long
@@ -200,16 +200,8 @@ pub(crate) fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Args, cl
     Ok(again)
 }
 
-/// Seconds, whole or not.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "write seconds, like 5 or 0.5".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
 fn some_seconds(text: &str) -> Result<Duration, String> {
-    match seconds(text)? {
+    match cli::seconds(text)? {
         Duration::ZERO => Err("0 would give up before anything is said".to_owned()),
         some => Ok(some),
     }

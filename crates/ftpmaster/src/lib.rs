@@ -57,7 +57,7 @@ use std::time::{Duration, Instant};
 use admission::{Limits, Reporter, connections_for};
 use anyhow::{Context, Result, anyhow, bail};
 use auth::tls::{Identity, Reception, Trust};
-use auth::{Accounts, AccountsFile, StateDirectory};
+use auth::{Accounts, AccountsFile, RightsFile, StateDirectory};
 use cli::{ServerTls, TlsUse};
 use confinement::Kernel;
 use rustix::process::{Resource, getrlimit};
@@ -140,17 +140,13 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     let signals = Signals::catch().context("cannot catch signals")?;
     let kernel = Kernel::ask();
     // Its shared memory is made before nobody makes any more.
-    let master = Arc::new(Master::new(&state, settings, limits(args))?);
+    let at_start = hard_limit();
+    let limits_now = limits(args.limits.limits(), at_start, at_start);
+    let master = Arc::new(Master::new(&state, settings, limits_now)?);
     rights::confine(args, &state)?;
-    if let Some(changed) = accounts.changed_at()? {
-        master.revoke_before(changed);
-    }
     let reached = server.address()?;
     let rights = state.rights_file(reached.port())?;
-    if master.keep_rights(&rights) {
-        // Tickets were made by the old ones until the master before this one ended.
-        master.revoke_all();
-    }
+    revoke_the_past(&master, &accounts, &rights)?;
     let mut probes = Probes::new(Arc::clone(&master));
     probes
         .set(&args.slaves)
@@ -166,7 +162,13 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
         match signals.next()? {
             Some(Wish::Stop) => break,
             Some(Wish::Reload) => {
-                match reload(typed, address, (&state, &accounts), &master, &mut probes) {
+                match reload(
+                    typed,
+                    (address, at_start),
+                    (&state, &accounts),
+                    &master,
+                    &mut probes,
+                ) {
                     Ok(new) => {
                         grace = new;
                         master.keep_rights(&rights);
@@ -189,12 +191,32 @@ fn serve(args: &Args, typed: &[OsString]) -> Result<()> {
     finished
 }
 
-/// What is asked for, and no more connections than there can be descriptors for.
-fn limits(args: &Args) -> Limits {
-    let asked = args.limits.limits();
-    let descriptors = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+/// Has tickets made anew that a master before this one can have made by other accounts or rights.
+fn revoke_the_past(master: &Master, accounts: &AccountsFile, rights: &RightsFile) -> Result<()> {
+    if let Some(changed) = accounts.changed_at()? {
+        master.revoke_before(changed);
+    }
+    if master.keep_rights(rights) {
+        // Nobody told it of the change: it went by the old ones until it ended.
+        master.revoke_all();
+    }
+    Ok(())
+}
+
+/// So many descriptors this process may have.
+fn hard_limit() -> u64 {
+    getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX)
+}
+
+/// What is asked for, and no more connections than there can be descriptors for, of which a process in its sandbox has what its
+/// first configuration needed.
+fn limits(asked: Limits, at_start: u64, now: u64) -> Limits {
+    let most = match now < at_start {
+        true => u32::try_from(now.saturating_sub(rights::OTHER_DESCRIPTORS)).unwrap_or(u32::MAX),
+        false => connections_for(at_start),
+    };
     Limits {
-        connections: asked.connections.min(connections_for(descriptors)),
+        connections: asked.connections.min(most),
         ..asked
     }
 }
@@ -254,7 +276,7 @@ fn identity(tls: &ServerTls, state: &StateDirectory) -> Result<Option<Identity>>
 /// Takes over what a new configuration changes, and gives its grace. One that is wrong changes nothing.
 fn reload(
     typed: &[OsString],
-    address: SocketAddr,
+    (address, at_start): (SocketAddr, u64),
     (state, accounts): (&StateDirectory, &AccountsFile),
     master: &Master,
     probes: &mut Probes,
@@ -278,7 +300,15 @@ fn reload(
             .set(&args.slaves)
             .context("cannot look after the slaves")?;
         master.set_settings(settings);
-        master.gate.set_limits(limits(&args));
+        let asked = args.limits.limits();
+        let limits = limits(asked, at_start, hard_limit());
+        if limits.connections < asked.connections {
+            warn!(
+                "{} connections at once; as many as are asked for count when the master is started again",
+                limits.connections
+            );
+        }
+        master.gate.set_limits(limits);
         info!("took over the configuration");
         Ok(args.grace)
     });

@@ -232,12 +232,45 @@ fn judge(
 /// Where clients may reach the slave that answered us as `peer`.
 fn addresses(place: &Place, peer: Peer) -> Vec<Address> {
     let port = place.port;
-    if peer.is_here {
+    if peer.ip.is_loopback() {
         return vec![Address::SameHost { port }];
     }
     let seen = Address::Ip { ip: peer.ip, port };
+    if peer.is_here {
+        // It may listen at that address alone.
+        return vec![seen, Address::SameHost { port }];
+    }
     match place.address() {
         name @ Address::Name { .. } => vec![seen, name],
         Address::SameHost { .. } | Address::Ip { .. } => vec![seen],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slave_of_this_machine_is_offered_where_it_was_reached() {
+        let offered = |place: &str, ip: &str, is_here| {
+            let peer = Peer {
+                ip: ip.parse().unwrap(),
+                port: 2122,
+                is_here,
+            };
+            addresses(&place.parse().unwrap(), peer)
+        };
+        let same_host = Address::SameHost { port: 2122 };
+        let seen = |ip: &str| Address::Ip {
+            ip: ip.parse().unwrap(),
+            port: 2122,
+        };
+        let local = offered("2122", "127.0.0.1", true);
+        assert!(local == [Address::SameHost { port: 2122 }]);
+        // It may listen there alone.
+        let bound = offered("10.0.0.1:2122", "10.0.0.1", true);
+        assert_eq!(bound, [seen("10.0.0.1"), same_host]);
+        let elsewhere = offered("10.0.0.2:2122", "10.0.0.2", false);
+        assert_eq!(elsewhere, [seen("10.0.0.2")]);
     }
 }

@@ -1,10 +1,14 @@
 //! Sending a client on: the slave whose turn it is, the others behind it, and a ticket for each.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use auth::{Grant, IssueError, fresh_secret, issue};
 use protocol::limits::TICKET_LIFE_S;
-use protocol::{Address, ErrorCode, MasterReply, Secret, SlaveId, SlaveOffer, Text, Ticket};
+use protocol::{
+    Address, ErrorCode, MasterReply, Secret, SlaveId, SlaveOffer, SlaveState, SlaveStatus, Text,
+    Ticket,
+};
 use tracing::error;
 
 use crate::limits::MAX_ANSWER;
@@ -60,14 +64,30 @@ pub(crate) fn located(
 
 /// The answer to whoever asks what the master knows of its slaves.
 pub(crate) fn slaves(master: &Master) -> MasterReply {
-    let mut slaves = master.registry().states(Instant::now());
+    let states = master.registry().states(Instant::now());
+    MasterReply::Slaves {
+        slaves: those_that_fit(states),
+    }
+}
+
+/// Of all, in their order, as many as one answer holds: rather those that are there, then rather the latest.
+fn those_that_fit(mut states: Vec<SlaveState>) -> Vec<SlaveState> {
+    let mut by_worth: Vec<usize> = (0..states.len()).rev().collect();
+    by_worth.sort_by_key(|index| {
+        let is_down = |state: &SlaveState| state.status == SlaveStatus::Down;
+        states.get(*index).is_none_or(is_down)
+    });
     let mut room = MAX_ANSWER;
-    slaves.retain(|state| {
-        let rest = room.checked_sub(weight(&state.addresses, 0));
+    let fits = |index: &usize| {
+        let addresses = states.get(*index).map(|state| &*state.addresses);
+        let rest = room.checked_sub(weight(addresses.unwrap_or_default(), 0));
         room = rest.unwrap_or(0);
         rest.is_some()
-    });
-    MasterReply::Slaves { slaves }
+    };
+    let kept: HashSet<usize> = by_worth.into_iter().filter(fits).collect();
+    let mut index = 0..;
+    states.retain(|_| index.next().is_some_and(|index| kept.contains(&index)));
+    states
 }
 
 fn offer(
@@ -185,6 +205,30 @@ mod tests {
             MasterReply::Located { slaves, .. } => slaves,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn of_more_slaves_than_an_answer_holds_those_are_told_that_are_there() {
+        let state = |number: usize, status| SlaveState {
+            id: SlaveId(number.to_be_bytes().repeat(2).try_into().unwrap()),
+            addresses: vec![Address::SameHost { port: 1 }],
+            status,
+            sessions: 0,
+            places: 1,
+        };
+        let mut states: Vec<_> = (0..1000)
+            .map(|number| state(number, SlaveStatus::Down))
+            .collect();
+        states[3].status = SlaveStatus::Draining;
+        states[999].status = SlaveStatus::Up;
+        let told = those_that_fit(states.clone());
+        assert!(told.len() > 100 && told.len() < 1000);
+        assert_eq!(told[0], states[3]);
+        // Of the others the latest, in their order.
+        let latest = states.len() - (told.len() - 1);
+        assert_eq!(told[1..], states[latest..]);
+        let few = &states[..10];
+        assert_eq!(those_that_fit(few.to_vec()), few);
     }
 
     #[test]

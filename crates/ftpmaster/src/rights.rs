@@ -13,7 +13,7 @@ use tracing::info;
 use crate::args::Args;
 
 /// Beside the clients' connections: slaves that register or are asked, the state, what looking up names opens.
-const OTHER_DESCRIPTORS: u64 = 4096;
+pub(crate) const OTHER_DESCRIPTORS: u64 = 4096;
 
 /// Opens the state as whoever started this process, and says whom it shall become: who keeps a state is its owner. One
 /// that is made now is made for the user who is named.

@@ -196,6 +196,20 @@ fn patience(master: &Master, visitor: &Visitor, log_in_by: Instant) -> (Stage, D
     }
 }
 
+/// Speaks TLS from now on; false where this master does not.
+fn secure(link: &mut Link, master: &Master) -> io::Result<bool> {
+    link.flush()?;
+    let settings = master.settings();
+    let Some(acceptor) = settings.reception.acceptor() else {
+        return Ok(false);
+    };
+    let tls = acceptor.start().map_err(io::Error::from)?;
+    link.stream().allow(master.gate.limits().tls);
+    let secured = link.stream().secure(tls);
+    secured.map_err(too_late_for(Limit::Tls))?;
+    Ok(true)
+}
+
 /// Greets, speaks TLS with who wants to, and finds a version that both speak. False when there is none, or the peer speaks
 /// something else, or may not speak as it does.
 fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
@@ -205,16 +219,8 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
     if !link.stream_ref().has_input()? {
         link.flush()?;
     }
-    if link.stream_ref().begins_tls()? {
-        link.flush()?;
-        let Some(acceptor) = settings.reception.acceptor() else {
-            return Ok(false);
-        };
-        let tls = acceptor.start().map_err(io::Error::from)?;
-        link.stream().allow(master.gate.limits().tls);
-        link.stream()
-            .secure(tls)
-            .map_err(too_late_for(Limit::Tls))?;
+    if link.stream_ref().begins_tls()? && !secure(link, master)? {
+        return Ok(false);
     }
     let mut bytes = [0; ClientPreface::LENGTH];
     let (first, rest) = bytes.split_at_mut(1);

@@ -456,11 +456,30 @@ fn whoever_takes_no_answer_is_told_from_who_rests() {
     let end = Instant::now() + 3 * ANSWER;
     // Once the kernel's buffers are full it writes no more, and nor do we.
     while Instant::now() < end {
-        (0..1000).for_each(|request| _ = link.send(request, &list));
+        for request in 0..1000 {
+            link.send(request, &list);
+        }
         if link.flush().is_err() {
             break;
         }
     }
     let counted = until(|| Reporter::default().news(world.master.gate.words()));
     assert!(counted.contains("stall 1"), "{counted}");
+}
+
+#[test]
+fn a_reload_takes_away_no_connections_that_were_there_before() {
+    let connections = |asked, at_start, now| {
+        let asked = Limits {
+            connections: asked,
+            ..Limits::default()
+        };
+        crate::limits(asked, at_start, now).connections
+    };
+    assert_eq!(connections(20_000, 65_536, 65_536), 20_000);
+    // The sandbox holds it to these, and 4,096 other descriptors.
+    assert_eq!(connections(20_000, 65_536, 24_096), 20_000);
+    assert_eq!(connections(30_000, 65_536, 24_096), 20_000);
+    let few = connections(20_000, 10_000, 10_000);
+    assert!(few < 10_000 && few > 5_904);
 }

@@ -206,7 +206,9 @@ fn parse_advertised(text: &str) -> anyhow::Result<Advertised> {
 /// `HOST`, `HOST:PORT`, `[V6]:PORT` or a bare IPv6 address.
 fn split_host_port(text: &str) -> anyhow::Result<(&str, Option<u16>)> {
     let parse = |port: &str| {
-        port.parse::<u16>()
+        port.parse()
+            .ok()
+            .filter(|port| *port > 0)
             .with_context(|| format!("'{port}' is no port: write 1 to 65535"))
     };
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {

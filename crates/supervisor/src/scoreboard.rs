@@ -32,6 +32,14 @@ pub struct Totals {
     pub draining: bool,
 }
 
+impl Totals {
+    /// Sessions running and places nobody sits in: what draining workers still have takes no place from anybody who comes.
+    #[must_use]
+    pub const fn sessions_and_free(&self) -> u64 {
+        self.sessions.saturating_add(self.free)
+    }
+}
+
 /// The table. Cheap to read; every figure may be old by the time it is looked at.
 #[derive(Debug)]
 pub struct Scoreboard {
@@ -232,6 +240,20 @@ mod tests {
         board.clear(first);
         assert_eq!(seen_by_other.totals().sessions, 0);
         assert_eq!(board.claim(SlotState::Starting, 2), Some(first));
+    }
+
+    #[test]
+    fn what_draining_workers_have_takes_no_place_from_others() {
+        let (board, _memory) = Scoreboard::create(2, 0).unwrap();
+        for _ in 0..2 {
+            let slot = board.claim(SlotState::Starting, 1).unwrap();
+            board.slot(slot).unwrap().open(1);
+        }
+        let old = board.slot(0).unwrap();
+        old.sessions.store(1, SeqCst);
+        old.drain();
+        let totals = board.totals();
+        assert_eq!((totals.sessions, totals.sessions_and_free()), (1, 2));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Session<'_> {
         let reply = Reply::Alive {
             silent_ms,
             sessions: saturated(totals.sessions),
-            places: saturated(totals.places),
+            places: saturated(totals.sessions_and_free()),
             draining: totals.draining,
         };
         self.connection.send(request, &reply);
@@ -69,7 +69,10 @@ impl Session<'_> {
             .ticket_key()
             .map(|key| identification.proof(key));
         let totals = self.context.scoreboard.totals();
-        let (sessions, places) = (saturated(totals.sessions), saturated(totals.places));
+        let (sessions, places) = (
+            saturated(totals.sessions),
+            saturated(totals.sessions_and_free()),
+        );
         Reply::Identity {
             slave,
             storage,
