@@ -15,7 +15,8 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// Whether `subject::…::function` is a test of this program, or `crate::…::function` one of a crate.
+/// Whether `subject::…::function` is a test of this program, or `crate::…::function` one of a crate, also one with a `main`
+/// of its own, which lists its tests.
 fn is_test(name: &str) -> bool {
     let Some((modules, function)) = name.rsplit_once("::") else {
         return false;
@@ -32,6 +33,7 @@ fn is_test(name: &str) -> bool {
         fs::read_to_string(file).is_ok_and(|source| {
             source.contains(&format!("#[test]\nfn {function}()"))
                 || source.contains(&format!("#[test]\n    fn {function}()"))
+                || source.contains(&format!("\n    (\"{function}\", "))
         })
     })
 }

@@ -96,14 +96,15 @@ const DESCRIPTORS: &[Call] = &[
     call(libc::SYS_epoll_pwait),
 ];
 
-/// Connections that are accepted or held. A new socket is another matter: see [`CONNECTING`].
+/// Connections that are accepted or held. A new socket is another matter: see [`CONNECTING`]. Sending makes no connection:
+/// a listening socket that was shut down can be connected so, and Landlock is not asked about the port.
 const SOCKETS: &[Call] = &[
     call(libc::SYS_accept),
     call(libc::SYS_accept4),
     call(libc::SYS_recvfrom),
     call(libc::SYS_recvmsg),
-    call(libc::SYS_sendto),
-    call(libc::SYS_sendmsg),
+    limited(libc::SYS_sendto, &[Only::Without(3, MSG_FASTOPEN)]),
+    limited(libc::SYS_sendmsg, &[Only::Without(2, MSG_FASTOPEN)]),
     call(libc::SYS_getsockopt),
     call(libc::SYS_setsockopt),
     call(libc::SYS_getsockname),
@@ -253,7 +254,7 @@ const CONNECTING: &[Call] = &[
     ),
     call(libc::SYS_connect),
     call(libc::SYS_bind),
-    call(libc::SYS_sendmmsg),
+    limited(libc::SYS_sendmmsg, &[Only::Without(3, MSG_FASTOPEN)]),
     call(libc::SYS_recvmmsg),
 ];
 
@@ -351,6 +352,8 @@ const fn deadly(number: c_long) -> Call {
 }
 
 const AF_UNIX: u64 = 1;
+/// Connects with the first bytes that are sent.
+const MSG_FASTOPEN: u64 = 0x2000_0000;
 const PROT_WRITE: u64 = 2;
 const PROT_EXEC: u64 = 4;
 const CLONE_THREAD: u64 = 0x0001_0000;

@@ -6,7 +6,7 @@ use std::thread::Builder;
 
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SendFlags, SocketType, bind, connect, send, socket};
 use rustix::thread::{SecureComputingMode, no_new_privs, secure_computing_mode};
 use sys::kernel_guard::{Attempt, attempt, can_run_what_was_written};
 
@@ -64,6 +64,13 @@ pub(crate) fn calls(network: &Network) -> Result<(), ConfinementError> {
             "running what was written to memory",
         ));
     }
+    // To what is no socket: only a filter finds fault with the flag.
+    let sent = send(
+        CWD,
+        b"",
+        SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned()),
+    );
+    refused_with(Errno::NOSYS, &sent, "connecting by sending")?;
     let made = socket(AddressFamily::INET, SocketType::STREAM, None);
     match network.looks_up_names() {
         true => Ok(()),

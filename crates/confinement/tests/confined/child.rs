@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
@@ -63,6 +64,8 @@ fn read(status: ExitStatus, said: &[u8]) -> Outcome {
 
 /// What the process does; its exit status and output are for [`outcome`] to read.
 pub(crate) fn run(role: &str, deed: &str, folder: &str) -> ExitCode {
+    // Workers are started with one.
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     if let Err(error) = confine(role, Path::new(folder)) {
         println!("{error}");
         return ExitCode::from(2);
@@ -74,7 +77,7 @@ pub(crate) fn run(role: &str, deed: &str, folder: &str) -> ExitCode {
         std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         return ExitCode::SUCCESS;
     }
-    match deeds::try_it(deed, Path::new(folder)) {
+    match deeds::try_it(deed, Path::new(folder), &listener) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{}", error.raw_os_error().unwrap_or_default());

@@ -2,8 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream, ToSocketAddrs};
-use std::os::fd::AsRawFd;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +11,7 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, XattrFlags, fsetxattr};
+use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketType, sendto, shutdown, socket};
 
 /// Where parents tell their child which ports are listened at: one that it may connect to, one that it may not.
 pub(crate) const PORTS: &str = "CONFINED_PORTS";
@@ -23,7 +24,7 @@ pub(crate) fn ports() -> [u16; 2] {
 }
 
 /// Does it, or says why not.
-pub(crate) fn try_it(deed: &str, folder: &Path) -> io::Result<()> {
+pub(crate) fn try_it(deed: &str, folder: &Path, listener: &TcpListener) -> io::Result<()> {
     let outside = folder.with_file_name("outside");
     let file = folder.join("file");
     match deed {
@@ -52,12 +53,12 @@ pub(crate) fn try_it(deed: &str, folder: &Path) -> io::Result<()> {
                 0,
             )?)
         }
-        _ => try_beyond_files(deed, folder),
+        _ => try_beyond_files(deed, folder, listener),
     }
 }
 
 /// What does not concern the files of the folder.
-fn try_beyond_files(deed: &str, folder: &Path) -> io::Result<()> {
+fn try_beyond_files(deed: &str, folder: &Path, listener: &TcpListener) -> io::Result<()> {
     let file = folder.join("file");
     match deed {
         "run a program" => Err(nix::unistd::execv(c"/bin/true", &[c"true"])
@@ -97,10 +98,6 @@ fn try_beyond_files(deed: &str, folder: &Path) -> io::Result<()> {
                 none,
             )?)
         }
-        "connect" => TcpStream::connect(("127.0.0.1", ports()[0])).map(drop),
-        "connect elsewhere" => TcpStream::connect(("127.0.0.1", ports()[1])).map(drop),
-        "listen" => TcpListener::bind(("127.0.0.1", 0)).map(drop),
-        "look up a name" => ("localhost", 1).to_socket_addrs().map(drop),
         "panic" => match std::thread::Builder::new()
             .spawn(|| panic!("on purpose"))?
             .join()
@@ -108,8 +105,34 @@ fn try_beyond_files(deed: &str, folder: &Path) -> io::Result<()> {
             Ok(()) => Err(io::Error::from_raw_os_error(libc::EIO)),
             Err(_) => Ok(()),
         },
+        _ => try_connections(deed, listener),
+    }
+}
+
+/// What concerns sockets.
+fn try_connections(deed: &str, listener: &TcpListener) -> io::Result<()> {
+    match deed {
+        "connect" => TcpStream::connect(("127.0.0.1", ports()[0])).map(drop),
+        "connect elsewhere" => TcpStream::connect(("127.0.0.1", ports()[1])).map(drop),
+        "listen" => TcpListener::bind(("127.0.0.1", 0)).map(drop),
+        "look up a name" => ("localhost", 1).to_socket_addrs().map(drop),
+        "connect elsewhere by sending" => {
+            let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+            connect_by_sending(socket, ports()[1])
+        }
+        "connect the listener elsewhere" => {
+            shutdown(listener, Shutdown::Read)?;
+            connect_by_sending(listener, ports()[1])
+        }
         _ => Err(io::Error::other("no such deed")),
     }
+}
+
+/// With TCP Fast Open: neither connect(2) nor what asks Landlock about the port has a part in it.
+fn connect_by_sending(socket: impl AsFd, port: u16) -> io::Result<()> {
+    let flags = SendFlags::from_bits_retain(libc::MSG_FASTOPEN.cast_unsigned());
+    let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    Ok(sendto(socket, b"x", flags, &to).map(drop)?)
 }
 
 /// All that a storage does with files.

@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_only_an_attacker_calls_ends_the_process", deadly),
     ("what_is_not_needed_is_refused", refused),
     ("ports_are_those_of_the_table", ports),
+    ("sending_makes_no_connection", sending),
     ("the_kernel_says_that_it_is_held", status),
     (
         "without_the_sandbox_limits_and_privileges_are_given_up_all_the_same",
@@ -173,15 +174,8 @@ fn ports() {
         return;
     }
     let place = Place::new();
-    let listeners = [0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
-    let [allowed, other] = listeners
-        .each_ref()
-        .map(|listener| listener.local_addr().unwrap().port());
-    let outcome = |role: &str, deed: &str| {
-        let mut command = command(role, deed, &place.folder);
-        command.env(PORTS, format!("{allowed},{other}"));
-        outcome_of(command)
-    };
+    let listeners = Listeners::new();
+    let outcome = |role: &str, deed: &str| listeners.outcome(&place, role, deed);
     let denied = || Outcome::Refused(libc::EACCES);
     for deed in ["connect", "connect elsewhere", "listen"] {
         assert_eq!(outcome("server", deed), Outcome::Refused(libc::ENOSYS));
@@ -191,6 +185,41 @@ fn ports() {
     assert_eq!(outcome("sweeper", "listen"), denied());
     assert_eq!(outcome("keeper", "connect elsewhere"), Outcome::Done);
     assert_eq!(outcome("keeper", "listen"), denied());
+}
+
+fn sending() {
+    if !kernel_has_everything() {
+        return;
+    }
+    let place = Place::new();
+    let listeners = Listeners::new();
+    for (role, deed) in [
+        ("sweeper", "connect elsewhere by sending"),
+        ("sweeper", "connect the listener elsewhere"),
+        ("server", "connect the listener elsewhere"),
+    ] {
+        let refusal = listeners.outcome(&place, role, deed);
+        assert_eq!(refusal, Outcome::Refused(libc::ENOSYS), "{role}: {deed}");
+    }
+}
+
+/// What is listened at outside: at a port that the table of a role can name, and at another one.
+struct Listeners([TcpListener; 2]);
+
+impl Listeners {
+    fn new() -> Self {
+        Self([0, 0].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap()))
+    }
+
+    fn outcome(&self, place: &Place, role: &str, deed: &str) -> Outcome {
+        let [allowed, other] = self
+            .0
+            .each_ref()
+            .map(|listener| listener.local_addr().unwrap().port());
+        let mut command = command(role, deed, &place.folder);
+        command.env(PORTS, format!("{allowed},{other}"));
+        outcome_of(command)
+    }
 }
 
 /// What `/proc` says of a process of that role, of the file `name`.
