@@ -26,6 +26,8 @@ pub(crate) enum Only {
     OwnProcess(u8),
     /// It is none that the self-test tries, see [`sys::kernel_guard::attempt`].
     Possible(u8),
+    /// All three arguments of socket(2): family, type (whatever its flags) and protocol.
+    Socket(u64, u64, u64),
 }
 
 const fn call(number: c_long) -> Call {
@@ -241,15 +243,24 @@ const ITSELF: &[Call] = &[
 ];
 
 /// For who looks up names and connects: the resolver asks name servers, the kernel's list of addresses, and services of
-/// this machine. Ports are for Landlock to say.
+/// this machine. Ports are for Landlock to say, which knows those of TCP alone: what has others (MPTCP, SCTP, DCCP) is not
+/// to be had.
 const CONNECTING: &[Call] = &[
     limited(
         libc::SYS_socket,
         &[
-            Only::Equal(0, AF_UNIX),
-            Only::Equal(0, 2),  // AF_INET
-            Only::Equal(0, 10), // AF_INET6
-            Only::Equal(0, 16), // AF_NETLINK
+            Only::Socket(AF_UNIX, STREAM, 0),
+            Only::Socket(AF_UNIX, DGRAM, 0),
+            Only::Socket(AF_INET, STREAM, 0),
+            Only::Socket(AF_INET, STREAM, TCP),
+            Only::Socket(AF_INET, DGRAM, 0),
+            Only::Socket(AF_INET, DGRAM, UDP),
+            Only::Socket(AF_INET6, STREAM, 0),
+            Only::Socket(AF_INET6, STREAM, TCP),
+            Only::Socket(AF_INET6, DGRAM, 0),
+            Only::Socket(AF_INET6, DGRAM, UDP),
+            Only::Socket(AF_NETLINK, RAW, 0),
+            Only::Socket(AF_NETLINK, DGRAM, 0),
         ],
     ),
     call(libc::SYS_connect),
@@ -352,6 +363,14 @@ const fn deadly(number: c_long) -> Call {
 }
 
 const AF_UNIX: u64 = 1;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+const AF_NETLINK: u64 = 16;
+const STREAM: u64 = 1;
+const DGRAM: u64 = 2;
+const RAW: u64 = 3;
+const TCP: u64 = 6;
+const UDP: u64 = 17;
 /// Connects with the first bytes that are sent.
 const MSG_FASTOPEN: u64 = 0x2000_0000;
 const PROT_WRITE: u64 = 2;

@@ -54,44 +54,49 @@ fn rules(table: &[Call]) -> Result<Rules, ConfinementError> {
             continue;
         }
         for only in call.only {
-            entry.push(SeccompRule::new(vec![condition(*only)?])?);
+            entry.push(SeccompRule::new(conditions(*only)?)?);
         }
     }
     Ok(rules)
 }
 
-fn condition(only: Only) -> Result<SeccompCondition, ConfinementError> {
-    let (argument, length, operator, value) = match only {
-        Only::Without(argument, bits) => (
+/// All of them must hold.
+fn conditions(only: Only) -> Result<Vec<SeccompCondition>, ConfinementError> {
+    let is = |argument, value| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+    };
+    let masked = |argument, mask, value| {
+        SeccompCondition::new(
             argument,
             SeccompCmpArgLen::Qword,
-            SeccompCmpOp::MaskedEq(bits),
-            0,
-        ),
-        Only::Equal(argument, value) => {
-            (argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
-        }
-        Only::With(argument, bits) => (
-            argument,
-            SeccompCmpArgLen::Qword,
-            SeccompCmpOp::MaskedEq(bits),
-            bits,
-        ),
-        Only::Possible(argument) => (
+            SeccompCmpOp::MaskedEq(mask),
+            value,
+        )
+    };
+    let condition = match only {
+        Only::Without(argument, bits) => masked(argument, bits, 0),
+        Only::With(argument, bits) => masked(argument, bits, bits),
+        Only::Equal(argument, value) => is(argument, value),
+        Only::OwnProcess(argument) => is(argument, u64::from(std::process::id())),
+        Only::Possible(argument) => SeccompCondition::new(
             argument,
             SeccompCmpArgLen::Qword,
             SeccompCmpOp::Ne,
             sys::kernel_guard::IMPOSSIBLE,
         ),
-        Only::OwnProcess(argument) => (
-            argument,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::Eq,
-            u64::from(std::process::id()),
-        ),
+        Only::Socket(family, kind, protocol) => {
+            return Ok(vec![
+                is(0, family)?,
+                masked(1, TYPE_OF_SOCKET, kind)?,
+                is(2, protocol)?,
+            ]);
+        }
     };
-    Ok(SeccompCondition::new(argument, length, operator, value)?)
+    Ok(vec![condition?])
 }
+
+/// Flags stand above it.
+const TYPE_OF_SOCKET: u64 = 0xf;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,9 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, XattrFlags, fsetxattr};
-use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketType, sendto, shutdown, socket};
+use rustix::net::{
+    AddressFamily, SendFlags, Shutdown, SocketType, connect, ipproto, sendto, shutdown, socket,
+};
 
 /// Where parents tell their child which ports are listened at: one that it may connect to, one that it may not.
 pub(crate) const PORTS: &str = "CONFINED_PORTS";
@@ -120,6 +122,19 @@ fn try_connections(deed: &str, listener: &TcpListener) -> io::Result<()> {
             let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
             connect_by_sending(socket, ports()[1])
         }
+        "connect elsewhere over MPTCP" => {
+            let socket = socket(
+                AddressFamily::INET,
+                SocketType::STREAM,
+                Some(ipproto::MPTCP),
+            )?;
+            let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports()[1]);
+            Ok(connect(socket, &to)?)
+        }
+        "make a socket for SCTP" => {
+            Ok(socket(AddressFamily::INET, SocketType::SEQPACKET, None).map(drop)?)
+        }
+        "make a raw socket" => Ok(socket(AddressFamily::INET, SocketType::RAW, None).map(drop)?),
         "connect the listener elsewhere" => {
             shutdown(listener, Shutdown::Read)?;
             connect_by_sending(listener, ports()[1])

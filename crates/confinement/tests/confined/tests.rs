@@ -21,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("what_is_not_needed_is_refused", refused),
     ("ports_are_those_of_the_table", ports),
     ("sending_makes_no_connection", sending),
+    ("no_other_protocol_passes_by_the_ports", protocols),
     ("the_kernel_says_that_it_is_held", status),
     (
         "without_the_sandbox_limits_and_privileges_are_given_up_all_the_same",
@@ -200,6 +201,22 @@ fn sending() {
     ] {
         let refusal = listeners.outcome(&place, role, deed);
         assert_eq!(refusal, Outcome::Refused(libc::ENOSYS), "{role}: {deed}");
+    }
+}
+
+fn protocols() {
+    if !kernel_has_everything() {
+        return;
+    }
+    let place = Place::new();
+    let listeners = Listeners::new();
+    for deed in [
+        "connect elsewhere over MPTCP",
+        "make a socket for SCTP",
+        "make a raw socket",
+    ] {
+        let refusal = listeners.outcome(&place, "sweeper", deed);
+        assert_eq!(refusal, Outcome::Refused(libc::ENOSYS), "{deed}");
     }
 }
 
