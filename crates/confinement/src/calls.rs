@@ -99,7 +99,8 @@ const DESCRIPTORS: &[Call] = &[
 ];
 
 /// Connections that are accepted or held. A new socket is another matter: see [`CONNECTING`]. Sending makes no connection:
-/// a listening socket that was shut down can be connected so, and Landlock is not asked about the port.
+/// a listening socket that was shut down can be connected so, and Landlock is not asked about the port. A pair of sockets is
+/// made before: one for datagrams can send to every named socket of this machine.
 const SOCKETS: &[Call] = &[
     call(libc::SYS_accept),
     call(libc::SYS_accept4),
@@ -112,7 +113,6 @@ const SOCKETS: &[Call] = &[
     call(libc::SYS_getsockname),
     call(libc::SYS_getpeername),
     call(libc::SYS_shutdown),
-    limited(libc::SYS_socketpair, &[Only::Equal(0, AF_UNIX)]),
 ];
 
 /// Files and folders: which ones is for the table of hierarchies to say. No links to elsewhere, devices or owners.

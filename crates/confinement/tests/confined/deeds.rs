@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 
@@ -17,6 +18,9 @@ use rustix::net::{
 
 /// Where parents tell their child which ports are listened at: one that it may connect to, one that it may not.
 pub(crate) const PORTS: &str = "CONFINED_PORTS";
+
+/// What a socket of the parent is called, in the folder.
+pub(crate) const NAMED: &str = "socket";
 
 /// Those ports.
 pub(crate) fn ports() -> [u16; 2] {
@@ -107,6 +111,10 @@ fn try_beyond_files(deed: &str, folder: &Path, listener: &TcpListener) -> io::Re
             Ok(()) => Err(io::Error::from_raw_os_error(libc::EIO)),
             Err(_) => Ok(()),
         },
+        "send to a named socket" => {
+            let (socket, _other) = UnixDatagram::pair()?;
+            socket.send_to(b"x", folder.join(NAMED)).map(drop)
+        }
         _ => try_connections(deed, listener),
     }
 }

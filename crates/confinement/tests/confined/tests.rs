@@ -1,16 +1,17 @@
 //! What each role can do and what it cannot, and what `/proc` says of it.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use confinement::Kernel;
 use testing::skipped;
 
 use crate::child::{DESCRIPTORS, Outcome, WAIT, command, outcome, outcome_of};
-use crate::deeds::PORTS;
+use crate::deeds::{NAMED, PORTS};
 
 type Test = (&'static str, fn());
 
@@ -22,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("ports_are_those_of_the_table", ports),
     ("sending_makes_no_connection", sending),
     ("no_other_protocol_passes_by_the_ports", protocols),
+    ("a_worker_sends_to_no_named_socket", named_sockets),
     ("the_kernel_says_that_it_is_held", status),
     (
         "without_the_sandbox_limits_and_privileges_are_given_up_all_the_same",
@@ -218,6 +220,18 @@ fn protocols() {
         let refusal = listeners.outcome(&place, "sweeper", deed);
         assert_eq!(refusal, Outcome::Refused(libc::ENOSYS), "{deed}");
     }
+}
+
+fn named_sockets() {
+    if !kernel_has_everything() {
+        return;
+    }
+    let place = Place::new();
+    let socket = UnixDatagram::bind(place.folder.join(NAMED)).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    place.refuses("server", "send to a named socket", libc::ENOSYS);
+    let received = socket.recv(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(received, Err(ErrorKind::WouldBlock));
 }
 
 /// What is listened at outside: at a port that the table of a role can name, and at another one.
