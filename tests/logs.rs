@@ -4,11 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value;
+use protocol::{Condition, Content, Digest, RemotePath, Reply, Request};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{
-    Client, Cluster, Setup, digest_of, random_bytes, staged, wait_for, wait_until,
+    Client, Cluster, Setup, Wire, digest_of, random_bytes, staged, wait_for, wait_until,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -30,13 +31,17 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
+        let watched = Self::over(Setup::new(1).account(["ada", "--home", "/ada"], "secret"));
+        fs::create_dir(watched.cluster.path("ada")).unwrap();
+        watched
+    }
+
+    fn over(setup: Setup) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("transfers.log");
-        let cluster = Setup::new(1)
-            .account(["ada", "--home", "/ada"], "secret")
+        let cluster = setup
             .slave_options(["--transfer-log".into(), log.clone().into_os_string()])
             .start();
-        fs::create_dir(cluster.path("ada")).unwrap();
         Self {
             client: cluster.client().with_login("ada", "secret"),
             cluster,
@@ -136,6 +141,40 @@ fn the_transfer_log_tells_of_what_failed_and_of_what_was_lost() {
     assert!(bytes < SIZE as u64);
     let failed = of("not-found");
     assert_eq!(failed, Some(("rm".into(), "/absent".into(), 0)));
+}
+
+#[test]
+fn requests_of_one_number_are_a_line_each() {
+    let watched = Watched::over(Setup::new(1).without_master());
+    let mut wire = Wire::open(watched.cluster.address());
+    let store = |name: &str| Request::StoreWhole {
+        path: RemotePath::try_from(name).unwrap(),
+        modified_ns: 0,
+        mode: 0o640,
+        condition: Condition::Absent,
+        digest: Digest(*blake3::hash(name.as_bytes()).as_bytes()),
+        deferred: true,
+        content: Content::new(name.as_bytes().to_vec()).unwrap(),
+    };
+    wire.send(&store("/first"));
+    wire.send_more(&store("/second"));
+    wire.send_more(&Request::MakeDirectory {
+        path: RemotePath::try_from("/third").unwrap(),
+        parents: false,
+    });
+    wire.send_more(&Request::Flush {});
+    for answer in ["the folder's", "the flush's"] {
+        while wire.hear::<Reply>().expect(answer).1 != (Reply::Done {}) {}
+    }
+    let mut said: Vec<Value> = watched
+        .lines()
+        .into_iter()
+        .map(|line| json!([line["path"], line["op"], line["result"], line["blake3"]]))
+        .collect();
+    said.sort_by_key(Value::to_string);
+    let stored = |name: &str| json!([name, "put", "done", digest_of(name.as_bytes())]);
+    let made = json!(["/third", "mkdir", "done", null]);
+    assert_eq!(said, [stored("/first"), stored("/second"), made]);
 }
 
 /// Its source became shorter, say: nothing is stored then.

@@ -67,7 +67,7 @@ impl<S: Read + Write> Wire<S> {
         self.connection.flush().unwrap();
     }
 
-    /// Sends a further message of the last request.
+    /// Sends a further message of the last request, or another request of the same number.
     pub fn send_more(&mut self, message: &impl Message) {
         self.connection.send(self.last_request, message);
         self.connection.flush().unwrap();

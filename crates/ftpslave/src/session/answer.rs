@@ -86,7 +86,7 @@ impl Session<'_> {
     /// Collects an answer that may be the last one to its request, for the client and for the transfer log.
     pub(super) fn reply(&mut self, id: u32, reply: &Reply) {
         if let Some(ledger) = &mut self.ledger {
-            ledger.answer(id, reply, self.paces.moved());
+            ledger.answer(reply, self.paces.moved());
         }
         self.connection.send(id, reply);
     }

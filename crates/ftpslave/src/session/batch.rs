@@ -102,7 +102,10 @@ impl Session<'_> {
                 },
                 Err(error) => error_reply(&error),
             };
-            self.reply(request, &reply);
+            if let Some(ledger) = &mut self.ledger {
+                ledger.publish(&reply, self.paces.moved());
+            }
+            self.connection.send(request, &reply);
         }
         Ok(())
     }

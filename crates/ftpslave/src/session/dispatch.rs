@@ -15,7 +15,7 @@ impl Session<'_> {
             self.ahead.rest();
         }
         if let Some(ledger) = &mut self.ledger {
-            ledger.begin(id, &request, self.paces.moved());
+            ledger.begin(&request, self.paces.moved());
         }
         match request {
             Request::Probe { worker } => self.probe(id, worker),

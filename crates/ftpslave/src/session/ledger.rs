@@ -1,7 +1,7 @@
 //! What a session's client has begun to move or change, until it has ended one way or another: then it is a line of the
 //! transfer log.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -10,13 +10,17 @@ use protocol::{Digest, RemotePath, Reply, Request};
 use super::access::Pass;
 use crate::transfer_log::{Record, TransferLog};
 
-/// The deeds of one session that have not ended, by their requests' numbers.
+/// The deeds of one session that have not ended. Not by their requests' numbers, which are the client's to choose: one
+/// request is carried out after the other, and what waits to be published is published in its order.
 #[derive(Debug)]
 pub(super) struct Ledger<'a> {
     log: &'a TransferLog,
     from: IpAddr,
     pass: Option<Pass>,
-    open: HashMap<u32, Deed>,
+    /// What is carried out now.
+    open: Option<Deed>,
+    /// What was received and waits.
+    received: VecDeque<Deed>,
 }
 
 /// What was asked for.
@@ -44,7 +48,8 @@ impl<'a> Ledger<'a> {
             log,
             from,
             pass: None,
-            open: HashMap::new(),
+            open: None,
+            received: VecDeque::new(),
         }
     }
 
@@ -54,52 +59,57 @@ impl<'a> Ledger<'a> {
     }
 
     /// A request is about to be carried out; the session has moved `moved` bytes of content so far.
-    pub(super) fn begin(&mut self, number: u32, request: &Request, moved: u64) {
-        if let Some(deed) = Deed::of(request, moved) {
-            self.open.insert(number, deed);
-        }
+    pub(super) fn begin(&mut self, request: &Request, moved: u64) {
+        self.open = Deed::of(request, moved);
     }
 
     /// An answer to the request is given; the session has moved `moved` bytes of content so far.
-    pub(super) fn answer(&mut self, number: u32, reply: &Reply, moved: u64) {
-        let (result, digest) = match reply {
-            Reply::Stored { digest, .. } => ("done", Some(*digest)),
-            Reply::ContentEnd { digest } => ("done", *digest),
-            Reply::Done {} => ("done", None),
-            Reply::Error { code, .. } => (code.word(), None),
+    pub(super) fn answer(&mut self, reply: &Reply, moved: u64) {
+        match reply {
             Reply::Received {} => {
-                if let Some(deed) = self.open.get_mut(&number) {
-                    deed.moved = Moved::In(deed.bytes(moved));
-                }
-                return;
+                let deed = self.open.take().map(|deed| Deed {
+                    moved: Moved::In(deed.bytes(moved)),
+                    ..deed
+                });
+                self.received.extend(deed);
             }
             // It was looked at, nothing was fetched.
-            Reply::Facts { .. } => {
-                self.open.remove(&number);
-                return;
+            Reply::Facts { .. } => self.open = None,
+            reply => {
+                if let Some(end) = End::of(reply)
+                    && let Some(deed) = self.open.take()
+                {
+                    self.write(&deed, end, moved);
+                }
             }
-            _ => return,
-        };
-        if let Some(deed) = self.open.remove(&number) {
-            self.write(&deed, result, digest, moved);
+        }
+    }
+
+    /// The answer to the upload that has waited longest is given.
+    pub(super) fn publish(&mut self, reply: &Reply, moved: u64) {
+        if let Some(end) = End::of(reply)
+            && let Some(deed) = self.received.pop_front()
+        {
+            self.write(&deed, end, moved);
         }
     }
 
     /// The client gave up what it had begun: it has not been done.
-    pub(super) fn give_up(&mut self, number: u32, moved: u64) {
-        if let Some(deed) = self.open.remove(&number) {
-            self.write(&deed, "lost", None, moved);
+    pub(super) fn give_up(&mut self, moved: u64) {
+        if let Some(deed) = self.open.take() {
+            self.write(&deed, End::LOST, moved);
         }
     }
 
     /// The session is over: what has not ended has not been done, as far as the client knows.
     pub(super) fn end(&mut self, moved: u64) {
-        for deed in std::mem::take(&mut self.open).into_values() {
-            self.write(&deed, "lost", None, moved);
+        for deed in std::mem::take(&mut self.received) {
+            self.write(&deed, End::LOST, moved);
         }
+        self.give_up(moved);
     }
 
-    fn write(&self, deed: &Deed, result: &'static str, digest: Option<Digest>, moved: u64) {
+    fn write(&self, deed: &Deed, end: End, moved: u64) {
         let Some(pass) = &self.pass else { return };
         self.log.write(&Record {
             user: &pass.user,
@@ -111,9 +121,35 @@ impl<'a> Ledger<'a> {
             offset: deed.offset,
             bytes: deed.bytes(moved),
             took: deed.begun.elapsed(),
-            digest,
-            result,
+            digest: end.digest,
+            result: end.result,
         });
+    }
+}
+
+/// How a deed ended.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    result: &'static str,
+    digest: Option<Digest>,
+}
+
+impl End {
+    const LOST: Self = Self {
+        result: "lost",
+        digest: None,
+    };
+
+    /// What the last answer to a deed says; `None` of any other.
+    fn of(reply: &Reply) -> Option<Self> {
+        let (result, digest) = match reply {
+            Reply::Stored { digest, .. } => ("done", Some(*digest)),
+            Reply::ContentEnd { digest } => ("done", *digest),
+            Reply::Done {} => ("done", None),
+            Reply::Error { code, .. } => (code.word(), None),
+            _ => return None,
+        };
+        Some(Self { result, digest })
     }
 }
 

@@ -101,7 +101,7 @@ impl Session<'_> {
                 }
                 upload.keep();
                 if let Some(ledger) = &mut self.ledger {
-                    ledger.give_up(request, self.paces.moved());
+                    ledger.give_up(self.paces.moved());
                 }
                 self.connection.send(request, &Reply::Done {});
                 Ok(())
