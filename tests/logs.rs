@@ -144,6 +144,24 @@ fn the_transfer_log_tells_of_what_failed_and_of_what_was_lost() {
 }
 
 #[test]
+fn what_is_tried_without_the_right_to_it_is_a_line_too() {
+    let account = ["ada", "--read-only"];
+    let watched = Watched::over(Setup::new(1).account(account, "secret"));
+    watched.cluster.write("a", b"content");
+    watched.client.write("b", b"content");
+    for command in [["rm", "a"], ["put", "b"]] {
+        watched.client.run(command).failed(1, "permission denied");
+    }
+    let said: Vec<Value> = watched
+        .lines()
+        .into_iter()
+        .map(|line| json!([line["op"], line["path"], line["result"]]))
+        .collect();
+    let refused = |op: &str, path: &str| json!([op, path, "not-permitted"]);
+    assert_eq!(said, [refused("rm", "/a"), refused("put", "/b")]);
+}
+
+#[test]
 fn requests_of_one_number_are_a_line_each() {
     let watched = Watched::over(Setup::new(1).without_master());
     let mut wire = Wire::open(watched.cluster.address());

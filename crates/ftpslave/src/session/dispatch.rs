@@ -14,9 +14,6 @@ impl Session<'_> {
         if !matches!(request, Request::Retrieve { .. }) {
             self.ahead.rest();
         }
-        if let Some(ledger) = &mut self.ledger {
-            ledger.begin(&request, self.paces.moved());
-        }
         match request {
             Request::Probe { worker } => self.probe(id, worker),
             Request::Identify { nonce } => self.identify(id, &nonce),

@@ -41,6 +41,10 @@ impl Session<'_> {
                 }
             }
         }
+        // What is refused has been tried all the same.
+        if let Some(ledger) = &mut self.ledger {
+            ledger.begin(request, self.paces.moved());
+        }
         if self.holds(rights) {
             return Ok(());
         }

@@ -58,7 +58,7 @@ impl<'a> Ledger<'a> {
         self.pass = Some(pass.clone());
     }
 
-    /// A request is about to be carried out; the session has moved `moved` bytes of content so far.
+    /// A request is about to be carried out, or refused; the session has moved `moved` bytes of content so far.
     pub(super) fn begin(&mut self, request: &Request, moved: u64) {
         self.open = Deed::of(request, moved);
     }
