@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use auth::Invitation;
+use protocol::{ErrorCode, MasterReply, MasterRequest};
+
 use super::{elsewhere, shown, text, wait_for_up};
-use crate::harness::{Cluster, Finished, PATIENCE, Setup, slave_binary, wait_until};
+use crate::harness::{Cluster, Finished, PATIENCE, Setup, Wire, slave_binary, wait_until};
 
 /// A slave that cannot start, or joins and is ended: what it said. What it reads is the invitation.
 fn try_to_join(cluster: &Cluster, words: &[&str], stdin: &str) -> Finished {
@@ -113,6 +116,29 @@ fn what_is_no_invitation_is_not_repeated_and_a_stranger_is_shown_none() {
     cluster.add_slave(&["--state", text(&state), "--join", &invitation]);
     wait_for_up(&cluster, 1);
     cluster.write("a.txt", b"hello\n");
+    cluster.client().run(["get", "a.txt"]).succeeded();
+}
+
+#[test]
+fn who_is_invited_does_not_join_as_a_slave_that_serves_with_the_master_key() {
+    let mut cluster = Cluster::start(1);
+    cluster.write("a.txt", b"hello\n");
+    let invitation: Invitation = cluster.invite().parse().unwrap();
+    let serving = &shown(&cluster)[0];
+    let join = |identity: &str| -> MasterReply {
+        let slave = identity.parse().unwrap();
+        let token = invitation.token();
+        Wire::open(cluster.address()).ask(&MasterRequest::Join { token, slave })
+    };
+    let MasterReply::Error { code, .. } = join(serving["identity"].as_str().unwrap()) else {
+        panic!("joined as another one");
+    };
+    assert_eq!(code, ErrorCode::DuplicateSlave);
+    // It was not used up.
+    let joined = join(&"1".repeat(32));
+    assert!(matches!(joined, MasterReply::Joined { .. }), "{joined:?}");
+    cluster.slaves[0].restart();
+    wait_for_up(&cluster, 1);
     cluster.client().run(["get", "a.txt"]).succeeded();
 }
 

@@ -109,17 +109,24 @@ impl Fleet {
     }
 
     /// Uses an invitation up: the slave belongs to the fleet from now on. The generation of its keys, which are others than
-    /// those it had before.
+    /// those it had before. One that `serves` and of which nothing is said here does so with the master key: it is a member,
+    /// which others would shut out by joining in its stead.
     ///
     /// # Errors
     /// See [`JoinError`]; the invitation is then as it was.
-    pub fn join(&mut self, token: &[u8], slave: SlaveId, now: u64) -> Result<u32, JoinError> {
+    pub fn join(
+        &mut self,
+        token: &[u8],
+        (slave, serves): (SlaveId, bool),
+        now: u64,
+    ) -> Result<u32, JoinError> {
         let digest = digest_of(token);
         let open = self.invitations.get(&digest);
         if open.is_none_or(|open| now >= open.expires) {
             return Err(JoinError::NotInvited);
         }
-        let known = self.slaves.get(&Name(slave)).copied();
+        let with_master_key = serves.then(Member::default);
+        let known = self.slaves.get(&Name(slave)).copied().or(with_master_key);
         if known.is_some_and(|member| !member.evicted) {
             return Err(JoinError::Member(slave));
         }
@@ -192,7 +199,7 @@ mod tests {
         id: SlaveId,
         now: u64,
     ) -> Result<u32, JoinError> {
-        fleet.join(invitation.token().reveal(), id, now)
+        fleet.join(invitation.token().reveal(), (id, false), now)
     }
 
     #[test]
@@ -231,6 +238,21 @@ mod tests {
         );
         // It was not used up.
         assert_eq!(join(&mut fleet, &second, OTHER, 0), Ok(1));
+    }
+
+    #[test]
+    fn nobody_takes_the_place_of_a_slave_that_serves_with_the_master_key() {
+        let (mut fleet, invitation) = invited();
+        let mut join = |serves| fleet.join(invitation.token().reveal(), (SLAVE, serves), 0);
+        assert_eq!(join(true), Err(JoinError::Member(SLAVE)));
+        // It was not used up.
+        assert_eq!(join(false), Ok(1));
+        // One that was evicted may serve for a moment still.
+        assert!(fleet.evict(SLAVE));
+        let second = Invitation::fresh(None).unwrap();
+        fleet.invite(&second, 100, 0).unwrap();
+        let again = fleet.join(second.token().reveal(), (SLAVE, true), 0);
+        assert_eq!(again, Ok(2));
     }
 
     #[test]

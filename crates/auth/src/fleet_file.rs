@@ -187,7 +187,7 @@ mod tests {
                 scope.spawn(move || {
                     file.change(|fleet| {
                         let id = SlaveId([number; 16]);
-                        Ok::<_, FleetError>(fleet.join(token.reveal(), id, 0))
+                        Ok::<_, FleetError>(fleet.join(token.reveal(), (id, false), 0))
                     })
                     .unwrap()
                 })

@@ -68,7 +68,7 @@ impl FleetView {
     }
 
     /// Uses an invitation up; see [`Fleet::join`].
-    pub(crate) fn join(&self, token: &[u8], slave: SlaveId) -> Result<u32, NotJoined> {
+    pub(crate) fn join(&self, token: &[u8], slave: (SlaveId, bool)) -> Result<u32, NotJoined> {
         let joined = self.file.change(|fleet| {
             let generation = fleet.join(token, slave, unix_now())?;
             Ok::<_, NotJoined>(generation)

@@ -1,5 +1,7 @@
 //! A slave that shows an invitation is given keys of its own.
 
+use std::time::Instant;
+
 use auth::JoinError;
 use protocol::{ErrorCode, MasterReply, Secret, Secretive, SlaveId, Text};
 use tracing::{error, info, warn};
@@ -20,7 +22,8 @@ pub(crate) fn join(
         let detail = "keys are not given out in the clear to another machine";
         return refusal(ErrorCode::LoginRefused, detail);
     }
-    match master.fleet.join(token.reveal(), slave) {
+    let serves = master.registry().serves(slave, Instant::now());
+    match master.fleet.join(token.reveal(), (slave, serves)) {
         Ok(generation) => {
             warn!(%slave, %from, "has joined with an invitation");
             let (key, registration) = (

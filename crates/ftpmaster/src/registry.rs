@@ -224,6 +224,13 @@ impl Registry {
         self.slaves.iter().map(|slave| slave.state(now)).collect()
     }
 
+    /// Whether a slave that has proved to be this one is alive.
+    pub(crate) fn serves(&self, id: SlaveId, now: Instant) -> bool {
+        let identity = Some(Identity { id, keyed: true });
+        let mut slaves = self.slaves.iter();
+        slaves.any(|slave| slave.identity == identity && slave.contact(now).is_some())
+    }
+
     /// What the slaves serve, once there was one.
     pub(crate) const fn storage(&self) -> Option<StorageId> {
         self.storage
