@@ -11,8 +11,8 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::harness::{
-    Client, PATIENCE, Process, Server, field, master_binary, skipped, slave_binary, status_of,
-    user_command, wait_until, with_calls_that,
+    Client, PATIENCE, Process, Server, Setup, field, master_binary, skipped, slave_binary,
+    status_of, user_command, wait_until, with_calls_that,
 };
 
 /// A user whom the machine has no name for.
@@ -144,6 +144,27 @@ fn a_slave_becomes_the_owner_of_its_root_and_keeps_what_only_root_can_have() {
     });
     client.run(["get", "-f", "file"]).succeeded();
     assert_is(&slave, OWNER);
+}
+
+#[test]
+fn a_slave_of_root_s_joins_with_the_state_of_another_user() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("only root uses the state of another user");
+    }
+    let mut cluster = Setup::new(0).start();
+    let state = tempfile::tempdir().unwrap();
+    chown(state.path(), Some(OWNER.0), Some(OWNER.1)).unwrap();
+    let invitation = cluster.invite();
+    let path = state.path().to_str().unwrap();
+    cluster.add_slave(&["--state", path, "--join", &invitation]);
+    let client = cluster.client().options(["--wait", "20"]);
+    client.run(["ls"]).succeeded();
+    let kept = fs::read_dir(state.path().join("slaves")).unwrap();
+    let kept: Vec<PathBuf> = kept.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    for file in kept {
+        assert_eq!(owner(&file), OWNER, "{}", file.display());
+    }
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub use fleet_file::{Edition, FleetError, FleetFile};
 pub use gatekeeper::{Attempt, Gatekeeper, LoginError};
 pub use invitation::{Invitation, InvitationError};
 pub use keys::{MasterKey, RegistrationKey, SlaveKey};
-pub use own_keys::OwnKeys;
+pub use own_keys::{OwnKeys, RoomForKeys};
 pub use password::{PasswordError, PasswordHash};
 pub use pin_file::{PinError, PinFile};
 pub use pins::{AddError, Pin, Pins, Remembered};

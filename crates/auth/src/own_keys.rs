@@ -1,16 +1,20 @@
 //! The keys of a slave that has joined with an invitation, beside its identity in its own state directory.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 
 use protocol::{Fingerprint, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{RegistrationKey, SlaveKey};
 use crate::state_directory::{StateDirectory, StateError, explain};
-use crate::state_file::{FileError, read, replace};
+use crate::state_file::{Draft, FileError, read};
 
 /// Longest file, bytes.
 const LONGEST: u64 = 4096;
+
+/// At least what keys take, bytes.
+const ROOM: usize = 512;
 
 /// What a file is expected to be.
 const EXPECTED: &str = "the keys of a slave";
@@ -56,15 +60,41 @@ impl StateDirectory {
             .ok_or_else(|| explain(FileError::NotSmallFile, &path, EXPECTED))
     }
 
-    /// Keeps the keys of the slave at this place, in the stead of those that it had. Durable on return.
+    /// Makes room for the keys that the slave at this place is about to be given: whoever cannot keep them must not ask for
+    /// them, and what belongs to the directory's owner is made theirs now.
+    ///
+    /// # Errors
+    /// They could not be written.
+    pub fn room_for_own_keys(&self, root: &[u8], port: u16) -> Result<RoomForKeys, StateError> {
+        let (slaves, name, path) = self.keys_of(root, port)?;
+        let draft = Draft::new(slaves, &name).and_then(|mut draft| {
+            draft.fill(&[b'\n'; ROOM])?;
+            Ok(draft)
+        });
+        match draft {
+            Ok(draft) => Ok(RoomForKeys { draft, path }),
+            Err(error) => Err(explain(error.into(), &path, EXPECTED)),
+        }
+    }
+}
+
+/// A place where keys can be kept; given up where it is dropped without them.
+#[derive(Debug)]
+pub struct RoomForKeys {
+    draft: Draft<OwnedFd>,
+    path: PathBuf,
+}
+
+impl RoomForKeys {
+    /// Keeps the keys, in the stead of those that the slave had. Durable on return.
     ///
     /// # Errors
     /// They cannot be written.
-    pub fn keep_own_keys(&self, root: &[u8], port: u16, keys: &OwnKeys) -> Result<(), StateError> {
-        let (slaves, name, path) = self.keys_of(root, port)?;
-        let text = keys.to_text();
-        replace(slaves.as_fd(), &name, text.as_bytes())
-            .map_err(|error| explain(error.into(), &path, EXPECTED))
+    pub fn keep(mut self, keys: &OwnKeys) -> Result<(), StateError> {
+        let filled = self.draft.fill(keys.to_text().as_bytes());
+        filled
+            .and_then(|()| self.draft.publish())
+            .map_err(|error| explain(error.into(), &self.path, EXPECTED))
     }
 }
 
@@ -117,7 +147,7 @@ mod tests {
             ticket: SlaveKey::from_bytes([number; 32]),
             registration: RegistrationKey::from_bytes([number + 1; 32]),
             master,
-            invitation: "digest".to_owned(),
+            invitation: "0".repeat(64),
         }
     }
 
@@ -128,23 +158,29 @@ mod tests {
         assert!(state.own_keys(b"/srv", 2122).unwrap().is_none());
         for (number, master) in [(1, None), (3, Some(Fingerprint([9; 32])))] {
             let given = keys(number, master);
-            state.keep_own_keys(b"/srv", 2122, &given).unwrap();
+            let room = state.room_for_own_keys(b"/srv", 2122).unwrap();
+            room.keep(&given).unwrap();
             let found = state.own_keys(b"/srv", 2122).unwrap().unwrap();
             assert_eq!(found.ticket.to_bytes(), given.ticket.to_bytes());
             assert_eq!(found.registration.to_bytes(), given.registration.to_bytes());
             assert_eq!((found.master, found.invitation), (master, given.invitation));
         }
+        drop(state.room_for_own_keys(b"/srv", 2123).unwrap());
         assert!(state.own_keys(b"/srv", 2123).unwrap().is_none());
         let files = fs::read_dir(state.path().join("slaves")).unwrap();
-        let file = files.map(|file| file.unwrap().path()).next().unwrap();
-        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        let files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        let [file] = &files[..] else {
+            panic!("more than the keys: {files:?}")
+        };
+        assert!(keys(1, Some(Fingerprint([9; 32]))).to_text().len() < ROOM);
+        let mode = fs::metadata(file).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         for damage in ["", "ticket_key = \"00\""] {
-            fs::write(&file, damage).unwrap();
+            fs::write(file, damage).unwrap();
             let refusal = state.own_keys(b"/srv", 2122).unwrap_err().to_string();
             assert!(refusal.contains("is damaged"), "{refusal}");
         }
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o640)).unwrap();
         let refusal = state.own_keys(b"/srv", 2122).unwrap_err().to_string();
         assert!(refusal.contains("chmod 600"), "{refusal}");
     }

@@ -2,7 +2,7 @@
 //! as a whole.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
@@ -83,28 +83,87 @@ pub(crate) fn read(
 
 /// Writes the file under a name of its own, then gives it the final one if that is still free: nobody ever reads half.
 fn make(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
-    let draft = draft_of(name)?;
-    let published =
-        write_draft(directory, &draft, content).and_then(|()| link(directory, &draft, name));
-    let removed = rustix::fs::unlinkat(directory, &draft, AtFlags::empty());
-    published?;
-    removed?;
+    let mut draft = Draft::new(directory, name)?;
+    draft.fill(content)?;
+    link(directory, &draft.own_name, name)?;
+    draft.remove()?;
     rustix::fs::fsync(directory)?;
     Ok(())
 }
 
 /// Gives the file `name` this content, whatever it held before: all of it or, whatever happens, none. Durable on return.
 pub(crate) fn replace(directory: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
-    let draft = draft_of(name)?;
-    let published = write_draft(directory, &draft, content)
-        .and_then(|()| Ok(rustix::fs::renameat(directory, &draft, directory, name)?));
-    if let Err(error) = published {
-        // The draft may not have come to be; either way the first error is the one to tell.
-        rustix::fs::unlinkat(directory, &draft, AtFlags::empty()).unwrap_or_default();
-        return Err(error);
+    let mut draft = Draft::new(directory, name)?;
+    draft.fill(content)?;
+    draft.publish()
+}
+
+/// What a file is to hold, under a name of its own until then; gone where it is dropped before.
+#[derive(Debug)]
+pub(crate) struct Draft<D: AsFd> {
+    directory: D,
+    /// Of the file.
+    name: String,
+    own_name: String,
+    file: File,
+    is_over: bool,
+}
+
+impl<D: AsFd> Draft<D> {
+    /// An empty one, for the file `name`; the directory's owner has it.
+    pub(crate) fn new(directory: D, name: &str) -> io::Result<Self> {
+        let own_name = draft_of(name)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&directory, &own_name, flags, PRIVATE)?;
+        let draft = Self {
+            directory,
+            name: name.to_owned(),
+            own_name,
+            file: File::from(file),
+            is_over: false,
+        };
+        give_to_owner(draft.directory.as_fd(), &draft.file)?;
+        Ok(draft)
     }
-    rustix::fs::fsync(directory)?;
-    Ok(())
+
+    /// Has it hold this content alone, durably.
+    pub(crate) fn fill(&mut self, content: &[u8]) -> io::Result<()> {
+        self.file.rewind()?;
+        self.file.write_all(content)?;
+        let end = self.file.stream_position()?;
+        self.file.set_len(end)?;
+        self.file.sync_all()
+    }
+
+    /// Gives the file what it holds. Durable on return.
+    pub(crate) fn publish(mut self) -> io::Result<()> {
+        let directory = self.directory.as_fd();
+        rustix::fs::renameat(directory, &self.own_name, directory, &self.name)?;
+        self.is_over = true;
+        rustix::fs::fsync(&self.directory)?;
+        Ok(())
+    }
+
+    /// Takes its own name away: the file may have it under the other one.
+    fn remove(mut self) -> io::Result<()> {
+        self.is_over = true;
+        let directory = self.directory.as_fd();
+        Ok(rustix::fs::unlinkat(
+            directory,
+            &self.own_name,
+            AtFlags::empty(),
+        )?)
+    }
+}
+
+impl<D: AsFd> Drop for Draft<D> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let directory = self.directory.as_fd();
+            // What kept it from being published is the error to tell.
+            rustix::fs::unlinkat(directory, &self.own_name, AtFlags::empty()).unwrap_or_default();
+        }
+    }
 }
 
 /// Holds off other programs that want the same lock, until the result is dropped.
@@ -119,14 +178,6 @@ pub(crate) fn lock(directory: BorrowedFd<'_>, name: &str) -> io::Result<File> {
 fn draft_of(name: &str) -> io::Result<String> {
     let number = u64::from_ne_bytes(random_bytes()?);
     Ok(format!(".{name}.{number:016x}"))
-}
-
-fn write_draft(directory: BorrowedFd<'_>, draft: &str, content: &[u8]) -> io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mut file = File::from(rustix::fs::openat(directory, draft, flags, PRIVATE)?);
-    give_to_owner(directory, &file)?;
-    file.write_all(content)?;
-    file.sync_all()
 }
 
 /// Gives `draft` the name `name` unless another program has been quicker.

@@ -102,14 +102,14 @@ fn carry_out() -> anyhow::Result<()> {
         .context("the supervisor's word is not understood")?;
     let invitation: Invitation = errand.invitation.parse()?;
     let state = StateDirectory::open(Some(&errand.state))?;
+    let root = OsStr::as_bytes(errand.root.as_os_str());
+    // Before the invitation is shown, which is good once; and from within the sandbox nothing is given to another user.
+    let room = state.room_for_own_keys(root, errand.port)?;
     confine(&errand, &state)?;
     let mut failures = Vec::new();
     for (host, port) in &errand.masters {
         match redeem(&errand, &invitation, (host, *port)) {
-            Ok(keys) => {
-                let root = OsStr::as_bytes(errand.root.as_os_str());
-                return Ok(state.keep_own_keys(root, errand.port, &keys)?);
-            }
+            Ok(keys) => return Ok(room.keep(&keys)?),
             Err(error) => failures.push(format!("{host}:{port}: {error:#}")),
         }
     }
