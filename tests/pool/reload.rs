@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -190,11 +190,11 @@ fn a_shutdown_ends_the_idle_sessions_of_old_workers_too() {
     );
 }
 
-#[test]
-fn hangup_takes_over_a_changed_configuration_and_keeps_the_old_one_where_the_new_is_wrong() {
+/// A slave with a configuration, and the file of that.
+fn configured(configuration: &str) -> (Cluster, PathBuf) {
     let mut cluster = Setup::new(0).without_master().start();
     let file = cluster.root().with_file_name("slave.toml");
-    fs::write(&file, "workers = 2\nsessions = 1\n").unwrap();
+    fs::write(&file, configuration).unwrap();
     let root = cluster.root();
     let arguments = [
         "--config",
@@ -213,6 +213,12 @@ fn hangup_takes_over_a_changed_configuration_and_keeps_the_old_one_where_the_new
         arguments,
         home,
     ));
+    (cluster, file)
+}
+
+#[test]
+fn hangup_takes_over_a_changed_configuration_and_keeps_the_old_one_where_the_new_is_wrong() {
+    let (cluster, file) = configured("workers = 2\nsessions = 1\n");
     let slave = &cluster.slaves[0];
     assert_eq!(slave.workers().len(), 2);
 
@@ -274,4 +280,23 @@ fn the_service_manager_hears_that_a_reload_is_over_however_it_ends() {
             wait_for("READY=1");
         }
     }
+}
+
+#[test]
+fn hangup_takes_over_a_changed_grace_and_says_what_it_does_not_take_over() {
+    let (mut cluster, file) = configured("grace = 1\n");
+    cluster.write("big.bin", &random_bytes(3, 12 * 1024 * 1024));
+    fs::write(&file, "grace = 30\nbind = '127.0.0.9'\n").unwrap();
+    reload(&cluster.slaves[0]);
+    let said = cluster.slaves[0].process.stderr();
+    let sentence =
+        "another address, port or state directory counts when the slave is started again";
+    assert!(said.contains(sentence), "{said}");
+    let client = cluster
+        .client()
+        .options(["--limit-rate", "4M", "--retries", "0"]);
+    let mut download = client.spawn(["get", "big.bin"]);
+    client.wait_for_content("big.bin");
+    cluster.slaves[0].process.terminate(PATIENCE);
+    assert_eq!(download.wait_code(PATIENCE), 0, "{}", download.stderr());
 }

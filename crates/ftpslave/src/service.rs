@@ -87,7 +87,6 @@ fn serve(args: &Args) -> anyhow::Result<()> {
     let pool = Pool {
         listener,
         launch,
-        grace: Duration::from_secs(args.grace),
         silent_after: Pool::SILENT_AFTER,
         program_words: pool_memory::WORDS,
     };
@@ -100,6 +99,7 @@ fn serve(args: &Args) -> anyhow::Result<()> {
         openness,
         proposed: None,
         privileges: args.privileges.clone(),
+        fixed: Fixed::of(args),
         reporter: Reporter::default(),
     };
     supervisor.run(&mut service)?;
@@ -205,6 +205,7 @@ impl Site {
                 name: "registrar".to_owned(),
                 handover: self.for_registrar(args, secrets)?,
             }),
+            grace: Duration::from_secs(args.grace),
         })
     }
 
@@ -278,6 +279,22 @@ impl Site {
     }
 }
 
+/// What counts only when the slave is started.
+#[derive(PartialEq, Eq)]
+struct Fixed {
+    address: SocketAddr,
+    state: Option<PathBuf>,
+}
+
+impl Fixed {
+    fn of(args: &Args) -> Self {
+        Self {
+            address: SocketAddr::new(args.bind, args.port),
+            state: args.state.clone(),
+        }
+    }
+}
+
 /// What the supervisor asks at the turns of the pool's life.
 struct Service {
     site: Site,
@@ -287,6 +304,7 @@ struct Service {
     /// That of those that are to replace them.
     proposed: Option<Openness>,
     privileges: cli::Privileges,
+    fixed: Fixed,
     reporter: Reporter,
 }
 
@@ -308,6 +326,11 @@ impl Service {
         let before = self.proposed.as_ref().unwrap_or(&self.openness);
         let openness = Openness::read(&args, Some(before))?;
         let launch = self.site.launch(&args, &secrets, &openness)?;
+        if Fixed::of(&args) != self.fixed {
+            tracing::warn!(
+                "another address, port or state directory counts when the slave is started again"
+            );
+        }
         self.secrets = secrets;
         self.proposed = Some(openness);
         Ok(launch)

@@ -16,8 +16,6 @@ pub struct Pool {
     pub listener: TcpListener,
     /// What runs first; a reload replaces it.
     pub launch: Launch,
-    /// How long sessions may go on after SIGINT or SIGTERM.
-    pub grace: Duration,
     /// A child that has not ticked for so long is killed and replaced. See [`Pool::SILENT_AFTER`].
     pub silent_after: Duration,
     /// Words of the scoreboard for the program's own use, by all processes; zero at first, and kept over reloads. See
@@ -43,6 +41,8 @@ pub struct Launch {
     pub handover: Handover,
     /// One more child, if wanted.
     pub helper: Option<HelperLaunch>,
+    /// How long sessions may go on after SIGINT or SIGTERM.
+    pub grace: Duration,
 }
 
 /// A child beside the workers, with a task of its own and no listener.

@@ -57,6 +57,11 @@ impl Roster {
         self.current.generation
     }
 
+    /// How long its sessions, and those of editions before it, may go on in the end.
+    pub(crate) const fn grace(&self) -> Duration {
+        self.current.launch.grace
+    }
+
     pub(crate) const fn is_proven(&self) -> bool {
         self.proven
     }

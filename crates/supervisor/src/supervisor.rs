@@ -26,7 +26,6 @@ pub struct Supervisor {
     crew: Crew,
     roster: Roster,
     signals: Signals,
-    grace: Duration,
     silent_after: Duration,
     /// The edition of which the owner has been told that it serves; 0: none.
     announced: u64,
@@ -44,7 +43,6 @@ impl Supervisor {
         let Pool {
             listener,
             launch,
-            grace,
             silent_after,
             program_words,
         } = pool;
@@ -57,7 +55,6 @@ impl Supervisor {
             crew,
             roster,
             signals,
-            grace,
             silent_after,
             announced: 0,
             is_reloading: false,
@@ -125,7 +122,7 @@ impl Supervisor {
     fn shut_down(mut self, owner: &mut dyn Owner) -> Result<Ended, SupervisorError> {
         owner.stopping();
         self.crew.close();
-        let mut deadline = Instant::now() + self.grace.min(LONGEST_GRACE);
+        let mut deadline = Instant::now() + self.roster.grace().min(LONGEST_GRACE);
         let mut killed = 0;
         loop {
             self.signals.clear();

@@ -55,6 +55,7 @@ impl Settings {
             workers: self.workers.try_into().unwrap(),
             handover: handover.into(),
             helper: self.helper.then_some(helper),
+            grace: Duration::from_millis(self.grace_ms),
         }
     }
 }
@@ -106,7 +107,6 @@ pub(crate) fn supervise(path: &str) -> ExitCode {
     let pool = Pool {
         listener,
         launch: settings.launch(),
-        grace: Duration::from_millis(settings.grace_ms),
         silent_after: Duration::from_millis(settings.silent_after_ms),
         program_words: 1024,
     };
