@@ -13,7 +13,7 @@ use protocol::frame::{DATA, KEEP_ALIVE};
 use protocol::limits::BLOCK;
 use protocol::{
     ClientPreface, Condition, Connection, Content, Digest, ErrorCode, RemotePath, Reply, Request,
-    Role, ServerPreface, UploadId,
+    Role, Secret, ServerPreface, Ticket, UploadId,
 };
 
 use crate::harness::{
@@ -531,4 +531,18 @@ fn reserved_names_exist_for_no_request() {
         panic!("no listing")
     };
     assert_eq!(entries, []);
+}
+
+#[test]
+fn what_comes_behind_a_refused_ticket_is_no_session_of_everybody() {
+    let cluster = alone();
+    let mut wire = Wire::open(cluster.address());
+    let present = wire.send(&Request::Present {
+        ticket: Ticket::new(&[1; 160]).unwrap(),
+        secret: Secret([7; 32]),
+    });
+    let store = wire.send(&store_whole("/file", b"meant for another storage", false));
+    assert_eq!(code_of(&wire.answer(present)), ErrorCode::LoginRefused);
+    assert_eq!(code_of(&wire.answer(store)), ErrorCode::LoginRequired);
+    assert!(wire.is_over() && !cluster.path("file").exists());
 }

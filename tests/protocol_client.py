@@ -84,11 +84,21 @@ PRESENT, LIST, RETRIEVE, STORE, STORE_END = 0x0103, 0x0111, 0x0112, 0x0120, 0x01
 LOCATE = 0x0201
 ERROR, WELCOME, ENTRIES, CONTENT, CONTENT_END, STORED = 0x8000, 0x8103, 0x8111, 0x8112, 0x8113, 0x8122
 LOCATED = 0x8201
-MAX_DATA = 1024 * 1024
+MAX_DATA, MAX_CONTROL = 1024 * 1024, 64 * 1024
 
 
 class Failure(Exception):
     """What a person is told."""
+
+
+def shown(name):
+    """A name of an entry as it is written: it is checked, and on a screen nothing in it plays with that."""
+    if any(part in (b"", b".", b"..") or len(part) > 255 or b"\0" in part for part in name.split(b"/")):
+        raise Failure("a name that cannot be")
+    text = os.fsdecode(name)
+    if not sys.stdout.isatty():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class Connection:
@@ -129,6 +139,8 @@ class Connection:
         while True:
             header = self.exactly(16)
             length, request, kind, _, checksum = struct.unpack(">IIHHI", header)
+            if length > (MAX_DATA if kind == DATA else MAX_CONTROL):
+                raise Failure("a frame that is too long")
             payload = self.exactly(length)
             covered = header[:12] if kind == DATA else header[:12] + payload
             if zlib.crc32(covered) != checksum:
@@ -239,7 +251,7 @@ def list_folder(slave, path):
     while more:
         fields = slave.expect(ENTRIES)
         for name, kind, size in fields.list(fields.entry):
-            print(os.fsdecode(name), {1: "file", 2: "dir", 3: "link"}.get(kind, "other"), size)
+            print(shown(name), {1: "file", 2: "dir", 3: "link"}.get(kind, "other"), size)
         fields.list(lambda: (fields.text(), fields.number(">H")))
         more = fields.number("B")
 

@@ -315,6 +315,7 @@ impl Reading<'_> {
             }
             match frame {
                 Frame::Data => {
+                    session.check_data_left(size.saturating_sub(self.written))?;
                     session.read_frame(context, &mut pending)?;
                     context.progress(self.written, size, self.path.as_bytes());
                 }

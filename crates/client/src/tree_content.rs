@@ -48,17 +48,17 @@ impl Intake {
         }
     }
 
-    /// Takes the content that is announced for the request `number`. A target that cannot be had, or written to, is this
+    /// Takes the content of `size` bytes that is announced for the request `number`. A target that cannot be had, or written to, is this
     /// file's fault alone: the content is passed over.
     pub(crate) fn take<'f>(
         &mut self,
         session: &mut Session,
-        number: u32,
+        (number, size): (u32, u64),
         target: Target<'f>,
     ) -> Attempt<Option<Arrived<'f>>> {
         let mut target = target;
         self.hasher.reset();
-        let announced = match self.take_frames(session, number, &mut target) {
+        let announced = match self.take_frames(session, (number, size), &mut target) {
             Ok(announced) => announced,
             Err(fault) => {
                 discard(target);
@@ -77,12 +77,15 @@ impl Intake {
     fn take_frames(
         &mut self,
         session: &mut Session,
-        number: u32,
+        (number, size): (u32, u64),
         target: &mut Target<'_>,
     ) -> Attempt<Option<Digest>> {
         loop {
             match session.frame(number)? {
-                Frame::Data => self.take_frame(session, target)?,
+                Frame::Data => {
+                    session.check_data_left(size.saturating_sub(self.hasher.position()))?;
+                    self.take_frame(session, target)?;
+                }
                 Frame::Reply(Reply::ContentEnd { digest }) => return Ok(digest),
                 Frame::Reply(other) => return Err(unexpected(&other)),
             }

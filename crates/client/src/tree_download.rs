@@ -111,8 +111,10 @@ impl Client {
         })?;
         for folder in unreadable {
             let local = request.local.join(OsStr::from_bytes(&folder.name));
-            let remote = below(&request.remote, &folder.name)?;
-            tree.report.failed(&remote, local, folder.code.into());
+            match below(&request.remote, &folder.name) {
+                Ok(remote) => tree.report.failed(&remote, local, folder.code.into()),
+                Err(error) => tree.report.failed(&request.remote, local, error),
+            }
         }
         Ok(())
     }

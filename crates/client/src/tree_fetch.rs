@@ -226,7 +226,7 @@ impl<'a, 'r> TreeFetch<'a, 'r> {
     fn take_content(&mut self, job: &Job, session: &mut Session, number: u32) -> Attempt<Ended> {
         let finish = announced(&session.answer(number)?)?;
         let target = self.decider.target(job, finish.mode);
-        let Some(arrived) = self.intake.take(session, number, target)? else {
+        let Some(arrived) = self.intake.take(session, (number, finish.size), target)? else {
             return Ok(Ended::Later);
         };
         if let Err(fault) = check(&self.context, &arrived, &finish, (job, session)) {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use auth::{Introduction, fresh_nonce};
 use protocol::limits::MAX_ADDRESSES;
 use protocol::{
-    Address, Connection, ConnectionError, ErrorCode, Fingerprint, MasterReply, MasterRequest,
-    Nonce, SlaveId, StorageId, Text,
+    Address, Connection, ConnectionError, DecodeError, ErrorCode, Fingerprint, MasterReply,
+    MasterRequest, Nonce, SlaveId, StorageId, Text,
 };
 use tracing::{info, warn};
 
@@ -192,11 +192,23 @@ fn listen(master: &Master, link: &mut Link, slave: &Newcomer) -> Result<(), Conn
         let Some(header) = link.receive()? else {
             return Ok(());
         };
+        let request = match link.decode(&header) {
+            Err(DecodeError::UnknownKind(_)) => {
+                // A later slave may say more than we know.
+                let reply = MasterReply::Error {
+                    code: ErrorCode::Unsupported,
+                    detail: Text::new(""),
+                };
+                send(link, header.request, &reply)?;
+                continue;
+            }
+            decoded => decoded?,
+        };
         let MasterRequest::Heartbeat {
             sessions,
             places,
             draining,
-        } = link.decode(&header)?
+        } = request
         else {
             let reply = MasterReply::Error {
                 code: ErrorCode::Protocol,

@@ -151,7 +151,7 @@ fn converse(
             Err(error) => return Err(error.into()),
         };
         link.send(header.request, &reply);
-        if visitor.is_refused() || needs_login(&reply) {
+        if visitor.is_refused() || is_the_last(&reply) {
             flush(link)?;
             return Ok(());
         }
@@ -237,6 +237,11 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
     link.read_exact(rest)?;
     let version = match ClientPreface::decode(&bytes) {
         Ok(theirs) => theirs.common_version(),
+        Err(DecodeError::Magic) => {
+            link.send_raw(FOREIGN);
+            link.flush()?;
+            return Ok(false);
+        }
         Err(error) => {
             link.flush()?;
             return Err(error.into());
@@ -308,9 +313,16 @@ fn answer(
     })
 }
 
-/// Whether the client must come again with a login.
-fn needs_login(reply: &MasterReply) -> bool {
-    matches!(reply, MasterReply::Error { code, .. } if *code == ErrorCode::LoginRequired)
+/// Whether the client must come again with a login, or what it said has no meaning here.
+fn is_the_last(reply: &MasterReply) -> bool {
+    use ErrorCode::{LoginRequired, Protocol};
+    matches!(
+        reply,
+        MasterReply::Error {
+            code: LoginRequired | Protocol,
+            ..
+        }
+    )
 }
 
 fn refusal(code: ErrorCode, detail: &str) -> MasterReply {

@@ -17,8 +17,9 @@ use auth::{
     ClientClaim, Introduction, MasterKey, RegistrationKey, StateDirectory, check, fresh_nonce,
 };
 use protocol::{
-    Address, ClientPreface, Connection, ErrorCode, Fingerprint, MasterReply, MasterRequest,
-    Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus, StorageId, VERSION,
+    Address, ClientPreface, Connection, DecodeError, ErrorCode, Fingerprint, MasterReply,
+    MasterRequest, Message, Request, Rights, Role, ServerPreface, SlaveId, SlaveOffer, SlaveStatus,
+    StorageId, VERSION,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -482,4 +483,64 @@ fn a_reload_takes_away_no_connections_that_were_there_before() {
     assert_eq!(connections(30_000, 65_536, 24_096), 20_000);
     let few = connections(20_000, 10_000, 10_000);
     assert!(few < 10_000 && few > 5_904);
+}
+
+/// Something that nobody understands yet.
+struct Later;
+
+impl Message for Later {
+    fn kind(&self) -> u16 {
+        0x02ff
+    }
+
+    fn encode(&self, _payload: &mut Vec<u8>) {}
+
+    fn decode(_kind: u16, _payload: &[u8]) -> Result<Self, DecodeError> {
+        Ok(Self)
+    }
+}
+
+#[test]
+fn a_later_slave_may_say_more_and_nobody_else_what_slaves_say() {
+    let world = World::new();
+    let mut slave = world.register(1).unwrap();
+    slave.send(9, &Later);
+    slave.flush().unwrap();
+    let header = slave.receive_answer().unwrap();
+    let reply: MasterReply = slave.decode(&header).unwrap();
+    assert!(matches!(
+        reply,
+        MasterReply::Error {
+            code: ErrorCode::Unsupported,
+            ..
+        }
+    ));
+    assert!(matches!(
+        heartbeat(&mut slave, false),
+        MasterReply::Noted { .. }
+    ));
+
+    let mut stranger = world.connect();
+    assert!(matches!(
+        heartbeat(&mut stranger, false),
+        MasterReply::Error {
+            code: ErrorCode::Protocol,
+            ..
+        }
+    ));
+    assert!(stranger.receive_answer().is_err(), "it is over");
+}
+
+#[test]
+fn what_only_begins_like_the_protocol_is_told_what_is_spoken_here() {
+    let world = World::new();
+    let mut socket = dial_address(world.address).unwrap();
+    socket.write_all(b"\x89PNG\r\n\x1a\n0123456789ab").unwrap();
+    let mut said = String::new();
+    socket.read_to_string(&mut said).unwrap();
+    let (greeting, rest) = said.split_once("\r\n").unwrap();
+    assert!(
+        greeting.starts_with("220 ") && rest.starts_with("500 "),
+        "{said}"
+    );
 }

@@ -66,6 +66,14 @@ impl Session {
         self.connection.data_left()
     }
 
+    /// Refuses the data frame at hand where it has more than the `left` bytes that were announced and have not come.
+    pub(crate) fn check_data_left(&self, left: u64) -> Attempt<()> {
+        match u64::try_from(self.data_left()) {
+            Ok(coming) if coming <= left => Ok(()),
+            _ => Err(Fault::nonsense("more content than was announced")),
+        }
+    }
+
     /// Sends a data frame of the request `number`.
     pub(crate) fn send_data(&mut self, number: u32, content: &[u8]) -> Attempt<()> {
         let length = u32::try_from(content.len())

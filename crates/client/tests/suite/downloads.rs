@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use client::{ClientErrorKind, Conflict, Notice, Status};
 use protocol::{ErrorCode, Request};
 
+use crate::faults::Overflow;
 use crate::setting::{Setting, content, path};
 
 const MIB: u64 = 1 << 20;
@@ -319,6 +320,16 @@ fn cat_writes_every_byte_once() {
     let error = client.cat(&path("/a"), &mut output).unwrap_err();
     assert_eq!(error.kind(), ClientErrorKind::Remote(ErrorCode::Changed));
     assert!(content.starts_with(&output), "no padding is written");
+}
+
+#[test]
+fn cat_writes_nothing_behind_what_was_announced() {
+    let (setting, content) = served(10, 2);
+    setting.slaves[0].set(|faults| faults.overflow = Overflow::Once(20));
+    let mut client = setting.connect().unwrap();
+    let mut output = Vec::new();
+    let got = client.cat(&path("/a"), &mut output).unwrap();
+    assert!(output == content && got.verified);
 }
 
 #[test]

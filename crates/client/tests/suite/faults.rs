@@ -65,4 +65,16 @@ pub(crate) struct Faults {
     pub(crate) die_after_parts: Option<u32>,
     /// Lists these names as well, as files, every time.
     pub(crate) also_lists: Vec<&'static str>,
+    /// Lists these folders as ones that it cannot read, every time.
+    pub(crate) cannot_read: Vec<String>,
+    /// Sends up to so many pieces behind a content that was announced without them, once; then as many as it has sent.
+    pub(crate) overflow: Overflow,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Overflow {
+    #[default]
+    Never,
+    Once(u32),
+    Sent(u32),
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use protocol::frame::{DATA, Header};
 use protocol::{
     ClientPreface, Connection, ConnectionError, DecodeError, Digest, Entry, EntryKind, ErrorCode,
-    RemotePath, Reply, Request, Role, ServerPreface, Text,
+    RemotePath, Reply, Request, Role, ServerPreface, Text, Unreadable,
 };
 use transfer::block_tree::block_digest;
 
@@ -353,9 +353,13 @@ impl<'a> Talk<'a> {
             };
             self.connection.send(number, &reply);
         }
+        let unreadable = |name: &String| Unreadable {
+            name: name.as_bytes().to_vec(),
+            code: ErrorCode::NameTooLong,
+        };
         let last = Reply::Entries {
             entries: Vec::new(),
-            unreadable: Vec::new(),
+            unreadable: self.faults().cannot_read.iter().map(unreadable).collect(),
             more: false,
         };
         self.connection.send(number, &last);

@@ -7,6 +7,7 @@ use protocol::{
     Condition, ConnectionError, EntryKind, ErrorCode, RemotePath, Reply, Request, UploadId,
 };
 
+use crate::faults::Overflow;
 use crate::slave::End;
 use crate::storage::digest;
 use crate::talk::{Talk, error};
@@ -90,6 +91,16 @@ impl Talk<'_> {
             self.connection.send_data(number, &piece);
             self.connection.flush()?;
             position = next;
+        }
+        let overflow = self.faults().overflow;
+        if let Overflow::Once(pieces) = overflow {
+            for piece in 0..pieces {
+                self.faults().overflow = Overflow::Sent(piece);
+                self.connection.send_data(number, &[7; 100_000]);
+                self.connection.flush()?;
+            }
+            self.faults().overflow = Overflow::Sent(pieces);
+            return Err(End::Hang);
         }
         self.connection.send(
             number,

@@ -11,6 +11,7 @@ use client::{
 };
 use protocol::ErrorCode;
 
+use crate::faults::Overflow;
 use crate::setting::{Setting, content, path};
 
 const LARGE: usize = 9 * (1 << 20) + 12_345;
@@ -373,6 +374,30 @@ fn what_a_slave_answers_with_nonsense_is_sent_to_the_next() {
     let failed: Vec<_> = items.values().filter(|item| item.result.is_err()).collect();
     assert_eq!((summary.files, summary.failed), (302, 0), "{failed:?}");
     assert_stored(&setting);
+}
+
+#[test]
+fn a_small_file_takes_no_more_than_was_announced() {
+    let setting = served(1);
+    setting.slaves[0].set(|faults| faults.overflow = Overflow::Once(1000));
+    let mut client = setting.connect().unwrap();
+    let (summary, _) = get(&setting, &mut client, Conflict::Refuse);
+    assert_eq!(summary.failed, 0);
+    setting.slaves[0].set(|faults| match faults.overflow {
+        Overflow::Sent(pieces) => assert!(pieces < 1000),
+        other => panic!("{other:?}"),
+    });
+}
+
+#[test]
+fn a_folder_that_no_request_could_name_costs_that_name_alone() {
+    let setting = served(1);
+    let deep = ["d".repeat(255).as_str(); 16].join("/")[..4093].to_owned();
+    setting.slaves[0].set(|faults| faults.cannot_read = vec![deep]);
+    let mut client = setting.connect().unwrap();
+    let (summary, items) = get(&setting, &mut client, Conflict::Refuse);
+    assert_eq!(summary.failed, 1);
+    assert_eq!(items.len(), sizes().count() + 1);
 }
 
 #[test]

@@ -26,7 +26,12 @@ impl Session<'_> {
             return Ok(());
         };
         if let Access::Outside(_) = self.access {
-            match self.context.door.admit_anybody() {
+            // Whatever came behind a ticket that was meant for another storage is not for everybody's session here.
+            let admitted = match self.is_led_astray {
+                true => Err((ErrorCode::LoginRequired, "")),
+                false => self.context.door.admit_anybody(),
+            };
+            match admitted {
                 Ok(pass) if self.is_revoked(&pass) => {
                     self.refuse(id, ErrorCode::TicketExpired, CHANGED);
                     return Err(Verdict::Close);
@@ -149,7 +154,10 @@ impl Session<'_> {
                     Err(verdict) => return verdict,
                 },
             },
-            Err(code) => self.refuse(id, code, ""),
+            Err(code) => {
+                self.is_led_astray = true;
+                self.refuse(id, code, "");
+            }
         }
         Verdict::GoOn
     }

@@ -104,6 +104,8 @@ struct Session<'a> {
     /// The upload that was refused while its content may still be coming.
     refused: Option<u32>,
     refused_logins: u32,
+    /// Whether a ticket was refused.
+    is_led_astray: bool,
     unknown_requests: u32,
     /// The file that was read last: open until its answer has left, or the next request comes.
     answered: Option<Box<dyn OpenFile>>,
@@ -192,6 +194,7 @@ fn converse(
         errand: entry.errand(),
         refused: None,
         refused_logins: 0,
+        is_led_astray: false,
         unknown_requests: 0,
         answered: None,
         ahead: OpenAhead::default(),
