@@ -8,6 +8,7 @@ mod corruption;
 mod disks;
 mod hostile;
 mod identity;
+mod name_servers;
 mod names;
 mod roots;
 mod slaves;

@@ -9,7 +9,7 @@ use crate::rate::Limiter;
 use crate::{ClientError, Interrupt, Options};
 
 /// How often a wait looks at the interrupt flag.
-const GLANCE: Duration = Duration::from_millis(50);
+pub(crate) const GLANCE: Duration = Duration::from_millis(50);
 
 /// Options, observer and interrupt flag, together.
 #[derive(Clone)]

@@ -1,6 +1,8 @@
 //! A new connection: in clear or within TLS, and the first words on it, greeting line and prefaces.
 
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use auth::tls::Connector;
@@ -9,7 +11,8 @@ use protocol::{
     ClientPreface, Connection, ErrorCode, FEATURE_TLS_REQUIRED, ServerPreface, VERSION,
 };
 
-use crate::context::Context;
+use crate::aside::spawn;
+use crate::context::{Context, GLANCE};
 use crate::fault::{Attempt, Fault};
 use crate::patient::Patient;
 use crate::trust::{Encryption, Peer, check, is_encrypted};
@@ -129,14 +132,99 @@ pub(crate) fn is_busy(greeting: &[u8]) -> bool {
     greeting.starts_with(b"421")
 }
 
-/// The addresses that a name stands for.
-pub(crate) fn resolve(host: &str, port: u16) -> Attempt<Vec<SocketAddr>> {
-    let addresses: Vec<_> = (host, port)
-        .to_socket_addrs()
-        .map(Iterator::collect)
-        .unwrap_or_default();
-    if addresses.is_empty() {
-        return Err(Fault::Lost("no such host".to_owned()));
+/// The addresses that a name stands for. The system looks them up for as long as its name servers are silent, and no signal ends
+/// that: only the wait for it ends.
+pub(crate) fn resolve(host: &str, port: u16, context: &Context) -> Attempt<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
     }
-    Ok(addresses)
+    let host = host.to_owned();
+    look_up(context, move || {
+        let found = (host.as_str(), port).to_socket_addrs();
+        found.map(Iterator::collect)
+    })
+}
+
+fn look_up(
+    context: &Context,
+    ask: impl FnOnce() -> io::Result<Vec<SocketAddr>> + Send + 'static,
+) -> Attempt<Vec<SocketAddr>> {
+    let (answer, answered) = channel();
+    spawn("lookup", move || {
+        let told = answer.send(ask());
+        tracing::trace!(?told, "lookup");
+    })
+    .map_err(ClientError::from)?;
+    let found = loop {
+        context.check()?;
+        match answered.recv_timeout(GLANCE) {
+            Ok(found) => break found,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Fault::Lost("its name was not looked up".to_owned()));
+            }
+        }
+    };
+    match found {
+        Ok(addresses) if !addresses.is_empty() => Ok(addresses),
+        Err(error) if is_temporary(&error) => {
+            Err(Fault::Lost("its name cannot be looked up now".to_owned()))
+        }
+        Ok(_) | Err(_) => Err(Fault::Lost("no such host".to_owned())),
+    }
+}
+
+/// Whether the name may exist all the same: no name server has answered, or something is short. Of the resolver's own codes the
+/// standard library shows nothing but the words, which are those of glibc and of musl for `EAI_AGAIN`.
+fn is_temporary(error: &io::Error) -> bool {
+    let words = error.to_string();
+    let again = ["Temporary failure in name resolution", "Try again"];
+    error.raw_os_error().is_some() || again.iter().any(|text| words.ends_with(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::notice::Silent;
+    use crate::{Interrupt, Options};
+
+    fn context(interrupt: Interrupt) -> Context {
+        Context::new(Options::default(), Arc::new(Silent), interrupt)
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait_for_a_resolver_that_is_silent() {
+        let interrupt = Interrupt::default();
+        let (asked, interrupted) = (interrupt.clone(), context(interrupt));
+        let (release, silence) = channel::<()>();
+        let ended = look_up(&interrupted, move || {
+            asked.set();
+            assert!(silence.recv().is_err(), "nobody answers");
+            Ok(Vec::new())
+        });
+        drop(release);
+        let kind = ended.map_err(|fault| fault.error_kind());
+        assert_eq!(kind, Err(ClientErrorKind::Interrupted));
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_and_one_that_cannot_be_looked_up_are_told_apart() {
+        for (words, cause) in [
+            ("Name or service not known", "no such host"),
+            ("No address associated with hostname", "no such host"),
+            (
+                "Temporary failure in name resolution",
+                "its name cannot be looked up now",
+            ),
+            ("Try again", "its name cannot be looked up now"),
+        ] {
+            let words = format!("failed to lookup address information: {words}");
+            let ended = look_up(&context(Interrupt::default()), || {
+                Err(io::Error::other(words))
+            });
+            assert_eq!(ended.unwrap_err().cause(), cause);
+        }
+    }
 }

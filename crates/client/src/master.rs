@@ -83,7 +83,7 @@ pub(crate) struct Master {
 /// Connects to `target`, trying each of its addresses once.
 pub(crate) fn reach(target: &Target, first: First<'_>, context: &Context) -> Attempt<Reached> {
     let mut last = None;
-    for address in resolve(&target.host, target.port)? {
+    for address in resolve(&target.host, target.port, context)? {
         match reach_address(address, target, first, context) {
             Err(fault @ Fault::Failed(_)) => return Err(fault),
             Err(fault) => last = Some(fault),
@@ -229,30 +229,36 @@ impl Offer {
     pub(crate) fn open(&self, ahead: Option<&Request>, context: &Context) -> Attempt<Session> {
         let mut first = None;
         let key = Key::Ticket(self.pass.clone());
-        for address in self
-            .addresses
-            .iter()
-            .flat_map(|address| self.locate(address))
-        {
-            match Session::open(address, &key, ahead, context) {
-                Ok(session) => return Ok(session),
+        for address in &self.addresses {
+            let located = match self.locate(address, context) {
                 Err(Fault::Lost(cause)) => {
-                    first.get_or_insert(Fault::Lost(format!("{address}: {cause}")));
+                    let name = written(address, self.host);
+                    first.get_or_insert(Fault::Lost(format!("{name}: {cause}")));
+                    continue;
                 }
-                Err(fault) => return Err(fault),
+                located => located?,
+            };
+            for address in located {
+                match Session::open(address, &key, ahead, context) {
+                    Ok(session) => return Ok(session),
+                    Err(Fault::Lost(cause)) => {
+                        first.get_or_insert(Fault::Lost(format!("{address}: {cause}")));
+                    }
+                    Err(fault) => return Err(fault),
+                }
             }
         }
         Err(first.unwrap_or_else(|| Fault::Lost("it has no address".to_owned())))
     }
 
-    fn locate(&self, address: &Address) -> Vec<SocketAddr> {
-        match address {
+    fn locate(&self, address: &Address, context: &Context) -> Attempt<Vec<SocketAddr>> {
+        Ok(match address {
             Address::SameHost { port } => same_host(self.host)
                 .map(|ip| SocketAddr::new(ip, *port))
                 .collect(),
             Address::Ip { ip, port } => vec![SocketAddr::new(*ip, *port)],
-            Address::Name { host, port } => resolve(host.as_str(), *port).unwrap_or_default(),
-        }
+            Address::Name { host, port } => return resolve(host.as_str(), *port, context),
+        })
     }
 }
 
