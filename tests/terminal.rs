@@ -165,3 +165,77 @@ fn ctrl_c_ends_the_running_command_and_not_the_session() {
     terminal.type_text("bye\r");
     assert_eq!(terminal.finish().0, 0);
 }
+
+/// At a terminal that takes no more than lines, with results in a file of theirs.
+fn plain_person(cluster: &Cluster) -> Client {
+    let into_a_file = [
+        "env",
+        "TERM=dumb",
+        "sh",
+        "-c",
+        r#"exec "$@" > results"#,
+        "sh",
+    ];
+    let words = AT_ITS_TERMINAL.into_iter().chain(into_a_file);
+    cluster.client().behind(words.map(Into::into).collect())
+}
+
+#[test]
+fn a_plain_terminal_is_prompted_and_results_in_a_file_are_nothing_else() {
+    let cluster = Cluster::start(1);
+    cluster.write("pub/a.txt", b"hello\n");
+    let client = plain_person(&cluster).options(["--json"]);
+    let mut terminal = session(&client);
+    terminal.type_text("\u{3}");
+    terminal.wait_for("/> ");
+    terminal.type_text("ls\r");
+    terminal.wait_for("/> ");
+    terminal.type_text("cd pub\rls\r");
+    terminal.wait_for("/pub> ");
+    terminal.wait_for("/pub> ");
+    terminal.type_text("\u{4}");
+    assert_eq!(terminal.finish().0, 0);
+    let results = String::from_utf8(client.read("results")).unwrap();
+    let names = results.lines().map(|line| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        record["name"].as_str().unwrap().to_owned()
+    });
+    assert_eq!(names.collect::<Vec<_>>(), ["pub", "a.txt"], "{results}");
+}
+
+#[test]
+fn a_question_is_asked_and_answered_at_a_plain_terminal() {
+    let cluster = Cluster::start(1);
+    cluster.write("photo.jpg", b"theirs");
+    let client = plain_person(&cluster);
+    client.write("photo.jpg", b"mine");
+    let mut terminal = session(&client);
+    for (typed, then) in [
+        ("\u{3}", "interrupted"),
+        ("\u{4}", "exists"),
+        ("n\r", "exists"),
+    ] {
+        terminal.type_text("get photo.jpg\r");
+        terminal.wait_for("'photo.jpg' exists. Overwrite it?");
+        terminal.type_text(typed);
+        terminal.wait_for(&format!("cannot get '/photo.jpg': {then}"));
+        terminal.wait_for("/> ");
+    }
+    assert_eq!(client.read("photo.jpg"), b"mine");
+    terminal.type_text("get photo.jpg\r");
+    terminal.wait_for("'photo.jpg' exists. Overwrite it?");
+    terminal.type_text("y\r");
+    terminal.wait_for("/> ");
+    terminal.type_text("bye\r");
+    assert_eq!(terminal.finish().0, 0);
+    assert_eq!(client.read("photo.jpg"), b"theirs");
+    let results = String::from_utf8(client.read("results")).unwrap();
+    assert_eq!(results.lines().count(), 1, "{results}");
+    assert!(results.starts_with("photo.jpg: "), "{results}");
+    client.write("photo.jpg", b"mine");
+    let mut terminal = one_shot(&client, &["get", "photo.jpg"]);
+    terminal.wait_for("'photo.jpg' exists. Overwrite it?");
+    terminal.type_text("\u{3}");
+    assert_eq!(terminal.finish().0, 130);
+    assert_eq!(client.read("photo.jpg"), b"mine");
+}

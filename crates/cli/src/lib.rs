@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod ask;
 mod config_file;
 mod display;
 mod json;
@@ -33,7 +34,6 @@ mod log_format;
 mod logging;
 mod number;
 mod parse;
-mod password;
 mod privileges;
 mod ready;
 mod report;
@@ -43,6 +43,7 @@ mod size;
 mod stop;
 mod tls;
 
+pub use ask::{ask_line, ask_password, read_password};
 pub use config_file::ConfigFile;
 pub use display::{Escaped, name, text};
 pub use json::{base64_unless_text, json_line};
@@ -50,7 +51,6 @@ pub use limits::LimitOptions;
 pub use logging::start_logging;
 pub use number::number;
 pub use parse::parse;
-pub use password::{ask_password, read_password};
 pub use privileges::Privileges;
 pub use ready::{listening, reloaded, reloading, stopping};
 pub use report::{one_line, report, say};

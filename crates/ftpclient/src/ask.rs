@@ -3,12 +3,12 @@
 use std::io;
 
 use client::{ClientError, ClientErrorKind};
-use rustyline::config::Behavior;
+use rustyline::Config;
 use rustyline::error::ReadlineError;
-use rustyline::{Config, DefaultEditor};
 
 use crate::failure::Failure;
 use crate::interrupt::Watch;
+use crate::typed::Typed;
 
 /// What the person wants done with a name that is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +23,12 @@ pub(crate) enum Answer {
 pub(crate) struct Person {
     watch: Watch,
     /// One for all questions: it holds what was typed behind the last answer.
-    editor: Option<DefaultEditor>,
+    typed: Option<Typed>,
 }
 
 impl Person {
     pub(crate) const fn new(watch: Watch) -> Self {
-        Self {
-            watch,
-            editor: None,
-        }
+        Self { watch, typed: None }
     }
 
     /// Asks until the answer is one; an empty line and Ctrl-D mean no. Ctrl-C ends what was `tried`.
@@ -53,23 +50,19 @@ impl Person {
                     return Err(Failure::of("cannot read an answer".to_owned())(error));
                 }
             };
-            if let Some(answer) = understood(&line) {
+            if let Some(answer) = understood(&String::from_utf8_lossy(&line)) {
                 return Ok(answer);
             }
         }
     }
 
-    /// On the terminal itself, because stdout may be a file.
-    fn read(&mut self, question: &str) -> rustyline::Result<String> {
-        let editor = match self.editor.take() {
-            Some(editor) => editor,
-            None => {
-                let config = Config::builder().behavior(Behavior::PreferTerm).build();
-                DefaultEditor::with_config(config)?
-            }
+    fn read(&mut self, question: &str) -> rustyline::Result<Vec<u8>> {
+        let typed = match self.typed.take() {
+            Some(typed) => typed,
+            None => Typed::new(Config::builder())?,
         };
-        let editor = self.editor.insert(editor);
-        self.watch.while_waiting(|| editor.readline(question))
+        let typed = self.typed.insert(typed);
+        self.watch.while_waiting(|| typed.line(question))
     }
 }
 

@@ -6,7 +6,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
-use rustyline::config::Behavior;
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
 
@@ -15,6 +14,7 @@ use crate::failure::Failure;
 use crate::interrupt::Watch;
 use crate::script;
 use crate::session::Session;
+use crate::typed::Typed;
 
 /// Lines that the history keeps.
 const MAX_HISTORY: usize = 1000;
@@ -24,19 +24,20 @@ pub(crate) fn run(session: &mut Session, watch: &Watch) -> Result<(), Failure> {
     if session.connection.screen.may_speak() {
         greet(session)?;
     }
-    let mut editor = editor().map_err(unreadable)?;
-    let history = history_file();
-    if let Some(path) = &history {
+    let mut typed = with_history().map_err(unreadable)?;
+    let history = typed.editor().and_then(|editor| {
+        let path = history_file()?;
         // A first session has none yet.
-        editor.load_history(path).unwrap_or_default();
-    }
+        editor.load_history(&path).unwrap_or_default();
+        Some(path)
+    });
     while !session.is_over && !watch.is_terminated() {
         let prompt = format!("{}> ", cli::name(session.folder.as_bytes()));
-        match watch.while_waiting(|| editor.readline(&prompt)) {
+        match watch.while_waiting(|| typed.line(&prompt)) {
             Ok(line) => {
                 obey(session, &line)?;
-                if let Some(path) = &history {
-                    keep(&mut editor, path);
+                if let (Some(editor), Some(path)) = (typed.editor(), &history) {
+                    keep(editor, path);
                 }
             }
             Err(ReadlineError::Interrupted) => {}
@@ -51,9 +52,9 @@ pub(crate) fn run(session: &mut Session, watch: &Watch) -> Result<(), Failure> {
 }
 
 /// Runs the commands of a line. Only a stdout that is gone ends the session.
-fn obey(session: &mut Session, line: &str) -> Result<(), Failure> {
+fn obey(session: &mut Session, line: &[u8]) -> Result<(), Failure> {
     session.connection.interrupt.clear();
-    let commands = script::read(line.as_bytes());
+    let commands = script::read(line);
     let done = commands.and_then(|commands| {
         commands.iter().try_for_each(|command| {
             let done = command.run(session);
@@ -88,14 +89,12 @@ fn greet(session: &mut Session) -> Result<(), Failure> {
     Ok(())
 }
 
-fn editor() -> rustyline::Result<DefaultEditor> {
+fn with_history() -> rustyline::Result<Typed> {
     let config = Config::builder()
         .auto_add_history(true)
         .history_ignore_space(true)
-        .max_history_size(MAX_HISTORY)?
-        .behavior(Behavior::PreferTerm)
-        .build();
-    DefaultEditor::with_config(config)
+        .max_history_size(MAX_HISTORY)?;
+    Typed::new(config)
 }
 
 fn unreadable(error: ReadlineError) -> Failure {

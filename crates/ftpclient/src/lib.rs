@@ -45,6 +45,7 @@ mod settings;
 mod testing;
 mod transfer;
 mod trust;
+mod typed;
 pub mod words;
 
 pub use args::command;
