@@ -195,11 +195,7 @@ fn listen(master: &Master, link: &mut Link, slave: &Newcomer) -> Result<(), Conn
         let request = match link.decode(&header) {
             Err(DecodeError::UnknownKind(_)) => {
                 // A later slave may say more than we know.
-                let reply = MasterReply::Error {
-                    code: ErrorCode::Unsupported,
-                    detail: Text::new(""),
-                };
-                send(link, header.request, &reply)?;
+                refuse(link, header.request, ErrorCode::Unsupported, "")?;
                 continue;
             }
             decoded => decoded?,
@@ -210,11 +206,12 @@ fn listen(master: &Master, link: &mut Link, slave: &Newcomer) -> Result<(), Conn
             draining,
         } = request
         else {
-            let reply = MasterReply::Error {
-                code: ErrorCode::Protocol,
-                detail: Text::new("a registered slave sends heartbeats only"),
-            };
-            return send(link, header.request, &reply);
+            return refuse(
+                link,
+                header.request,
+                ErrorCode::Protocol,
+                "a registered slave sends heartbeats only",
+            );
         };
         let load = Load {
             sessions,
@@ -223,22 +220,19 @@ fn listen(master: &Master, link: &mut Link, slave: &Newcomer) -> Result<(), Conn
         };
         if master.fleet.generation(&slave.id) != Some(slave.generation) {
             warn!(slave = %slave.id, "its keys count no more");
-            let reply = MasterReply::Error {
-                code: ErrorCode::LoginRefused,
-                detail: Text::new(EVICTED),
-            };
-            return send(link, header.request, &reply);
+            return refuse(link, header.request, ErrorCode::LoginRefused, EVICTED);
         }
         let now = Instant::now();
         let speaks_for_it = master
             .registry()
             .heartbeat(slave.id, slave.connection, load, now);
         if !speaks_for_it {
-            let reply = MasterReply::Error {
-                code: ErrorCode::DuplicateSlave,
-                detail: Text::new("another connection registered this slave"),
-            };
-            return send(link, header.request, &reply);
+            return refuse(
+                link,
+                header.request,
+                ErrorCode::DuplicateSlave,
+                "another connection registered this slave",
+            );
         }
         let revoked = master.revoked_after(told);
         let latest = revoked.iter().map(|revocation| revocation.until).max();
@@ -249,6 +243,16 @@ fn listen(master: &Master, link: &mut Link, slave: &Newcomer) -> Result<(), Conn
         };
         send(link, header.request, &reply)?;
     }
+}
+
+fn refuse(
+    link: &mut Link,
+    request: u32,
+    code: ErrorCode,
+    detail: &str,
+) -> Result<(), ConnectionError> {
+    let detail = Text::new(detail);
+    send(link, request, &MasterReply::Error { code, detail })
 }
 
 fn send(link: &mut Link, request: u32, reply: &MasterReply) -> Result<(), ConnectionError> {
