@@ -92,16 +92,7 @@ impl Talk<'_> {
             self.connection.flush()?;
             position = next;
         }
-        let overflow = self.faults().overflow;
-        if let Overflow::Once(pieces) = overflow {
-            for piece in 0..pieces {
-                self.faults().overflow = Overflow::Sent(piece);
-                self.connection.send_data(number, &[7; 100_000]);
-                self.connection.flush()?;
-            }
-            self.faults().overflow = Overflow::Sent(pieces);
-            return Err(End::Hang);
-        }
+        self.overflow(number)?;
         self.connection.send(
             number,
             &Reply::ContentEnd {
@@ -109,6 +100,21 @@ impl Talk<'_> {
             },
         );
         Ok(())
+    }
+
+    /// Sends more than was announced, where the faults demand it.
+    fn overflow(&mut self, number: u32) -> Result<(), End> {
+        let overflow = self.faults().overflow;
+        let Overflow::Once(pieces) = overflow else {
+            return Ok(());
+        };
+        for piece in 0..pieces {
+            self.faults().overflow = Overflow::Sent(piece);
+            self.connection.send_data(number, &[7; 100_000]);
+            self.connection.flush()?;
+        }
+        self.faults().overflow = Overflow::Sent(pieces);
+        Err(End::Hang)
     }
 
     /// Ends the connection in the middle of that piece, where the faults demand it.
