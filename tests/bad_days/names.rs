@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::{
-    Client, Cluster, Finished, Setup, random_bytes, staged, without_privileges, write_file,
+    Client, Cluster, Finished, Setup, digest_of, random_bytes, staged, without_privileges,
+    write_file,
 };
 
 /// Fails the test unless the command ended with status 1 and one line that says so.
@@ -272,4 +273,16 @@ fn what_is_no_file_and_in_the_way_is_not_told_as_the_other_side_s() {
         "ftpclient: cannot get '/a.txt' as 'sink': not a regular file (cat writes to one)",
     );
     assert!(client.path("sink").is_symlink());
+}
+
+#[test]
+fn sums_are_a_line_each_whatever_the_names() {
+    let cluster = Cluster::start(1);
+    for name in ["a\nb", r"a\n"] {
+        cluster.write(name, b"content");
+    }
+    let digest = digest_of(b"content");
+    let sums = cluster.client().run(["sum", "a*"]);
+    let lines = [format!(r"\{digest}  a\nb"), format!(r"\{digest}  a\\n")];
+    assert!(sums.succeeded().stdout.lines().eq(lines), "{sums:?}");
 }

@@ -65,6 +65,26 @@ impl Output {
         self.result(|stdout| stdout.write_all(&line))
     }
 
+    /// A digest and the name of what has it, as b3sum(1) writes them for a script: a name that would break the line, or that holds
+    /// a backslash, is escaped, and one more backslash before the line says so.
+    pub(crate) fn sum(&mut self, digest: &impl fmt::Display, name: &[u8]) -> Result<(), Failure> {
+        let columns = format!("{digest}  ");
+        let is_plain = !name.iter().any(|byte| b"\\\n\r".contains(byte));
+        if self.is_terminal || is_plain {
+            return self.name(&columns, name);
+        }
+        let mut escaped = Vec::with_capacity(2 * name.len());
+        for byte in name {
+            match byte {
+                b'\\' => escaped.extend(br"\\"),
+                b'\n' => escaped.extend(br"\n"),
+                b'\r' => escaped.extend(br"\r"),
+                other => escaped.push(*other),
+            }
+        }
+        self.name(&format!(r"\{columns}"), &escaped)
+    }
+
     fn end_with_name(&self, line: &mut Vec<u8>, name: &[u8]) {
         if self.is_terminal {
             line.extend_from_slice(cli::name(name).to_string().as_bytes());
@@ -346,6 +366,20 @@ mod tests {
             listing(true, true),
             b"file     5 1970-01-01T00:00:00Z caf\\xe9\\n\nfile  1000 1970-01-01T00:00:00Z b\n"
         );
+    }
+
+    #[test]
+    fn a_sum_is_one_line_for_scripts_whatever_the_name() {
+        let line = |name: &[u8], is_terminal| {
+            let paper = Paper::default();
+            output(paper.clone(), is_terminal).sum(&"5e", name).unwrap();
+            String::from_utf8(paper.0.lock().unwrap().clone()).unwrap()
+        };
+        assert_eq!(line(b"a b", false), "5e  a b\n");
+        assert_eq!(line(b"a\nb", false), "\\5e  a\\nb\n");
+        assert_eq!(line(b"a\\nb", false), "\\5e  a\\\\nb\n");
+        assert_eq!(line(b"a\r", false), "\\5e  a\\r\n");
+        assert_eq!(line(b"a\nb", true), "5e  a\\nb\n");
     }
 
     #[test]

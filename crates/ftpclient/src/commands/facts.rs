@@ -44,7 +44,7 @@ pub(crate) fn sum(session: &mut Session, invocation: &Invocation) -> Result<(), 
         ask,
         |output, name, sum| match output.is_json() {
             true => output.record(&SumRecord::new(&name.path, &sum)),
-            false => output.name(&format!("{}  ", sum.digest), &name.shown),
+            false => output.sum(&sum.digest, &name.shown),
         },
     )
 }
