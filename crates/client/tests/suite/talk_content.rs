@@ -93,12 +93,8 @@ impl Talk<'_> {
             position = next;
         }
         self.overflow(number)?;
-        self.connection.send(
-            number,
-            &Reply::ContentEnd {
-                digest: wanted.then(|| digest(&file.content)),
-            },
-        );
+        let digest = wanted.then(|| digest(&file.content));
+        self.connection.send(number, &Reply::ContentEnd { digest });
         Ok(())
     }
 
