@@ -41,6 +41,41 @@ fn a_session_greets_prompts_and_ends_at_ctrl_d() {
 }
 
 #[test]
+fn a_line_that_is_no_text_is_left_out_and_the_session_goes_on() {
+    let cluster = Cluster::start(1);
+    cluster.write("a.txt", b"hello\n");
+    let client = person(&cluster);
+    let mut terminal = session(&client);
+    terminal.type_bytes(b"rm \xe9 a.txt\r");
+    terminal.wait_for("no UTF-8");
+    terminal.wait_for("/> ");
+    terminal.type_text("cat a.txt\r");
+    terminal.wait_for("hello");
+    terminal.type_text("bye\r");
+    assert_eq!(terminal.finish().0, 0);
+}
+
+#[test]
+fn a_master_without_slaves_is_asked_about_them_in_a_session_and_a_script() {
+    let cluster = Cluster::start(0);
+    let client = person(&cluster);
+    let mut terminal = Terminal::start(client.command::<OsString>([]));
+    terminal.wait_for("no slave is up");
+    terminal.wait_for("/> ");
+    terminal.type_text("slaves\r");
+    terminal.wait_for("ADDRESS");
+    terminal.type_text("bye\r");
+    assert_eq!(terminal.finish().0, 0);
+    let client = cluster.client();
+    let listed = client.run_script("# those that it knows\nslaves\n");
+    assert!(listed.succeeded().stdout.starts_with("ADDRESS"));
+    client
+        .run_script("slaves\nls\n")
+        .failed(3, "no slave is up");
+    client.run_script("").failed(3, "no slave is up");
+}
+
+#[test]
 fn a_quiet_session_does_not_greet() {
     let cluster = Cluster::start(1);
     let client = person(&cluster).options(["-q"]);

@@ -54,7 +54,12 @@ impl Terminal {
 
     /// Types that; a line ends with `\r`, and control characters are what the keys send.
     pub fn type_text(&mut self, text: &str) {
-        self.screen.write_all(text.as_bytes()).unwrap();
+        self.type_bytes(text.as_bytes());
+    }
+
+    /// The same, of whatever a terminal sends that speaks something else than UTF-8.
+    pub fn type_bytes(&mut self, bytes: &[u8]) {
+        self.screen.write_all(bytes).unwrap();
     }
 
     /// Waits until `text` is shown, behind what was waited for before. Returns what was shown up to and with it.

@@ -75,14 +75,24 @@ fn obey(session: &mut Session, line: &[u8]) -> Result<(), Failure> {
 
 fn greet(session: &mut Session) -> Result<(), Failure> {
     let host = session.connection.name();
-    let greeting = match session.client()?.slave() {
-        Some(slave) => format!("Connected to {slave} through {host}."),
-        None => format!("Connected to {host}."),
+    let connected = session.client().map(|client| client.slave());
+    let greeting = match connected {
+        Ok(Some(slave)) => format!("Connected to {slave} through {host}. "),
+        Ok(None) => format!("Connected to {host}. "),
+        // A master that has no slave now can be asked about those it knows.
+        Err(failure)
+            if failure.status() == ExitStatus::NoConnection
+                && session.connection.slaves().is_ok() =>
+        {
+            session.output.failure(&failure);
+            String::new()
+        }
+        Err(failure) => return Err(failure),
     };
     // On stderr, because stdout may be a file; where stderr is gone there is nobody to greet.
     writeln!(
         io::stderr(),
-        "{} 'help' lists the commands, Ctrl-D leaves.",
+        "{}'help' lists the commands, Ctrl-D leaves.",
         cli::text(&greeting)
     )
     .unwrap_or_default();

@@ -99,16 +99,26 @@ impl Run<'_> {
     }
 
     fn script(mut self, watch: &Watch) -> Result<(), Failure> {
-        self.session.client()?;
         let mut input = io::stdin().lock();
+        let mut is_idle = true;
         while !self.session.is_over {
             let Some(line) = read(&mut input, watch)? else {
                 break;
             };
             match script::read(&line) {
-                Ok(commands) => self.obey(&commands)?,
+                Ok(commands) => {
+                    is_idle &= commands.is_empty();
+                    if commands.iter().any(|command| command.command.needs_slave) {
+                        self.session.client()?;
+                    }
+                    self.obey(&commands)?;
+                }
                 Err(failure) => self.failed(failure)?,
             }
+        }
+        if is_idle {
+            // Who asks for nothing asks whether the server is there.
+            self.session.client()?;
         }
         self.several.finish()
     }

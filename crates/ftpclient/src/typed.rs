@@ -3,9 +3,12 @@
 use std::env;
 use std::io;
 
+use rustix::termios::{QueueSelector, tcflush};
 use rustyline::config::{Behavior, Builder};
 use rustyline::error::ReadlineError;
 use rustyline::{DefaultEditor, Result};
+
+use crate::PROGRAM;
 
 /// Values of `TERM` with which rustyline edits nothing, and writes its prompt to stdout.
 const PLAIN: [&str; 3] = ["dumb", "cons25", "emacs"];
@@ -39,8 +42,18 @@ impl Typed {
 
     /// The next line; `Interrupted` after Ctrl-C, `Eof` after Ctrl-D.
     pub(crate) fn line(&mut self, prompt: &str) -> Result<Vec<u8>> {
-        if let Some(editor) = &mut self.editor {
-            return editor.readline(prompt).map(String::into_bytes);
+        while let Some(editor) = &mut self.editor {
+            match editor.readline(prompt) {
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    // What is left of the line is no command.
+                    tcflush(io::stdin(), QueueSelector::IFlush).unwrap_or_default();
+                    cli::say(
+                        PROGRAM,
+                        "what was typed is no UTF-8: nothing is done with it",
+                    );
+                }
+                read => return read.map(String::into_bytes),
+            }
         }
         cli::ask_line(prompt).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => ReadlineError::Interrupted,
