@@ -48,8 +48,8 @@ impl Intake {
         }
     }
 
-    /// Takes the content of `size` bytes that is announced for the request `number`. A target that cannot be had, or written to, is this
-    /// file's fault alone: the content is passed over.
+    /// Takes the content of `size` bytes that is announced for the request `number`. A target that cannot be had, or written
+    /// to, is this file's fault alone: the content is passed over.
     pub(crate) fn take<'f>(
         &mut self,
         session: &mut Session,

@@ -222,31 +222,10 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
     if link.stream_ref().begins_tls()? && !secure(link, master)? {
         return Ok(false);
     }
-    let mut bytes = [0; ClientPreface::LENGTH];
-    let (first, rest) = bytes.split_at_mut(1);
-    let heard = link.read_exact(first);
-    if link.buffered() < rest.len() {
-        link.flush()?;
-    }
-    heard?;
-    if !MAGIC.starts_with(first) {
-        link.send_raw(FOREIGN);
-        link.flush()?;
+    let Some(theirs) = read_preface(link)? else {
         return Ok(false);
-    }
-    link.read_exact(rest)?;
-    let version = match ClientPreface::decode(&bytes) {
-        Ok(theirs) => theirs.common_version(),
-        Err(DecodeError::Magic) => {
-            link.send_raw(FOREIGN);
-            link.flush()?;
-            return Ok(false);
-        }
-        Err(error) => {
-            link.flush()?;
-            return Err(error.into());
-        }
     };
+    let version = theirs.common_version();
     let stream = link.stream_ref();
     let may_speak =
         stream.tls().is_some() || settings.reception.takes_clear(stream.peer()?.is_here);
@@ -273,6 +252,35 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
         link.flush()?;
     }
     Ok(goes_on)
+}
+
+/// The client's preface; `None`: it speaks something else, and has been told what this is, or its preface is damaged.
+fn read_preface(link: &mut Link) -> Result<Option<ClientPreface>, ConnectionError> {
+    let mut bytes = [0; ClientPreface::LENGTH];
+    let (magic, rest) = bytes.split_at_mut(MAGIC.len());
+    for (byte, expected) in magic.iter_mut().zip(MAGIC) {
+        let heard = link.read_exact(std::slice::from_mut(byte));
+        // Who has not said all of it may wait for the greeting, or have closed.
+        if link.buffered() < rest.len() {
+            link.flush()?;
+        }
+        heard?;
+        if *byte != expected {
+            link.send_raw(FOREIGN);
+            link.flush()?;
+            return Ok(None);
+        }
+    }
+    link.read_exact(rest)?;
+    match ClientPreface::decode(&bytes) {
+        Ok(theirs) => Ok(Some(theirs)),
+        Err(error) => {
+            // No frame says so: who has not heard our preface expects none.
+            debug!("a peer breaks the protocol: {error}");
+            link.flush()?;
+            Ok(None)
+        }
+    }
 }
 
 fn answer(

@@ -543,4 +543,8 @@ fn what_only_begins_like_the_protocol_is_told_what_is_spoken_here() {
         greeting.starts_with("220 ") && rest.starts_with("500 "),
         "{said}"
     );
+    // A damaged preface is answered with nothing.
+    let mut damaged = ClientPreface::ours().encode();
+    damaged[9] ^= 1;
+    assert_eq!(talk(&world, &damaged), b"220 mini-ftp ready\r\n");
 }
