@@ -211,10 +211,11 @@ fn hard_limit() -> u64 {
 /// What is asked for, and no more connections than there can be descriptors for, of which a process in its sandbox has what its
 /// first configuration needed.
 fn limits(asked: Limits, at_start: u64, now: u64) -> Limits {
-    let most = match now < at_start {
+    let left = match now < at_start {
         true => u32::try_from(now.saturating_sub(rights::OTHER_DESCRIPTORS)).unwrap_or(u32::MAX),
-        false => connections_for(at_start),
+        false => u32::MAX,
     };
+    let most = connections_for(at_start).min(left);
     Limits {
         connections: asked.connections.min(most),
         ..asked

@@ -483,6 +483,8 @@ fn a_reload_takes_away_no_connections_that_were_there_before() {
     assert_eq!(connections(30_000, 65_536, 24_096), 20_000);
     let few = connections(20_000, 10_000, 10_000);
     assert!(few < 10_000 && few > 5_904);
+    let some = connections(20_000, 25_000, 25_000);
+    assert_eq!(connections(20_000, 25_000, u64::from(some) + 4_096), some);
 }
 
 /// Something that nobody understands yet.

@@ -26,6 +26,8 @@ pub struct Totals {
     pub places: u64,
     /// Places nobody sits in. Zero: everybody is full, the next client hears "busy".
     pub free: u64,
+    /// Sessions of workers that are draining.
+    pub leaving: u64,
     /// Connections accepted that have not begun a session.
     pub pending: u64,
     /// The whole pool is shutting down.
@@ -33,10 +35,10 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Sessions running and places nobody sits in: what draining workers still have takes no place from anybody who comes.
+    /// The places of which [`Self::sessions`] are taken: what draining workers still have takes none from anybody who comes.
     #[must_use]
-    pub const fn sessions_and_free(&self) -> u64 {
-        self.sessions.saturating_add(self.free)
+    pub const fn all_places(&self) -> u64 {
+        self.places.saturating_add(self.leaving)
     }
 }
 
@@ -96,6 +98,8 @@ impl Scoreboard {
                 if slot.state == SlotState::Ready {
                     sum.workers = sum.workers.saturating_add(1);
                     sum.places = sum.places.saturating_add(slot.places);
+                } else {
+                    sum.leaving = sum.leaving.saturating_add(slot.sessions);
                 }
                 sum
             },
@@ -233,6 +237,7 @@ mod tests {
                 sessions: 2,
                 places: 6,
                 free: 4,
+                leaving: 0,
                 pending: 0,
                 draining: false
             }
@@ -253,7 +258,7 @@ mod tests {
         old.sessions.store(1, SeqCst);
         old.drain();
         let totals = board.totals();
-        assert_eq!((totals.sessions, totals.sessions_and_free()), (1, 2));
+        assert_eq!((totals.sessions, totals.all_places()), (1, 2));
     }
 
     #[test]

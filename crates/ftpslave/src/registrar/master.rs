@@ -234,7 +234,7 @@ fn register(
         let saturated = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
         let request = MasterRequest::Heartbeat {
             sessions: saturated(totals.sessions),
-            places: saturated(totals.sessions_and_free()),
+            places: saturated(totals.all_places()),
             draining: totals.draining,
         };
         let MasterReply::Noted { now, revoked } = ask(&mut connection, id, &request)? else {

@@ -32,7 +32,7 @@ impl Session<'_> {
         let reply = Reply::Alive {
             silent_ms,
             sessions: saturated(totals.sessions),
-            places: saturated(totals.sessions_and_free()),
+            places: saturated(totals.all_places()),
             draining: totals.draining,
         };
         self.connection.send(request, &reply);
@@ -71,7 +71,7 @@ impl Session<'_> {
         let totals = self.context.scoreboard.totals();
         let (sessions, places) = (
             saturated(totals.sessions),
-            saturated(totals.sessions_and_free()),
+            saturated(totals.all_places()),
         );
         Reply::Identity {
             slave,
