@@ -69,10 +69,7 @@ impl Session<'_> {
             .ticket_key()
             .map(|key| identification.proof(key));
         let totals = self.context.scoreboard.totals();
-        let (sessions, places) = (
-            saturated(totals.sessions),
-            saturated(totals.all_places()),
-        );
+        let (sessions, places) = (saturated(totals.sessions), saturated(totals.all_places()));
         Reply::Identity {
             slave,
             storage,
