@@ -9,7 +9,7 @@ use protocol::frame::{DATA, Header, KEEP_ALIVE};
 use protocol::limits::{WINDOW_ANSWER_BYTES, WINDOW_REQUESTS};
 use protocol::{
     ClientPreface, Connection, ConnectionError, DecodeError, ErrorCode, FEATURE_TLS_REQUIRED,
-    MAGIC, MasterReply, MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
+    MasterReply, MasterRequest, OLDEST_VERSION, Role, ServerPreface, Text, VERSION,
 };
 use tracing::debug;
 
@@ -256,22 +256,9 @@ fn agree(link: &mut Link, master: &Master) -> Result<bool, ConnectionError> {
 
 /// The client's preface; `None`: it speaks something else, and has been told what this is, or its preface is damaged.
 fn read_preface(link: &mut Link) -> Result<Option<ClientPreface>, ConnectionError> {
-    let mut bytes = [0; ClientPreface::LENGTH];
-    let (magic, rest) = bytes.split_at_mut(MAGIC.len());
-    for (byte, expected) in magic.iter_mut().zip(MAGIC) {
-        let heard = link.read_exact(std::slice::from_mut(byte));
-        // Who has not said all of it may wait for the greeting, or have closed.
-        if link.buffered() < rest.len() {
-            link.flush()?;
-        }
-        heard?;
-        if *byte != expected {
-            link.send_raw(FOREIGN);
-            link.flush()?;
-            return Ok(None);
-        }
-    }
-    link.read_exact(rest)?;
+    let Some(bytes) = link.read_client_preface(FOREIGN)? else {
+        return Ok(None);
+    };
     match ClientPreface::decode(&bytes) {
         Ok(theirs) => Ok(Some(theirs)),
         Err(error) => {

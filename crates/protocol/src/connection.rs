@@ -6,7 +6,7 @@ mod upcoming;
 use std::io::{self, Read, Write};
 
 use crate::frame::{DATA, Header, KEEP_ALIVE};
-use crate::{ConnectionError, DecodeError, Message};
+use crate::{ClientPreface, ConnectionError, DecodeError, MAGIC, Message};
 
 /// Room for small frames that arrive together; larger payloads are read past it.
 const INPUT_BUFFER: usize = 8 * 1024;
@@ -304,6 +304,34 @@ impl<S: Read + Write> Connection<S> {
             self.input = Vec::new();
             (self.start, self.end) = (0, 0);
         }
+    }
+
+    /// Reads a client's preface, which is not looked into but for its magic. `None`: the peer speaks something else, and has been
+    /// told so with `foreign`. What was collected is sent as soon as the peer may wait for it.
+    ///
+    /// # Errors
+    /// [`ConnectionError::Closed`] where the stream ends before, [`ConnectionError::Io`].
+    pub fn read_client_preface(
+        &mut self,
+        foreign: &[u8],
+    ) -> Result<Option<[u8; ClientPreface::LENGTH]>, ConnectionError> {
+        let mut preface = [0; ClientPreface::LENGTH];
+        let (magic, rest) = preface.split_at_mut(MAGIC.len());
+        for (byte, expected) in magic.iter_mut().zip(MAGIC) {
+            let heard = self.read_exact(std::slice::from_mut(byte));
+            // Who has not said all of it may wait for the greeting, or have closed.
+            if self.buffered() < rest.len() {
+                self.flush()?;
+            }
+            heard?;
+            if *byte != expected {
+                self.send_raw(foreign);
+                self.flush()?;
+                return Ok(None);
+            }
+        }
+        self.read_exact(rest)?;
+        Ok(Some(preface))
     }
 
     /// Reads exactly `bytes`, which stand outside any frame: greeting and preface.

@@ -71,7 +71,7 @@ pub(super) fn greet(
         peer.secure(acceptor, deadline)?;
     }
     connection.stream().read_until(Some(enter_by));
-    let Some(preface) = read_preface(&mut connection)? else {
+    let Some(preface) = connection.read_client_preface(FOREIGN)? else {
         peer.part();
         return Ok(None);
     };
@@ -101,29 +101,6 @@ pub(super) fn greet(
         return Ok(None);
     }
     Ok(Some(connection))
-}
-
-/// The client's preface; `None`: it speaks something else, and has been told what this is.
-fn read_preface(
-    connection: &mut Connection<Peer>,
-) -> Result<Option<[u8; ClientPreface::LENGTH]>, ConnectionError> {
-    let mut preface = [0; ClientPreface::LENGTH];
-    let (magic, rest) = preface.split_at_mut(MAGIC.len());
-    for (byte, expected) in magic.iter_mut().zip(MAGIC) {
-        let heard = connection.read_exact(std::slice::from_mut(byte));
-        // Who has not said all of it may wait for the greeting, or have closed.
-        if connection.buffered() < ClientPreface::LENGTH - MAGIC.len() {
-            connection.flush()?;
-        }
-        heard?;
-        if *byte != expected {
-            connection.send_raw(FOREIGN);
-            connection.flush()?;
-            return Ok(None);
-        }
-    }
-    connection.read_exact(rest)?;
-    Ok(Some(preface))
 }
 
 fn ours(introduction: Introduction, common: Option<u16>) -> ServerPreface {

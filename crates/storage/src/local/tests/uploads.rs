@@ -511,17 +511,22 @@ impl Drop for Mount {
     }
 }
 
+/// A storage with room for 4 MiB; `None`, said aloud, where mounting is not allowed.
+fn on_a_small_disk() -> Option<(Mount, Served)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = Mount::tmpfs(folder.path().to_path_buf(), "size=4m")?;
+    let storage = LocalDirectory::open(folder.path()).unwrap();
+    Some((mount, Served { folder, storage }))
+}
+
 #[test]
 fn a_full_disk_is_told_and_leaves_the_old_file() {
     if testing::done_as_superuser() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let Some(_mount) = Mount::tmpfs(folder.path().to_path_buf(), "size=4m") else {
+    let Some((_mount, served)) = on_a_small_disk() else {
         return;
     };
-    let storage = LocalDirectory::open(folder.path()).unwrap();
-    let served = Served { folder, storage };
     served.store(&upload("/file"), b"old").unwrap();
     let known = UploadRequest {
         size: Some(5_000_000),
@@ -542,12 +547,9 @@ fn an_upload_is_gone_on_with_where_the_rest_of_it_fits() {
     if testing::done_as_superuser() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let Some(_mount) = Mount::tmpfs(folder.path().to_path_buf(), "size=4m") else {
+    let Some((_mount, served)) = on_a_small_disk() else {
         return;
     };
-    let storage = LocalDirectory::open(folder.path()).unwrap();
-    let served = Served { folder, storage };
     let request = UploadRequest {
         size: Some(3_000_000),
         ..resumable("/file", 1)
